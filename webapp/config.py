@@ -1,0 +1,172 @@
+"""Typed settings, read once from the environment."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+GOOGLE_ISSUER = "https://accounts.google.com"
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+DEFAULT_UPLOAD_LIMIT_BYTES = 2 * 1024**3
+
+
+class ConfigError(Exception):
+    """A setting is missing or contradicts another; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that may differ between two installations.
+
+    `database_url` connects as whoever may migrate; every other connection of ours takes the role
+    `footfall_app` at once, which row-level security binds.
+    """
+
+    data_dir: Path
+    runtime_dir: Path
+    port: int
+    edge_port: int
+    demo_port: int
+    issuer_port: int
+    public_url: str
+    edge_url: str
+    database_url: str
+    redis_url: str
+    beacons_redis_url: str
+    embedded_postgres: bool
+    embedded_broker: bool
+    embedded_beacons: bool
+    secret_key: str
+    google_client_id: str
+    google_client_secret: str
+    oidc_issuer: str
+    demo: bool
+    uploads_url: str
+    upload_limit_bytes: int
+    trusted_proxies: tuple[str, ...]
+    worker_processes: int
+    beacons_limit: int
+    roll_up_batch: int
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the pages are served to this machine alone."""
+        return (urlsplit(self.public_url).hostname or "") in LOOPBACK_NAMES
+
+    @property
+    def uses_demo_issuer(self) -> bool:
+        """Whether sign-in goes to the local OpenID issuer: only without Google, only on localhost."""
+        return self.demo and not self.google_client_id and self.is_local
+
+    @property
+    def demo_url(self) -> str:
+        return f"http://localhost:{self.demo_port}"
+
+    @property
+    def issuer_url(self) -> str:
+        """The OpenID issuer that sign-in asks."""
+        return f"http://localhost:{self.issuer_port}" if self.uses_demo_issuer else self.oidc_issuer
+
+
+def runtime_dir_for(data_dir: Path) -> Path:
+    """A short folder for sockets and process ids, the same for every command on one data folder.
+
+    Socket paths over 107 bytes are cut silently by the kernel's interface, so a deep data folder
+    must not hold them.
+    """
+    digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"footfall-{os.getuid()}-{digest}"
+
+
+def settings_from(environment: Mapping[str, str]) -> Settings:
+    """Read settings; raises ConfigError with the setting's name when one cannot be used."""
+    data_dir = Path(environment.get("DATA_DIR") or "var").absolute()
+    runtime_dir = runtime_dir_for(data_dir)
+    port = _integer(environment, "PORT", 8000)
+    edge_port = _integer(environment, "EDGE_PORT", port + 1)
+    demo_port = _integer(environment, "DEMO_PORT", edge_port + 1)
+    return Settings(
+        data_dir=data_dir,
+        runtime_dir=runtime_dir,
+        port=port,
+        edge_port=edge_port,
+        demo_port=demo_port,
+        issuer_port=_integer(environment, "ISSUER_PORT", demo_port + 1),
+        public_url=_url(environment, "PUBLIC_URL", f"http://localhost:{port}"),
+        edge_url=_url(environment, "EDGE_URL", f"http://localhost:{edge_port}"),
+        database_url=environment.get("DATABASE_URL") or _socket_database_url(runtime_dir),
+        redis_url=environment.get("REDIS_URL") or _socket_redis_url(runtime_dir, "broker"),
+        beacons_redis_url=environment.get("BEACONS_REDIS_URL") or _socket_redis_url(runtime_dir, "beacons"),
+        embedded_postgres=not environment.get("DATABASE_URL"),
+        embedded_broker=not environment.get("REDIS_URL"),
+        embedded_beacons=not environment.get("BEACONS_REDIS_URL"),
+        secret_key=environment.get("SECRET_KEY") or _kept_secret(data_dir),
+        google_client_id=environment.get("GOOGLE_CLIENT_ID", ""),
+        google_client_secret=environment.get("GOOGLE_CLIENT_SECRET", ""),
+        oidc_issuer=_url(environment, "OIDC_ISSUER", GOOGLE_ISSUER),
+        demo=environment.get("DEMO", "1") not in {"0", "false", "no"},
+        uploads_url=environment.get("UPLOADS_URL") or f"file://{quote(str(data_dir / 'uploads'))}",
+        upload_limit_bytes=_integer(environment, "UPLOAD_LIMIT_BYTES", DEFAULT_UPLOAD_LIMIT_BYTES),
+        trusted_proxies=tuple(p.strip() for p in environment.get("TRUSTED_PROXIES", "").split(",") if p.strip()),
+        worker_processes=_integer(environment, "WORKER_PROCESSES", os.cpu_count() or 2),
+        beacons_limit=_integer(environment, "BEACONS_LIMIT", 2_000_000),
+        roll_up_batch=_integer(environment, "ROLL_UP_BATCH", 20_000),
+    )
+
+
+@cache
+def get_settings() -> Settings:
+    """This process's settings."""
+    return settings_from(os.environ)
+
+
+def _integer(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name)
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise ConfigError(f"{name} must be a whole number, but it is {text!r}.")
+    return int(text)
+
+
+def _url(environment: Mapping[str, str], name: str, default: str) -> str:
+    url = environment.get(name) or default
+    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+        raise ConfigError(f"{name} must be an http:// or https:// address, but it is {url!r}.")
+    return url.rstrip("/")
+
+
+def _socket_database_url(runtime_dir: Path) -> str:
+    return f"postgresql://footfall@/footfall?host={quote(str(runtime_dir), safe='')}"
+
+
+def _socket_redis_url(runtime_dir: Path, name: str) -> str:
+    return f"unix://{runtime_dir}/{name}.sock"
+
+
+def _kept_secret(data_dir: Path) -> str:
+    """The secret of this data folder, made on first use, so that a restart signs nobody out."""
+    path = data_dir / "secret_key"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip() or _rewrite_secret(path)
+    with os.fdopen(descriptor, "w") as file:
+        secret = secrets.token_urlsafe(48)
+        file.write(secret)
+    return secret
+
+
+def _rewrite_secret(path: Path) -> str:
+    """A crash between creating the file and writing it leaves it empty: write it again."""
+    secret = secrets.token_urlsafe(48)
+    path.write_text(secret)
+    return secret
