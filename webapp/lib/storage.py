@@ -1,0 +1,83 @@
+"""The upload store: a folder by default, an S3 bucket by URL.
+
+Web and worker processes may run on different machines, so nothing else of ours touches a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.store import LocalStore, ObjectStore, from_url
+
+READ_BLOCK_BYTES = 4 * 1024 * 1024
+
+
+class StorageMissingError(Exception):
+    """There is no object under this key."""
+
+
+class Storage:
+    """Objects of bytes under keys such as `organisation/imports/<id>.csv`."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def write(self, key: str, blocks: Iterable[bytes]) -> int:
+        """Keep all blocks under the key and return their length in bytes.
+
+        The object appears whole or not at all: when `blocks` raises, nothing is kept.
+        """
+        length = 0
+
+        def counted() -> Iterator[bytes]:
+            nonlocal length
+            for block in blocks:
+                length += len(block)
+                yield block
+
+        obstore.put(self._store, key, counted())
+        return length
+
+    def read(self, key: str, start: int, end: int) -> bytes:
+        """The bytes from `start` up to, not including, `end`."""
+        if end <= start:
+            return b""
+        try:
+            return bytes(obstore.get_range(self._store, key, start=start, end=end))
+        except FileNotFoundError as error:
+            raise StorageMissingError(key) from error
+
+    def size(self, key: str) -> int:
+        """Length in bytes."""
+        try:
+            return int(obstore.head(self._store, key)["size"])
+        except FileNotFoundError as error:
+            raise StorageMissingError(key) from error
+
+    def stream(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """The object's bytes from `start`, in blocks."""
+        end = self.size(key)
+        for offset in range(start, end, READ_BLOCK_BYTES):
+            yield self.read(key, offset, min(offset + READ_BLOCK_BYTES, end))
+
+    def delete(self, key: str) -> None:
+        """Remove the object, if it is there."""
+        try:
+            obstore.delete(self._store, key)
+        except FileNotFoundError:
+            return
+
+
+@cache
+def storage_at(url: str) -> Storage:
+    """The store behind `file:///folder` or `s3://bucket/prefix`."""
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        return Storage(from_url(url))
+    folder = Path(unquote(parts.path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return Storage(LocalStore(prefix=folder))
