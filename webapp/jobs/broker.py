@@ -1,0 +1,87 @@
+"""Dramatiq's broker. Importing this module makes it the global one: import it before any actor.
+
+PostgreSQL remembers every job and chunk, so Dramatiq neither retries nor keeps results here: a
+message that fails or is lost is sent again by whoever finds its row unfinished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import AgeLimit, Callbacks, Middleware, ShutdownNotifications, TimeLimit
+
+from webapp.config import get_settings
+from webapp.lib.redis import broker_client
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+HEARTBEAT_TIMEOUT_MILLISECONDS = 15_000
+MAINTENANCE_CHANCE_IN_A_MILLION = 50_000
+NO_TIME_LIMIT = float("inf")
+QUEUES = ("default", "imports", "visits")
+
+P = ParamSpec("P")
+
+
+class AppContext(Middleware):
+    """Runs every actor inside a Flask app context of its own, so that its database session ends with it."""
+
+    def __init__(self) -> None:
+        self.app: Flask | None = None
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        from webapp.app import create_app
+
+        self.app = create_app()
+
+    def wrap(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call `function` in the worker's app; in other processes in the app that is current."""
+        if self.app is None:
+            function(*args, **kwargs)
+            return
+        with self.app.app_context():
+            function(*args, **kwargs)
+
+
+app_context = AppContext()
+
+
+def make_broker() -> RedisBroker:
+    """A broker on the `broker` Redis with only the middleware that is used."""
+    return RedisBroker(
+        client=broker_client(get_settings()),
+        middleware=[AgeLimit(), TimeLimit(), ShutdownNotifications(), Callbacks(), app_context],
+        heartbeat_timeout=HEARTBEAT_TIMEOUT_MILLISECONDS,
+        maintenance_chance=MAINTENANCE_CHANCE_IN_A_MILLION,
+    )
+
+
+broker = make_broker()
+dramatiq.set_broker(broker)
+
+
+def actor(queue: str) -> Callable[[Callable[P, None]], dramatiq.Actor[P, None]]:
+    """Declare an actor: a function of texts that runs in a worker, inside an app context.
+
+    A message carries ids only, and running one twice must do no harm.
+    """
+
+    def declare(function: Callable[P, None]) -> dramatiq.Actor[P, None]:
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            app_context.wrap(function, *args, **kwargs)
+
+        run.__doc__ = function.__doc__
+        name = f"{function.__module__.removeprefix('webapp.').removesuffix('.tasks')}.{function.__name__}"
+        options: dict[str, Any] = {"time_limit": NO_TIME_LIMIT}
+        return dramatiq.actor(run, actor_name=name, queue_name=queue, broker=broker, **options)
+
+    return declare
+
+
+def waiting_count(queue: str) -> int:
+    """Messages in a queue that no worker has fetched yet."""
+    return int(broker.client.llen(f"{broker.namespace}:{queue}"))
