@@ -1,0 +1,5 @@
+"""The edge, for any ASGI server: beacons and event streams, and nothing that could keep them waiting."""
+
+from webapp.edge import Edge
+
+app = Edge()

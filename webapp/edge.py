@@ -1,0 +1,110 @@
+"""The edge: a small native async app for beacons and event streams, in a process of its own.
+
+It imports neither Flask nor the ORM, and nothing in it waits for the pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from webapp.config import Settings, get_settings
+from webapp.lib.redis import async_broker_client
+from webapp.live.stream import Hub, live
+from webapp.visits.collect import Collector
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+TRACKER = Path(__file__).parent.parent / "tracker" / "tracker.js"
+PREFLIGHT_SECONDS = 86_400
+CORS_HEADERS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*")]
+PREFLIGHT_HEADERS = [
+    *CORS_HEADERS,
+    (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+    (b"access-control-allow-headers", b"*, accept, content-type, hx-request, hx-current-url, hx-target, hx-source,"
+     b" hx-request-type, hx-trigger, hx-boosted, last-event-id"),
+    (b"access-control-max-age", str(PREFLIGHT_SECONDS).encode()),
+]
+
+
+class Edge:
+    """The ASGI app. Its parts are made when the server starts, in the server's own event loop."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or get_settings()
+        self._parts: tuple[Collector, Hub] | None = None
+        self._starting = asyncio.Lock()
+        self._tracker = TRACKER.read_bytes()
+        self._tracker_tag = f'"{sha256(self._tracker).hexdigest()[:16]}"'.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        collector, hub = self._parts or await self._start()
+        path: str = scope["path"]
+        if path == "/collect":
+            await collector.handle(scope, receive, send)
+        elif scope["method"] == "OPTIONS":
+            await respond(send, 204, PREFLIGHT_HEADERS)
+        elif path.startswith("/live/"):
+            await live(self.settings, hub, path, receive, send)
+        elif path == "/tracker.js":
+            await self._send_tracker(scope, send)
+        elif path == "/healthz":
+            await respond(send, 200, [(b"content-type", b"text/plain"), *CORS_HEADERS], b"ok\n")
+        else:
+            await respond(send, 404, [(b"content-type", b"text/plain"), *CORS_HEADERS], b"There is nothing here.\n")
+
+    async def _send_tracker(self, scope: Scope, send: Send) -> None:
+        headers = [
+            (b"content-type", b"text/javascript; charset=utf-8"),
+            (b"cache-control", b"public, max-age=3600"),
+            (b"etag", self._tracker_tag),
+            (b"cross-origin-resource-policy", b"cross-origin"),
+            *CORS_HEADERS,
+        ]
+        known = dict(scope["headers"]).get(b"if-none-match") == self._tracker_tag
+        await respond(send, 304 if known else 200, headers, b"" if known else self._tracker)
+
+    async def _start(self) -> tuple[Collector, Hub]:
+        async with self._starting:
+            if self._parts is None:
+                raise_file_limit()
+                collector = Collector(self.settings)
+                await collector.start()
+                self._parts = (collector, Hub(async_broker_client(self.settings)))
+            return self._parts
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._start()
+                await send({"type": "lifespan.startup.complete"})
+                continue
+            if self._parts is not None:
+                await self._parts[0].stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+async def respond(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
+    """A whole answer at once."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def raise_file_limit() -> None:
+    """Every stream is an open file, and 1,024 of them is the usual soft limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

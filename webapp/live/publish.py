@@ -1,0 +1,30 @@
+"""Say what changed: keep a channel's present state and tell everyone who listens."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import redis
+
+from webapp.live.channels import STATE_LIFETIME_SECONDS, state_key
+
+
+def publish(
+    broker: redis.Redis, channel: str, data: dict[str, Any], html: str = "", *, final: bool = False
+) -> None:
+    """Keep `data` (for programs) and `html` (for pages) as the channel's state and send both.
+
+    The state is kept before it is sent, in one step, so that whoever subscribes and then reads the
+    state misses nothing. After a `final` state the streams of this channel end.
+    """
+    state = json.dumps({"data": data, "html": html, "final": final}, ensure_ascii=False, separators=(",", ":"))
+    with broker.pipeline(transaction=True) as pipeline:
+        pipeline.set(state_key(channel), state, ex=STATE_LIFETIME_SECONDS)
+        pipeline.publish(state_key(channel), state)
+        pipeline.execute()
+
+
+def may_publish(broker: redis.Redis, channel: str, every_milliseconds: int) -> bool:
+    """Whether this channel was silent for long enough; a busy subject asks before it renders."""
+    return bool(broker.set(f"{state_key(channel)}:pace", 1, nx=True, px=every_milliseconds))

@@ -1,0 +1,199 @@
+"""The edge's side of live pages: one subscription a process, any number of event streams.
+
+A stream's first event is the channel's present state. What it missed while it was slow or away is
+never replayed: states replace one another, so the newest is all that a page needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from webapp.config import Settings
+from webapp.lib.signing import BadSignatureError
+from webapp.live.channels import read_signed, state_key
+
+KEEP_ALIVE_SECONDS = 15.0
+RECONNECT_SECONDS = 0.5
+RETRY_MILLISECONDS = 1000
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """One state, already encoded for both kinds of listener."""
+
+    html: bytes
+    json: bytes
+    final: bool
+
+    @classmethod
+    def of(cls, state: bytes) -> Frames:
+        content = json.loads(state)
+        end = b"event: done\ndata: done\n\n" if content["final"] else b""
+        page = _frame(content["html"]) if content["html"] else b"event: change\ndata: {}\n\n"
+        return cls(page + end, _frame(json.dumps(content["data"], ensure_ascii=False)) + end, content["final"])
+
+
+@dataclass
+class Listener:
+    """What one stream has not sent yet: at most the newest state."""
+
+    frames: Frames | None = None
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def offer(self, frames: Frames) -> None:
+        self.frames = frames
+        self.wake.set()
+
+    async def take(self) -> Frames | None:
+        """The newest unsent state; None when nothing came for KEEP_ALIVE_SECONDS."""
+        try:
+            await asyncio.wait_for(self.wake.wait(), KEEP_ALIVE_SECONDS)
+        except TimeoutError:
+            return None
+        self.wake.clear()
+        return self.frames
+
+
+class Hub:
+    """Fans the broker's messages out to this process's streams."""
+
+    def __init__(self, broker: redis.asyncio.Redis) -> None:
+        self._broker = broker
+        self._listeners: dict[str, set[Listener]] = defaultdict(set)
+        self._pubsub: redis.asyncio.client.PubSub | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+
+    async def listen(self, channel: str) -> AsyncIterator[Frames | None]:
+        """States of a channel, the present one first; None stands for "still here"."""
+        key, listener = state_key(channel), Listener()
+        self._listeners[key].add(listener)
+        try:
+            await self._subscribe(key)
+            await self._offer_present(key, listener)
+            while True:
+                frames = await listener.take()
+                yield frames
+                if frames and frames.final:
+                    return
+        finally:
+            await self._leave(key, listener)
+
+    async def _subscribe(self, key: str) -> None:
+        if self._reader is None or self._reader.done():
+            self._ready.clear()
+            self._reader = asyncio.create_task(self._read_for_ever())
+        await self._ready.wait()
+        if self._pubsub is not None:
+            await self._pubsub.subscribe(key)
+
+    async def _offer_present(self, key: str, listener: Listener) -> None:
+        state = await self._broker.get(key)
+        if state is not None and listener.frames is None:
+            listener.offer(Frames.of(state))
+
+    async def _leave(self, key: str, listener: Listener) -> None:
+        self._listeners[key].discard(listener)
+        if self._listeners[key]:
+            return
+        del self._listeners[key]
+        if self._pubsub is not None and self._pubsub.connection is not None:
+            await self._pubsub.unsubscribe(key)
+
+    async def _read_for_ever(self) -> None:
+        """Read the subscription; after a broken connection subscribe anew and offer present states."""
+        while True:
+            try:
+                await self._read()
+            except (RedisError, OSError) as error:
+                logger.warning("Live channels lost the broker, trying again: %s", error)
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _read(self) -> None:
+        self._pubsub = self._broker.pubsub(ignore_subscribe_messages=True)
+        await self._pubsub.subscribe("live:", *self._listeners)
+        self._ready.set()
+        for key, listeners in list(self._listeners.items()):
+            for listener in list(listeners):
+                listener.frames = None
+                await self._offer_present(key, listener)
+        async for message in self._pubsub.listen():
+            self._fan_out(message["channel"].decode(), message["data"])
+
+    def _fan_out(self, key: str, state: bytes) -> None:
+        frames = Frames.of(state)
+        for listener in self._listeners.get(key, ()):
+            listener.offer(frames)
+
+
+async def live(settings: Settings, hub: Hub, path: str, receive: Receive, send: Send) -> None:
+    """Answer `GET /live/{signed channel}` with an event stream that ends with its subject."""
+    try:
+        wants_html, channel = read_signed(settings, path.removeprefix("/live/"))
+    except BadSignatureError:
+        await _refuse(send)
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+    stream = asyncio.create_task(_stream(hub, channel, wants_html, send))
+    gone = asyncio.create_task(_wait_until_gone(receive))
+    await asyncio.wait({stream, gone}, return_when=asyncio.FIRST_COMPLETED)
+    gone.cancel()
+    if not stream.done():
+        stream.cancel()
+    await asyncio.gather(stream, gone, return_exceptions=True)
+
+
+async def _stream(hub: Hub, channel: str, wants_html: bool, send: Send) -> None:
+    await _send_body(send, f"retry: {RETRY_MILLISECONDS}\n\n".encode())
+    async for frames in hub.listen(channel):
+        await _send_body(send, _bytes_for(frames, wants_html))
+    await _send_body(send, b"", more=False)
+
+
+def _bytes_for(frames: Frames | None, wants_html: bool) -> bytes:
+    if frames is None:
+        return b": still here\n\n"
+    return frames.html if wants_html else frames.json
+
+
+async def _wait_until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _send_body(send: Send, body: bytes, *, more: bool = True) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def _refuse(send: Send) -> None:
+    body = b"This live address is damaged or too old. Load the page again.\n"
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *CORS_HEADERS]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await _send_body(send, body, more=False)
+
+
+def _frame(text: str) -> bytes:
+    return "".join(f"data: {line}\n" for line in text.split("\n")).encode() + b"\n"
+
+
+CORS_HEADERS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*")]
+STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+    *CORS_HEADERS,
+]
