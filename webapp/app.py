@@ -1,0 +1,81 @@
+"""The Flask app: settings, extensions and features, in one list a person can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from apiflask import APIFlask
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from webapp.config import Settings, get_settings
+from webapp.extensions import APP_ROLE, csrf, db, htmx, login_manager, migrate, oauth
+
+ROOT = Path(__file__).parent.parent
+POOL_SIZE = 10
+
+
+def create_app(settings: Settings | None = None) -> APIFlask:
+    """A configured app; raises ConfigError when a setting cannot be used."""
+    settings = settings or get_settings()
+    app = APIFlask(
+        "webapp",
+        title="Footfall",
+        version="1",
+        docs_path="/api-docs",
+        spec_path="/openapi.json",
+        template_folder=str(ROOT / "templates"),
+        static_folder=str(ROOT / "static"),
+    )
+    _configure(app, settings)
+    _add_extensions(app)
+    _add_features(app)
+    return app
+
+
+def _configure(app: Flask, settings: Settings) -> None:
+    app.extensions["settings"] = settings
+    app.config.update(
+        SECRET_KEY=settings.secret_key,
+        SQLALCHEMY_DATABASE_URI=sqlalchemy_url(settings.database_url),
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(),
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.public_url.startswith("https://"),
+        MAX_FORM_MEMORY_SIZE=8 * 1024 * 1024,
+        WTF_CSRF_TIME_LIMIT=None,
+    )
+    if settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
+
+
+def sqlalchemy_url(database_url: str) -> str:
+    """The same server, by psycopg 3."""
+    return "postgresql+psycopg://" + database_url.split("://", 1)[1]
+
+
+def engine_options() -> dict[str, object]:
+    """Every connection takes the app's role, which row-level security binds, as it opens.
+
+    PostgreSQL looks once a second whether the client is still there, so that a killed worker's
+    locks are free at once, not when its statement has ended.
+    """
+    options = f"-c role={APP_ROLE} -c client_connection_check_interval=1000"
+    return {"pool_size": POOL_SIZE, "pool_pre_ping": True, "connect_args": {"options": options}}
+
+
+def _add_extensions(app: Flask) -> None:
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(ROOT / "migrations"))
+    login_manager.init_app(app)
+    oauth.init_app(app)
+    csrf.init_app(app)
+    htmx.init_app(app)
+
+
+def _add_features(app: APIFlask) -> None:
+    """Each feature registers its own blueprints, commands and template helpers."""
+    from webapp import accounts, bulk_actions, contacts, jobs, overview, pages, visits
+
+    for feature in (pages, accounts, jobs, visits, contacts, bulk_actions, overview):
+        feature.init_app(app)

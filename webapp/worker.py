@@ -1,0 +1,9 @@
+"""What `dramatiq webapp.worker` loads: the broker, its middleware, and every feature's actors."""
+
+from webapp.jobs.broker import broker  # noqa: I001  (before any actor is declared)
+
+from webapp.bulk_actions import tasks as bulk_action_tasks
+from webapp.jobs import tasks as job_tasks
+from webapp.visits import tasks as visit_tasks
+
+__all__ = ["broker", "bulk_action_tasks", "job_tasks", "visit_tasks"]
