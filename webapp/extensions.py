@@ -19,7 +19,7 @@ from flask_wtf import CSRFProtect
 from sqlalchemy import DateTime, MetaData, Text, Uuid, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import DeclarativeBase, Session, registry
 
 APP_ROLE = "footfall_app"
 
@@ -31,18 +31,21 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
+COLUMN_TYPES = {
+    datetime: DateTime(timezone=True),
+    UUID: Uuid,
+    str: Text,
+    dict[str, Any]: JSONB,
+    list[Any]: JSONB,
+}
+
 
 class Base(DeclarativeBase):
     """Maps Python's types onto PostgreSQL's; every table and constraint gets a predictable name."""
 
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {
-        datetime: DateTime(timezone=True),
-        UUID: Uuid,
-        str: Text,
-        dict[str, Any]: JSONB,
-        list[Any]: JSONB,
-    }
+    # A registry of our own, since Flask-SQLAlchemy copies this class's body and SQLAlchemy refuses
+    # a body that has both a registry and a type map.
+    registry = registry(metadata=MetaData(naming_convention=NAMING), type_annotation_map=COLUMN_TYPES)
 
 
 db = SQLAlchemy(model_class=Base)
