@@ -75,7 +75,7 @@ def _add_extensions(app: Flask) -> None:
 
 def _add_features(app: APIFlask) -> None:
     """Each feature registers its own blueprints, commands and template helpers."""
-    from webapp import accounts, bulk_actions, contacts, jobs, overview, pages, visits
+    from webapp import accounts, bulk_actions, contacts, jobs, overview, pages, problems, visits
 
-    for feature in (pages, accounts, jobs, visits, contacts, bulk_actions, overview):
+    for feature in (pages, problems, accounts, jobs, visits, contacts, bulk_actions, overview):
         feature.init_app(app)

@@ -20,6 +20,7 @@ from sqlalchemy import DateTime, MetaData, Text, Uuid, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import DeclarativeBase, Session, registry
+from sqlalchemy.types import TypeEngine
 
 APP_ROLE = "footfall_app"
 
@@ -31,12 +32,12 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
-COLUMN_TYPES = {
+COLUMN_TYPES: dict[Any, TypeEngine[Any]] = {
     datetime: DateTime(timezone=True),
-    UUID: Uuid,
-    str: Text,
-    dict[str, Any]: JSONB,
-    list[Any]: JSONB,
+    UUID: Uuid(),
+    str: Text(),
+    dict[str, Any]: JSONB(),
+    list[Any]: JSONB(),
 }
 
 
@@ -105,8 +106,17 @@ def _tell_open_transaction(organisation_id: UUID | None) -> None:
     if not db.session.registry.has():
         return
     session = db.session()
-    if session.is_active and session.in_transaction():
+    if session.is_active and session.in_transaction() and not _has_failed(session):
         session.execute(SET_TENANT, {"organisation_id": str(organisation_id or "")})
+
+
+def _has_failed(session: Session) -> bool:
+    """Whether the transaction only waits for its rollback: PostgreSQL takes no statement in it."""
+    connection = session.connection().connection.driver_connection
+    return (
+        isinstance(connection, psycopg.Connection)
+        and connection.info.transaction_status is psycopg.pq.TransactionStatus.INERROR
+    )
 
 
 @event.listens_for(Session, "after_begin")

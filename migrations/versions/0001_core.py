@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from migrations.rls import APP_ROLE, grant, protect
 from sqlalchemy.dialects.postgresql import JSONB
+
+from migrations.rls import APP_ROLE, grant, protect
 
 revision = "0001"
 down_revision = None

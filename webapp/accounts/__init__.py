@@ -1,0 +1,15 @@
+"""Organisations, the people in them, sign-in, and API keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from apiflask import APIFlask
+
+
+def init_app(app: APIFlask) -> None:
+    """Ask for a signed-in member on every page, and know who it is."""
+    from webapp.accounts import access
+
+    access.init_app(app)

@@ -35,7 +35,7 @@ class Organisation(Model):
     created_at: Mapped[CreatedAt]
 
 
-class User(UserMixin, Model):
+class User(UserMixin, Model):  # type: ignore[misc]  # Flask-Login has no types
     """A person who signs in. Global: one person may belong to several organisations."""
 
     __tablename__ = "users"
@@ -57,7 +57,7 @@ class Membership(Model):
     __table_args__ = (ForeignKeyConstraint(["organisation_id"], ["organisations.id"]),)
 
     organisation_id: Mapped[TenantKey]
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), primary_key=True, index=True)
     role: Mapped[Role] = mapped_column(text_enum(Role))
     created_at: Mapped[CreatedAt]
 
@@ -74,7 +74,7 @@ class Invitation(Model):
     organisation_id: Mapped[TenantKey]
     id: Mapped[NewId]
     email: Mapped[str]
-    email_key: Mapped[SortKey]
+    email_key: Mapped[SortKey] = mapped_column(index=True)
     role: Mapped[Role] = mapped_column(text_enum(Role))
     invited_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[CreatedAt]
@@ -85,7 +85,10 @@ class ApiKey(Model):
     """A secret that acts for an organisation; only its SHA-256 is kept."""
 
     __tablename__ = "api_keys"
-    __table_args__ = (ForeignKeyConstraint(["organisation_id"], ["organisations.id"]),)
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id"], ["organisations.id"]),
+        UniqueConstraint("organisation_id", "secret_hash"),
+    )
 
     organisation_id: Mapped[TenantKey]
     id: Mapped[NewId]

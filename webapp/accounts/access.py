@@ -1,0 +1,93 @@
+"""The front door: every page needs a signed-in member, but for a short public list."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import Flask, g, redirect, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user, logout_user
+
+from webapp.accounts import current, queries
+from webapp.accounts.models import User
+from webapp.accounts.queries import Place
+from webapp.extensions import login_manager
+from webapp.problems import is_api_request
+
+PUBLIC_ENDPOINTS = frozenset(
+    {
+        "static",
+        "healthz",
+        "openapi.spec",
+        "accounts.api_docs",
+        "accounts.sign_in",
+        "accounts.sign_in_start",
+        "accounts.callback",
+    }
+)
+
+
+def init_app(app: Flask) -> None:
+    """Settle who asks before any view runs; the API asks for its key itself (`api_auth`)."""
+    login_manager.login_view = "accounts.sign_in"
+    login_manager.user_loader(load_user)
+    login_manager.unauthorized_handler(send_to_sign_in)
+    app.before_request(admit)
+    app.teardown_request(current.restore_tenant)
+    app.context_processor(template_context)
+
+
+def admit() -> ResponseReturnValue | None:
+    """Let the request through with its organisation, or send the person to the sign-in page.
+
+    An address that leads nowhere is not guarded: it answers 404, in the looks of whoever asks.
+    """
+    current.forget_tenant()
+    if is_api_request() or request.endpoint in PUBLIC_ENDPOINTS:
+        return None
+    if not current_user.is_authenticated:
+        return send_to_sign_in() if request.endpoint else None
+    return _enter(places())
+
+
+def load_user(user_id: str) -> User | None:
+    """The person in the cookie, with their organisations, by one statement."""
+    found = queries.get_user_with_places(UUID(user_id))
+    if found is None:
+        return None
+    user, g.places = found
+    return user
+
+
+def places() -> tuple[Place, ...]:
+    """The signed-in person's organisations."""
+    if not current_user.is_authenticated:
+        return ()
+    found: tuple[Place, ...] = g.get("places", ())
+    return found
+
+
+def send_to_sign_in() -> ResponseReturnValue:
+    """To the sign-in page, and back to this one afterwards if it was only being read."""
+    wanted = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
+    return redirect(url_for("accounts.sign_in", next=None if wanted == "/" else wanted))
+
+
+def template_context() -> dict[str, object]:
+    """What every page's frame shows: whose organisation it is, and which others there are."""
+    return {
+        "current_organisation": g.get("organisation"),
+        "current_membership": g.get("membership"),
+        "places": places(),
+        "is_owner": current.is_owner(),
+    }
+
+
+def _enter(places: tuple[Place, ...]) -> ResponseReturnValue | None:
+    place = current.chosen_place(places)
+    if place is not None:
+        current.enter_organisation(place.organisation, place.membership)
+        return None
+    logout_user()
+    session.clear()
+    return redirect(url_for("accounts.sign_in", problem="no-organisation"))

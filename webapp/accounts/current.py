@@ -1,0 +1,73 @@
+"""Who is asking, and for which organisation: settled once for each request, and forgotten after it.
+
+The tenant lives in a context variable, which a server's thread keeps from one request to the next. So each
+request starts by forgetting it, and ends by putting back what was there before.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import g, session
+
+from webapp.accounts.models import Membership, Organisation, Role
+from webapp.accounts.queries import Place
+from webapp.extensions import current_tenant, enter_tenant
+
+CHOSEN = "organisation_id"
+
+
+class NoOrganisationError(RuntimeError):
+    """The code asked for the organisation in a request that has none."""
+
+
+def current_organisation() -> Organisation:
+    """The organisation that this page or API request is about."""
+    organisation: Organisation | None = g.get("organisation")
+    if organisation is None:
+        raise NoOrganisationError("Nobody signed in and no API key was sent.")
+    return organisation
+
+
+def current_membership() -> Membership:
+    """The signed-in person's place in the current organisation; an API key has none."""
+    membership: Membership | None = g.get("membership")
+    if membership is None:
+        raise NoOrganisationError("Nobody signed in.")
+    return membership
+
+
+def is_owner() -> bool:
+    """Whether the signed-in person may change the organisation itself."""
+    membership: Membership | None = g.get("membership")
+    return membership is not None and membership.role is Role.OWNER
+
+
+def forget_tenant() -> None:
+    """Begin a request: whatever this thread did before is not this request's business."""
+    g.tenant_before = current_tenant()
+    enter_tenant(None)
+
+
+def restore_tenant(error: BaseException | None = None) -> None:
+    """End a request: the thread is left as it was found."""
+    if "tenant_before" in g:
+        enter_tenant(g.pop("tenant_before"))
+
+
+def enter_organisation(organisation: Organisation, membership: Membership | None = None) -> None:
+    """Let the rest of the request see this organisation's rows and no others."""
+    g.organisation = organisation
+    g.membership = membership
+    enter_tenant(organisation.id)
+
+
+def choose_organisation(organisation_id: UUID) -> None:
+    """Remember, in the cookie, which organisation a person wants to see."""
+    session[CHOSEN] = organisation_id.hex
+
+
+def chosen_place(places: tuple[Place, ...]) -> Place | None:
+    """The organisation in the cookie if the person still belongs to it, else their first."""
+    wanted = session.get(CHOSEN)
+    return next((place for place in places if place.organisation.id.hex == wanted), places[0] if places else None)
