@@ -1,0 +1,198 @@
+"""One verb over many records, and the chunks in which it is done."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.extensions import Model
+from webapp.lib.clock import utc_now
+from webapp.lib.columns import CreatedAt, NewId, TenantKey, text_enum
+
+
+class Verb(enum.Enum):
+    IMPORT = "import"
+
+
+class BulkActionState(enum.Enum):
+    """A draft is an uploaded file whose mapping is still shown; `pending` waits for a worker."""
+
+    DRAFT = "draft"
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({BulkActionState.COMPLETED, BulkActionState.FAILED, BulkActionState.CANCELLED})
+
+
+class Phase(enum.Enum):
+    """Plan the chunks, stage each, merge each range of keys."""
+
+    PLAN = "plan"
+    STAGE = "stage"
+    MERGE = "merge"
+
+
+class ChunkState(enum.Enum):
+    PENDING = "pending"
+    DONE = "done"
+
+
+class BulkAction(Model):
+    """A verb over many records. An import is one whose records come from a file."""
+
+    __tablename__ = "bulk_actions"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id"], ["organisations.id"]),
+        Index("ix_bulk_actions_unswept", "id", postgresql_where="state <> 'draft' AND cleaned_at IS NULL"),
+    )
+
+    organisation_id: Mapped[TenantKey]
+    id: Mapped[NewId]
+    verb: Mapped[Verb] = mapped_column(text_enum(Verb), default=Verb.IMPORT)
+    entity: Mapped[str] = mapped_column(default="contacts")
+    state: Mapped[BulkActionState] = mapped_column(text_enum(BulkActionState), default=BulkActionState.DRAFT)
+    phase: Mapped[Phase] = mapped_column(text_enum(Phase), default=Phase.PLAN)
+    file_name: Mapped[str]
+    file_key: Mapped[str]
+    file_byte_count: Mapped[int] = mapped_column(BigInteger)
+    file_sha256: Mapped[str]
+    format: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    mapping: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    planned_offset: Mapped[int] = mapped_column(BigInteger, default=0)
+    planned_at: Mapped[datetime | None]
+    row_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    chunk_count: Mapped[int] = mapped_column(default=0)
+    staged_chunk_count: Mapped[int] = mapped_column(default=0)
+    staged_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    partition_count: Mapped[int] = mapped_column(default=0)
+    merged_partition_count: Mapped[int] = mapped_column(default=0)
+    merged_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    updated_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    unchanged_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    rejected_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    duplicate_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    blank_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    job_id: Mapped[UUID | None]
+    created_by: Mapped[UUID | None]
+    created_at: Mapped[CreatedAt]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    cleaned_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether chunks may still be worked on."""
+        return self.state in {BulkActionState.PENDING, BulkActionState.RUNNING}
+
+    @property
+    def path(self) -> str:
+        """The page of this bulk action."""
+        return f"/bulk-actions/{self.id}"
+
+    def end(self, state: BulkActionState, error: str | None = None) -> None:
+        """Finish for good; chunks still at work find out when they lock this row, and roll back."""
+        self.state = state
+        self.error = error
+        self.ended_at = utc_now()
+
+
+class BulkActionChunk(Model):
+    """A unit of work: bytes of the file (stage) or a range of key buckets (merge).
+
+    Its row's lock says that somebody is at work on it; its state, written in the same transaction
+    as the work, says that the work is done.
+    """
+
+    __tablename__ = "bulk_action_chunks"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organisation_id", "bulk_action_id"],
+            ["bulk_actions.organisation_id", "bulk_actions.id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    organisation_id: Mapped[TenantKey]
+    bulk_action_id: Mapped[UUID] = mapped_column(primary_key=True)
+    phase: Mapped[Phase] = mapped_column(text_enum(Phase), primary_key=True)
+    index: Mapped[int] = mapped_column(primary_key=True)
+    start_offset: Mapped[int] = mapped_column(BigInteger, default=0)
+    end_offset: Mapped[int] = mapped_column(BigInteger, default=0)
+    first_row_number: Mapped[int] = mapped_column(BigInteger, default=0)
+    row_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_count: Mapped[int] = mapped_column(default=0)
+    updated_count: Mapped[int] = mapped_column(default=0)
+    unchanged_count: Mapped[int] = mapped_column(default=0)
+    rejected_count: Mapped[int] = mapped_column(default=0)
+    duplicate_count: Mapped[int] = mapped_column(default=0)
+    state: Mapped[ChunkState] = mapped_column(text_enum(ChunkState), default=ChunkState.PENDING)
+    attempt_count: Mapped[int] = mapped_column(default=0)
+    sent_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+
+
+class RejectedRow(Model):
+    """A row that was left out, why, and its cells as they were."""
+
+    __tablename__ = "rejected_rows"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organisation_id", "bulk_action_id"],
+            ["bulk_actions.organisation_id", "bulk_actions.id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    organisation_id: Mapped[TenantKey]
+    bulk_action_id: Mapped[UUID] = mapped_column(primary_key=True)
+    row_number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    reason: Mapped[str]
+    cells: Mapped[list[Any]]
+
+
+class ReplacedRow(Model):
+    """A row whose key came again further down; the later row's cells won."""
+
+    __tablename__ = "replaced_rows"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organisation_id", "bulk_action_id"],
+            ["bulk_actions.organisation_id", "bulk_actions.id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    organisation_id: Mapped[TenantKey]
+    bulk_action_id: Mapped[UUID] = mapped_column(primary_key=True)
+    row_number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    replaced_by_row_number: Mapped[int] = mapped_column(BigInteger)
+
+
+class ImportMapping(Model):
+    """How this organisation mapped a file with these columns the last time."""
+
+    __tablename__ = "import_mappings"
+    __table_args__ = (ForeignKeyConstraint(["organisation_id"], ["organisations.id"]),)
+
+    organisation_id: Mapped[TenantKey]
+    entity: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    mapping: Mapped[dict[str, Any]]
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now)
