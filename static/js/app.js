@@ -1,0 +1,46 @@
+// What every page does: dialogs, menus that Escape closes, messages that can be put away.
+(() => {
+  "use strict";
+
+  const openDialog = (click) => {
+    const opener = click.target.closest("[data-opens]");
+    const dialog = opener && document.getElementById(opener.dataset.opens);
+    if (!dialog) return;
+    click.preventDefault();
+    dialog.showModal();
+  };
+
+  const closeOnBackdrop = (click) => {
+    if (click.target instanceof HTMLDialogElement) click.target.close();
+  };
+
+  const dismiss = (click) => click.target.closest("[data-dismiss]")?.closest(".alert")?.remove();
+
+  const closeMenus = (except) => {
+    for (const menu of document.querySelectorAll("details[data-menu][open]"))
+      if (!menu.contains(except)) menu.open = false;
+  };
+
+  const closeMenuOnEscape = (press) => {
+    if (press.key !== "Escape") return;
+    const menu = document.activeElement?.closest("details[data-menu][open]") || document.querySelector("details[data-menu][open]");
+    if (!menu) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  };
+
+  const showScriptedParts = () => {
+    for (const part of document.querySelectorAll("[data-dismiss], [data-needs-script]")) part.hidden = false;
+    for (const part of document.querySelectorAll("[data-without-script]")) part.hidden = true;
+  };
+
+  document.addEventListener("click", (click) => {
+    openDialog(click);
+    closeOnBackdrop(click);
+    dismiss(click);
+    closeMenus(click.target);
+  });
+  document.addEventListener("keydown", closeMenuOnEscape);
+  document.addEventListener("htmx:after:swap", showScriptedParts);
+  showScriptedParts();
+})();
