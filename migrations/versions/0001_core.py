@@ -106,7 +106,6 @@ def _create_accounts() -> None:
         sa.PrimaryKeyConstraint("organisation_id", "id", name="pk_api_keys"),
         sa.ForeignKeyConstraint(["organisation_id"], ["organisations.id"], name="fk_api_keys_organisation_id"),
         sa.UniqueConstraint("organisation_id", "secret_hash", name="uq_api_keys_organisation_id_secret_hash"),
-        sa.UniqueConstraint("organisation_id", "secret_hash", name="uq_api_keys_organisation_id_secret_hash"),
     )
     # Sign-in looks a person up before it knows an organisation.
     op.create_index("ix_memberships_user_id", "memberships", ["user_id"])

@@ -78,7 +78,7 @@ def template_context() -> dict[str, object]:
     return {
         "current_organisation": g.get("organisation"),
         "current_membership": g.get("membership"),
-        "places": places(),
+        "current_organisations": lambda: [place.organisation for place in places()],
         "is_owner": current.is_owner(),
     }
 
