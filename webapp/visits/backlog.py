@@ -1,0 +1,120 @@
+"""The stream of accepted beacons in Redis, between the collector and the roll-up.
+
+One entry holds a group of beacons. Adding and trimming keep count of the beacons that wait, in the
+same step, so that the stream can be bounded by beacons and not by entries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+import redis
+import redis.asyncio
+
+STREAM = "beacons"
+COUNT_KEY = "beacons:count"
+START = "0-0"
+READ_ENTRIES = 1000
+
+ADD = """
+local waiting = tonumber(redis.call('GET', KEYS[2]) or '0')
+local added = tonumber(ARGV[1])
+if waiting + added > tonumber(ARGV[2]) then return 0 end
+redis.call('XADD', KEYS[1], '*', 'n', added, 'rows', ARGV[3])
+redis.call('INCRBY', KEYS[2], added)
+return 1
+"""
+
+TRIM = """
+local removed = 0
+local entries = redis.call('XRANGE', KEYS[1], '-', ARGV[1], 'COUNT', ARGV[2])
+for _, entry in ipairs(entries) do
+    removed = removed + (tonumber(entry[2][2]) or 0)
+    redis.call('XDEL', KEYS[1], entry[1])
+end
+if redis.call('XLEN', KEYS[1]) == 0 then redis.call('SET', KEYS[2], 0)
+else redis.call('DECRBY', KEYS[2], removed) end
+return #entries
+"""
+
+
+class BacklogFullError(Exception):
+    """More beacons wait to be counted than may."""
+
+
+class Row(msgspec.Struct, array_like=True, gc=False):
+    """An accepted beacon in the stream. Ids are their 16 bytes, times milliseconds since 1970."""
+
+    organisation_id: bytes
+    site_id: bytes
+    id: bytes
+    visited_ms: int
+    received_ms: int
+    visitor: str
+    page_url: str
+    referrer: str
+    screen: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One group as it was added; its rows are read by whoever counts them."""
+
+    id: str
+    content: bytes
+
+
+encode_rows = msgspec.msgpack.Encoder().encode
+decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
+
+
+def add(client: redis.Redis, rows: list[Row], limit: int) -> None:
+    """Add one group; raises BacklogFullError when it does not fit below the limit."""
+    answer = client.eval(ADD, 2, STREAM, COUNT_KEY, len(rows), limit, encode_rows(rows))
+    if not answer:
+        raise BacklogFullError
+
+
+class AsyncAdder:
+    """`add` for the edge: the script is sent once, and then named by its hash."""
+
+    def __init__(self, client: redis.asyncio.Redis, limit: int) -> None:
+        self._script = client.register_script(ADD)
+        self._limit = limit
+
+    async def add(self, rows: list[Row]) -> None:
+        answer = await self._script(keys=[STREAM, COUNT_KEY], args=[len(rows), self._limit, encode_rows(rows)])
+        if not answer:
+            raise BacklogFullError
+
+
+def read_after(client: redis.Redis, position: str, beacon_limit: int) -> list[Entry]:
+    """Whole entries after the position, until about so many beacons are together."""
+    entries: list[Entry] = []
+    count = 0
+    while count < beacon_limit:
+        found = cast("list[Any]", client.xrange(STREAM, f"({position}", "+", count=READ_ENTRIES))
+        for entry_id, fields in found:
+            entries.append(Entry(entry_id.decode(), fields.get(b"rows", b"")))
+            count += int(fields.get(b"n", 1))
+            if count >= beacon_limit:
+                return entries
+        if len(found) < READ_ENTRIES:
+            return entries
+        position = entries[-1].id
+    return entries
+
+
+def trim(client: redis.Redis, position: str) -> None:
+    """Remove what is counted: every entry up to the position. Doing it again does no harm."""
+    if position == START:
+        return
+    while client.eval(TRIM, 2, STREAM, COUNT_KEY, position, READ_ENTRIES) == READ_ENTRIES:
+        pass
+
+
+def waiting_count(client: redis.Redis) -> int:
+    """How many groups wait to be counted."""
+    return int(client.xlen(STREAM))
