@@ -27,8 +27,11 @@ CORS_HEADERS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose
 PREFLIGHT_HEADERS = [
     *CORS_HEADERS,
     (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-    (b"access-control-allow-headers", b"*, accept, content-type, hx-request, hx-current-url, hx-target, hx-source,"
-     b" hx-request-type, hx-trigger, hx-boosted, last-event-id"),
+    (
+        b"access-control-allow-headers",
+        b"*, accept, content-type, hx-request, hx-current-url, hx-target, hx-source,"
+        b" hx-request-type, hx-trigger, hx-boosted, last-event-id",
+    ),
     (b"access-control-max-age", str(PREFLIGHT_SECONDS).encode()),
 ]
 
@@ -93,7 +96,9 @@ class Edge:
                 await send({"type": "lifespan.startup.complete"})
                 continue
             if self._parts is not None:
-                await self._parts[0].stop()
+                collector, hub = self._parts
+                await collector.stop()
+                await hub.close()
             await send({"type": "lifespan.shutdown.complete"})
             return
 

@@ -10,9 +10,7 @@ import redis
 from webapp.live.channels import STATE_LIFETIME_SECONDS, state_key
 
 
-def publish(
-    broker: redis.Redis, channel: str, data: dict[str, Any], html: str = "", *, final: bool = False
-) -> None:
+def publish(broker: redis.Redis, channel: str, data: dict[str, Any], html: str = "", *, final: bool = False) -> None:
     """Keep `data` (for programs) and `html` (for pages) as the channel's state and send both.
 
     The state is kept before it is sent, in one step, so that whoever subscribes and then reads the

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +23,8 @@ from webapp.live.channels import read_signed, state_key
 KEEP_ALIVE_SECONDS = 15.0
 RECONNECT_SECONDS = 0.5
 RETRY_MILLISECONDS = 1000
+OWN_CHANNEL = "live:"
+"""Nobody publishes here; it keeps the subscription open while no page listens."""
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -47,7 +48,7 @@ class Frames:
         return cls(page + end, _frame(json.dumps(content["data"], ensure_ascii=False)) + end, content["final"])
 
 
-@dataclass
+@dataclass(eq=False)
 class Listener:
     """What one stream has not sent yet: at most the newest state."""
 
@@ -68,23 +69,29 @@ class Listener:
         return self.frames
 
 
+@dataclass
+class Channel:
+    """One channel's listeners in this process, and whether the broker has confirmed the subscription."""
+
+    listeners: set[Listener] = field(default_factory=set)
+    confirmed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Hub:
-    """Fans the broker's messages out to this process's streams."""
+    """Fans the broker's messages out to this process's streams, over one connection."""
 
     def __init__(self, broker: redis.asyncio.Redis) -> None:
         self._broker = broker
-        self._listeners: dict[str, set[Listener]] = defaultdict(set)
-        self._pubsub: redis.asyncio.client.PubSub | None = None
+        self._channels: dict[str, Channel] = {}
+        self._pubsub = broker.pubsub()
+        self._opening = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
-        self._ready = asyncio.Event()
 
     async def listen(self, channel: str) -> AsyncIterator[Frames | None]:
         """States of a channel, the present one first; None stands for "still here"."""
         key, listener = state_key(channel), Listener()
-        self._listeners[key].add(listener)
         try:
-            await self._subscribe(key)
-            await self._offer_present(key, listener)
+            await self._join(key, listener)
             while True:
                 frames = await listener.take()
                 yield frames
@@ -93,51 +100,77 @@ class Hub:
         finally:
             await self._leave(key, listener)
 
-    async def _subscribe(self, key: str) -> None:
-        if self._reader is None or self._reader.done():
-            self._ready.clear()
-            self._reader = asyncio.create_task(self._read_for_ever())
-        await self._ready.wait()
-        if self._pubsub is not None:
-            await self._pubsub.subscribe(key)
+    async def close(self) -> None:
+        """Stop reading; streams that are still open end with their connections."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
 
-    async def _offer_present(self, key: str, listener: Listener) -> None:
-        state = await self._broker.get(key)
-        if state is not None and listener.frames is None:
-            listener.offer(Frames.of(state))
+    async def _join(self, key: str, listener: Listener) -> None:
+        """Subscribe, and only when that is confirmed read the present state: nothing falls between."""
+        await self._start_reading()
+        is_new = key not in self._channels
+        channel = self._channels.setdefault(key, Channel())
+        channel.listeners.add(listener)
+        if is_new:
+            await self._pubsub.subscribe(key)
+        await channel.confirmed.wait()
+        await self._offer_present(key, [listener])
 
     async def _leave(self, key: str, listener: Listener) -> None:
-        self._listeners[key].discard(listener)
-        if self._listeners[key]:
+        channel = self._channels.get(key)
+        if channel is None:
             return
-        del self._listeners[key]
-        if self._pubsub is not None and self._pubsub.connection is not None:
-            await self._pubsub.unsubscribe(key)
+        channel.listeners.discard(listener)
+        if channel.listeners:
+            return
+        del self._channels[key]
+        await self._pubsub.unsubscribe(key)
+        if key in self._channels:  # somebody came while we left
+            await self._pubsub.subscribe(key)
+
+    async def _offer_present(self, key: str, listeners: Iterable[Listener]) -> None:
+        state = await self._broker.get(key)
+        if not isinstance(state, bytes):
+            return
+        frames = Frames.of(state)
+        for listener in listeners:
+            listener.offer(frames)
+
+    async def _start_reading(self) -> None:
+        """Open the one connection before anyone subscribes over it: two at once would open two."""
+        async with self._opening:
+            if self._reader is None or self._reader.done():
+                await self._pubsub.subscribe(OWN_CHANNEL)
+                self._reader = asyncio.create_task(self._read_for_ever())
 
     async def _read_for_ever(self) -> None:
-        """Read the subscription; after a broken connection subscribe anew and offer present states."""
+        """Read the subscription; after a broken connection the client subscribes to all channels anew."""
         while True:
             try:
-                await self._read()
+                async for message in self._pubsub.listen():
+                    await self._take(message)
             except (RedisError, OSError) as error:
                 logger.warning("Live channels lost the broker, trying again: %s", error)
                 await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def _read(self) -> None:
-        self._pubsub = self._broker.pubsub(ignore_subscribe_messages=True)
-        await self._pubsub.subscribe("live:", *self._listeners)
-        self._ready.set()
-        for key, listeners in list(self._listeners.items()):
-            for listener in list(listeners):
-                listener.frames = None
-                await self._offer_present(key, listener)
-        async for message in self._pubsub.listen():
-            self._fan_out(message["channel"].decode(), message["data"])
+    async def _take(self, message: dict[str, Any]) -> None:
+        channel = self._channels.get(message["channel"].decode())
+        if channel is None:
+            return
+        if message["type"] == "message":
+            frames = Frames.of(message["data"])
+            for listener in channel.listeners:
+                listener.offer(frames)
+        elif message["type"] == "subscribe":
+            await self._confirm(message["channel"].decode(), channel)
 
-    def _fan_out(self, key: str, state: bytes) -> None:
-        frames = Frames.of(state)
-        for listener in self._listeners.get(key, ()):
-            listener.offer(frames)
+    async def _confirm(self, key: str, channel: Channel) -> None:
+        """After the first confirmation comes one for each reconnection, when states may have been missed."""
+        if channel.confirmed.is_set():
+            await self._offer_present(key, list(channel.listeners))
+        channel.confirmed.set()
 
 
 async def live(settings: Settings, hub: Hub, path: str, receive: Receive, send: Send) -> None:
@@ -151,10 +184,11 @@ async def live(settings: Settings, hub: Hub, path: str, receive: Receive, send: 
     stream = asyncio.create_task(_stream(hub, channel, wants_html, send))
     gone = asyncio.create_task(_wait_until_gone(receive))
     await asyncio.wait({stream, gone}, return_when=asyncio.FIRST_COMPLETED)
-    gone.cancel()
-    if not stream.done():
-        stream.cancel()
-    await asyncio.gather(stream, gone, return_exceptions=True)
+    for task in (gone, stream):
+        task.cancel()
+    outcome, _ = await asyncio.gather(stream, gone, return_exceptions=True)
+    if isinstance(outcome, Exception):
+        logger.warning("A stream broke off, its browser will come again: %s", outcome)
 
 
 async def _stream(hub: Hub, channel: str, wants_html: bool, send: Send) -> None:

@@ -1,0 +1,186 @@
+"""Event streams: the present state first, then the newest, and an end with the subject's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from webapp.config import Settings
+from webapp.embedded.redis import start_redis, stop_redis
+from webapp.lib.redis import async_broker_client, broker_client
+from webapp.live.channels import stream_url
+from webapp.live.publish import publish
+from webapp.live.stream import Hub, live
+
+SECONDS = 10.0
+
+
+class Browser:
+    """One open stream, driven straight through ASGI."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.text = ""
+        self.ended = False
+        self.left = asyncio.Event()
+        self._changed = asyncio.Condition()
+
+    async def receive(self) -> dict[str, Any]:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        async with self._changed:
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+            else:
+                self.text += message["body"].decode()
+                self.ended = not message.get("more_body", False)
+            self._changed.notify_all()
+
+    async def until(self, condition: Callable[[Browser], bool]) -> None:
+        async with self._changed, asyncio.timeout(SECONDS):
+            await self._changed.wait_for(lambda: condition(self))
+
+    async def until_seen(self, text: str) -> None:
+        await self.until(lambda browser: text in browser.text)
+
+
+@asynccontextmanager
+async def opened(settings: Settings, hub: Hub, address: str) -> AsyncIterator[Browser]:
+    browser = Browser()
+    path = address.removeprefix(settings.edge_url)
+    task = asyncio.create_task(live(settings, hub, path, browser.receive, browser.send))
+    try:
+        yield browser
+    finally:
+        browser.left.set()
+        async with asyncio.timeout(SECONDS):
+            await task
+
+
+def run(test: Callable[[Settings, Hub], Coroutine[Any, Any, None]], settings: Settings) -> None:
+    async def with_hub() -> None:
+        client = async_broker_client(settings)
+        hub = Hub(client)
+        await test(settings, hub)
+        await hub.close()
+        await client.aclose()
+
+    broker_client(settings).flushall()
+    asyncio.run(with_hub())
+
+
+def say(settings: Settings, channel: str, number: int, *, final: bool = False) -> None:
+    with broker_client(settings) as broker:
+        publish(broker, channel, {"number": number}, f"<p>{number}</p>\n<i></i>", final=final)
+
+
+def test_the_first_event_is_the_present_state(services: Settings) -> None:
+    async def look(settings: Settings, hub: Hub) -> None:
+        say(settings, "room", 1)
+        async with opened(settings, hub, stream_url(settings, "room")) as browser:
+            await browser.until_seen("data: <p>1</p>\ndata: <i></i>\n\n")
+            assert browser.status == 200
+
+    run(look, services)
+
+
+def test_a_change_reaches_everyone_who_listens(services: Settings) -> None:
+    async def look(settings: Settings, hub: Hub) -> None:
+        say(settings, "room", 1)
+        page = opened(settings, hub, stream_url(settings, "room"))
+        program = opened(settings, hub, stream_url(settings, "room", html=False))
+        async with page as first, program as second:
+            await asyncio.gather(first.until_seen("<p>1</p>"), second.until_seen('{"number": 1}'))
+            say(settings, "room", 2)
+            await asyncio.gather(first.until_seen("<p>2</p>"), second.until_seen('{"number": 2}'))
+
+    run(look, services)
+
+
+def test_a_final_state_ends_the_stream_and_says_so(services: Settings) -> None:
+    async def look(settings: Settings, hub: Hub) -> None:
+        async with opened(settings, hub, stream_url(settings, "room")) as browser:
+            await browser.until_seen("retry: ")
+            say(settings, "room", 9, final=True)
+            await browser.until(lambda b: b.ended)
+            assert browser.text.endswith("event: done\ndata: done\n\n")
+
+    run(look, services)
+
+
+def test_who_comes_after_the_end_sees_the_end(services: Settings) -> None:
+    async def look(settings: Settings, hub: Hub) -> None:
+        say(settings, "room", 9, final=True)
+        async with opened(settings, hub, stream_url(settings, "room")) as browser:
+            await browser.until(lambda b: b.ended)
+            assert "<p>9</p>" in browser.text
+
+    run(look, services)
+
+
+def test_channels_do_not_hear_each_other(services: Settings) -> None:
+    async def look(settings: Settings, hub: Hub) -> None:
+        async with (
+            opened(settings, hub, stream_url(settings, "room")) as one,
+            opened(settings, hub, stream_url(settings, "hall")) as other,
+        ):
+            say(settings, "room", 1)
+            say(settings, "hall", 2)
+            await asyncio.gather(one.until_seen("<p>1</p>"), other.until_seen("<p>2</p>"))
+            assert "<p>2</p>" not in one.text
+            assert "<p>1</p>" not in other.text
+
+    run(look, services)
+
+
+@pytest.mark.parametrize("address", ["/live/nonsense", "/live/"])
+def test_a_damaged_address_is_refused_in_plain_words(services: Settings, address: str) -> None:
+    async def look(settings: Settings, hub: Hub) -> None:
+        async with opened(settings, hub, address) as browser:
+            await browser.until(lambda b: b.ended)
+            assert browser.status == 403
+            assert "Load the page again" in browser.text
+
+    run(look, services)
+
+
+def test_a_channel_that_everybody_left_can_be_joined_again(services: Settings) -> None:
+    async def look(settings: Settings, hub: Hub) -> None:
+        for number in range(20):
+            say(settings, "room", number)
+            async with opened(settings, hub, stream_url(settings, "room")) as browser:
+                await browser.until_seen(f"<p>{number}</p>")
+
+    run(look, services)
+
+
+def test_streams_survive_a_broker_that_goes_away(services: Settings) -> None:
+    async def look(settings: Settings, hub: Hub) -> None:
+        say(settings, "room", 1)
+        async with opened(settings, hub, stream_url(settings, "room")) as browser:
+            await browser.until_seen("<p>1</p>")
+            await asyncio.to_thread(stop_redis, settings, "broker")
+            await asyncio.to_thread(start_redis, settings, "broker")
+            say(settings, "room", 2)
+            await browser.until_seen("<p>2</p>")
+
+    run(look, services)
+
+
+def test_json_states_are_whole_json_documents(services: Settings) -> None:
+    async def look(settings: Settings, hub: Hub) -> None:
+        with broker_client(settings) as broker:
+            publish(broker, "room", {"name": "Zoë\nAda"}, "")
+        async with opened(settings, hub, stream_url(settings, "room", html=False)) as browser:
+            await browser.until(lambda b: b.text.count("\n\n") == 2)
+            line = browser.text.split("\n\n")[1].removeprefix("data: ")
+            assert json.loads(line) == {"name": "Zoë\nAda"}
+
+    run(look, services)
