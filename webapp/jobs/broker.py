@@ -7,7 +7,7 @@ message that fails or is lost is sent again by whoever finds its row unfinished.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
@@ -52,7 +52,7 @@ app_context = AppContext()
 
 def make_broker() -> RedisBroker:
     """A broker on the `broker` Redis with only the middleware that is used."""
-    return RedisBroker(
+    return RedisBroker(  # type: ignore[no-untyped-call]  # the package annotates only its other half
         client=broker_client(get_settings()),
         middleware=[AgeLimit(), TimeLimit(), ShutdownNotifications(), Callbacks(), app_context],
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MILLISECONDS,
@@ -76,8 +76,8 @@ def actor(queue: str) -> Callable[[Callable[P, None]], dramatiq.Actor[P, None]]:
 
         run.__doc__ = function.__doc__
         name = f"{function.__module__.removeprefix('webapp.').removesuffix('.tasks')}.{function.__name__}"
-        options: dict[str, Any] = {"time_limit": NO_TIME_LIMIT}
-        return dramatiq.actor(run, actor_name=name, queue_name=queue, broker=broker, **options)
+        declare_actor = dramatiq.actor(actor_name=name, queue_name=queue, broker=broker, time_limit=NO_TIME_LIMIT)
+        return declare_actor(run)
 
     return declare
 

@@ -79,7 +79,11 @@ class Job(Model):
         self.started_at = self.started_at or now
         self.error = None
         return JobAttempt(
-            organisation_id=self.organisation_id, job_id=self.id, number=self.attempt_count, worker=worker, started_at=now
+            organisation_id=self.organisation_id,
+            job_id=self.id,
+            number=self.attempt_count,
+            worker=worker,
+            started_at=now,
         )
 
     def check_attempt(self, number: int) -> None:

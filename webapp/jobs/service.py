@@ -12,6 +12,7 @@ from webapp.jobs.queries import get_job_for_update
 from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 
+
 class JobMissingError(Exception):
     """There is no such job in this organisation."""
 

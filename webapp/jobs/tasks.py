@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import traceback as tracebacks
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from webapp.extensions import db, tenant
 from webapp.jobs.broker import actor
 from webapp.jobs.kinds import PermanentError, Run, get_kind
 from webapp.jobs.live import publish_job
-from webapp.jobs.models import Job, JobState, StaleAttemptError
+from webapp.jobs.models import StaleAttemptError
 from webapp.jobs.queries import find_due_jobs, get_job_for_update
 from webapp.jobs.service import begin_attempt, end_attempt
 from webapp.lib.clock import utc_now
@@ -25,7 +25,7 @@ DUE_LIMIT = 200
 ERROR_LIMIT = 2_000
 
 
-class CancelledError(Exception):
+class JobCancelledError(Exception):
     """Somebody asked this job to stop."""
 
 
@@ -81,7 +81,7 @@ def _run(organisation_id: UUID, job_id: UUID) -> None:
         result = get_kind(run[0]).run(run[1])
     except StaleAttemptError:
         db.session.rollback()
-    except CancelledError:
+    except JobCancelledError:
         db.session.rollback()
         _end(run[1], None)
     except Exception as error:  # whatever a kind raises is this attempt's outcome, kept with its traceback
@@ -107,14 +107,16 @@ def _claim(organisation_id: UUID, job_id: UUID) -> tuple[str, Run] | None:
     return run
 
 
-def _reporter(organisation_id: UUID, job_id: UUID, number: int):  # type: ignore[no-untyped-def]
+def _reporter(organisation_id: UUID, job_id: UUID, number: int) -> Callable[[int, int | None], None]:
+    """The attempt's way to say how far it is, and to hear that it should stop."""
+
     def report(progress_count: int, total_count: int | None) -> None:
         job = get_job_for_update(organisation_id, job_id)
         if job is None:
             raise StaleAttemptError(str(job_id))
         job.check_attempt(number)
         if job.cancel_requested_at is not None:
-            raise CancelledError
+            raise JobCancelledError
         job.progress_count, job.total_count = progress_count, total_count
         db.session.commit()
         publish_job(current_app.extensions["broker"], job)
@@ -138,6 +140,3 @@ def _end_failed(run: Run, error: Exception) -> None:
     job.fail(words, may_retry=not isinstance(error, PermanentError))
     db.session.commit()
     publish_job(current_app.extensions["broker"], job)
-
-
-__all__ = ["CancelledError", "Job", "JobState", "alive", "run_job", "send_due_jobs", "worker_name"]

@@ -26,4 +26,10 @@ SortKey = Annotated[str, mapped_column(Text(collation="C"))]
 
 def text_enum(kind: type) -> Enum:
     """Python's enum kept as its value in a text column: a new member needs no migration of a type."""
-    return Enum(kind, native_enum=False, create_constraint=False, length=32, values_callable=lambda e: [m.value for m in e])
+    return Enum(
+        kind,
+        native_enum=False,
+        create_constraint=False,
+        length=32,
+        values_callable=lambda members: [member.value for member in members],
+    )
