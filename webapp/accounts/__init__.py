@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 
 def init_app(app: APIFlask) -> None:
-    """Ask for a signed-in member on every page, and know who it is."""
-    from webapp.accounts import access
+    """Ask for a signed-in member on every page, and let people sign in."""
+    from webapp.accounts import access, oidc
+    from webapp.accounts.settings_views import bp
 
+    oidc.init_app(app)
     access.init_app(app)
+    app.register_blueprint(bp)

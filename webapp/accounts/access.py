@@ -19,7 +19,7 @@ PUBLIC_ENDPOINTS = frozenset(
         "static",
         "healthz",
         "openapi.spec",
-        "accounts.api_docs",
+        "api_docs",
         "accounts.sign_in",
         "accounts.sign_in_start",
         "accounts.callback",

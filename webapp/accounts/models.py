@@ -97,3 +97,7 @@ class ApiKey(Model):
     created_at: Mapped[CreatedAt]
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+
+    def revoke(self) -> None:
+        """End the key for good; the row stays, to say when."""
+        self.revoked_at = self.revoked_at or utc_now()

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
-from webapp.accounts.models import ApiKey, Invitation, Membership, Organisation, User
+from webapp.accounts.models import ApiKey, Invitation, Membership, Organisation, Role, User
 from webapp.extensions import db
 
 
@@ -80,6 +80,16 @@ def list_members(organisation_id: UUID) -> list[Member]:
         .order_by(User.name, User.id)
     )
     return [Member(user.id, user.name, user.email, membership, user.signed_in_at) for user, membership in rows]
+
+
+def lock_owners(organisation_id: UUID) -> Sequence[UUID]:
+    """The organisation's owners, locked until the transaction ends."""
+    return db.session.scalars(
+        select(Membership.user_id)
+        .where(Membership.organisation_id == organisation_id, Membership.role == Role.OWNER)
+        .order_by(Membership.user_id)
+        .with_for_update()
+    ).all()
 
 
 def list_invitations(organisation_id: UUID) -> Sequence[Invitation]:
