@@ -24,7 +24,8 @@ from webapp.embedded.processes import end, is_gone, processes_in, wait_until
 ROLE = DATABASE = "footfall"
 START_SECONDS = 120.0  # after a crash the log is replayed first, which may take long
 SETTLE_SECONDS = 30.0
-FAST_SHUTDOWN = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
+STOP_SIGNAL = signal.SIGINT  # fast shutdown: does not wait for clients, loses nothing
+FAST_SHUTDOWN = ((STOP_SIGNAL, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 ORPHANS = ((signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 
 # For a machine with two cores and some gigabytes, shared with web, edge and workers.
@@ -62,6 +63,11 @@ class Cluster:
     programs: Path
     owner: Owner | None
     log: Path
+
+    @property
+    def exists(self) -> bool:
+        """Whether the cluster was created already."""
+        return (self.folder / "PG_VERSION").exists()
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -122,7 +128,7 @@ def prepare(cluster: Cluster) -> None:
     _check_access(cluster)
     private_folder(cluster.sockets, cluster.owner)
     cluster.log.parent.mkdir(parents=True, exist_ok=True)
-    if not (cluster.folder / "PG_VERSION").exists():
+    if not cluster.exists:
         _create_cluster(cluster)
     _write_configuration(cluster)
     clear_remains(cluster)

@@ -145,9 +145,16 @@ class Supervisor:
         self._running.clear()
         self._selector.close()
 
+    def death_count(self, name: str) -> int:
+        """How often a child has died lately."""
+        return max((running.death_count for running in self._running if running.child.name == name), default=0)
+
+    def log_path(self, name: str) -> Path:
+        """Where a child's whole output is kept."""
+        return self._log_folder / f"{name}.log"
+
     def _new(self, child: Child) -> Running:
-        log = self._log_folder / f"{child.name}.log"
-        running = Running(child, Output(child.name, log, self._echo, child.shown))
+        running = Running(child, Output(child.name, self.log_path(child.name), self._echo, child.shown))
         self._running.append(running)
         return running
 
@@ -242,6 +249,7 @@ def _spawn(child: Child) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**os.environ, **child.environment},
+        cwd="/" if owner else None,  # the caller's folder may be private
         start_new_session=True,
         user=owner.uid if owner else None,
         group=owner.gid if owner else None,

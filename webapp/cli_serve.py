@@ -1,0 +1,145 @@
+"""The long-running commands: what they execute, and how they get the servers that they need."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from webapp.config import ConfigError, Settings
+from webapp.embedded.logs import ALARMING
+from webapp.embedded.servers import has_servers, running_servers
+from webapp.embedded.supervisor import EVERYTHING, Child, StopRequested, Supervisor
+
+ROOT = Path(__file__).parent.parent
+QUEUES = ("default", "imports", "visits")
+WEB_THREADS = 8
+WORKER_THREADS = 2
+EDGE_BACKLOG = 4096
+EDGE_REQUESTS = 20_000  # streams stay open, so many more than are answered at once
+WORKER_STOP_SECONDS = 20
+STOP_SECONDS = WORKER_STOP_SECONDS + 5.0
+SUPERVISED = "FOOTFALL_SUPERVISED"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A long-running command: its name in logs, what is executed, and what its environment adds."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def web_program(settings: Settings, host: str) -> Program:
+    """Granian over the Flask app: one process, so that its caches are one, and several threads."""
+    options = ("--blocking-threads", str(WEB_THREADS), "--workers-kill-timeout", "8")
+    return Program("web", (*_granian("wsgi", host, settings.port), *options, "wsgi:app"))
+
+
+def edge_program(settings: Settings, host: str) -> Program:
+    """Granian over the async app. Streams never end by themselves, so a stop does not wait long for them."""
+    capacity = ("--backlog", str(EDGE_BACKLOG), "--backpressure", str(EDGE_REQUESTS))
+    options = ("--loop", "uvloop", *capacity, "--workers-kill-timeout", "2")
+    return Program("edge", (*_granian("asgi", host, settings.edge_port), *options, "asgi:app"))
+
+
+def worker_programs(settings: Settings, queues: str | None = None) -> list[Program]:
+    """Dramatiq in two groups, so that a long import never keeps visits waiting.
+
+    Visits have one process with one thread: roll-ups are written one after the other anyway.
+    """
+    wanted = _queues(queues)
+    programs = []
+    if others := [queue for queue in wanted if queue != "visits"]:
+        programs.append(_dramatiq("worker", others, settings.worker_processes, WORKER_THREADS))
+    if "visits" in wanted:
+        programs.append(_dramatiq("visits", ["visits"], 1, 1))
+    return programs
+
+
+def scheduler_program() -> Program:
+    """The clock of the installation."""
+    return Program("scheduler", (sys.executable, "-m", "webapp.scheduler"))
+
+
+def allow_many_files() -> None:
+    """1,000 event streams stop just short of the usual limit of 1,024 open files: raise it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def child_environment(settings: Settings) -> Mapping[str, str]:
+    """What children see: one data folder wherever they run, and this code."""
+    return {
+        "DATA_DIR": str(settings.data_dir),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONUNBUFFERED": "1",
+        SUPERVISED: "1",
+    }
+
+
+def serve(settings: Settings, programs: list[Program]) -> None:
+    """Run the programs until told to stop, with the embedded servers if nothing else runs them.
+
+    Under a supervisor, or with servers from elsewhere, a single program simply becomes this process.
+    """
+    if len(programs) == 1 and (SUPERVISED in os.environ or not has_servers(settings)):
+        _become(settings, programs[0])
+    with running_servers(settings):
+        _supervise(settings, programs)
+
+
+def as_child(settings: Settings, program: Program, stage: int, shown: re.Pattern[str] = ALARMING) -> Child:
+    """The program under a supervisor."""
+    environment = {**child_environment(settings), **program.environment}
+    return Child(program.name, program.command, environment, stage=stage, shown=shown, stop_seconds=STOP_SECONDS)
+
+
+def _become(settings: Settings, program: Program) -> None:
+    os.environ.update({**child_environment(settings), **program.environment})
+    os.chdir(ROOT)
+    os.execv(program.command[0], program.command)  # noqa: S606  (the command is ours)
+
+
+def _supervise(settings: Settings, programs: list[Program]) -> None:
+    supervisor = Supervisor(settings.data_dir / "logs", click.echo)
+    supervisor.handle_signals()
+    try:
+        for program in programs:
+            supervisor.start(as_child(settings, program, stage=0, shown=EVERYTHING))
+        supervisor.watch()
+    except StopRequested:
+        click.echo("Stopping.")
+    finally:
+        supervisor.stop()
+
+
+def _granian(interface: str, host: str, port: int) -> tuple[str, ...]:
+    listening = ("--interface", interface, "--host", host, "--port", str(port), "--http", "1", "--no-ws")
+    return (sys.executable, "-m", "granian", *listening, "--no-access-log", "--workers", "1")
+
+
+def _dramatiq(name: str, queues: list[str], processes: int, threads: int) -> Program:
+    """Each process takes as many messages as it has threads, so that none waits behind a busy one.
+
+    An idle worker looks every 50 ms: with Dramatiq's own second, a page would wait that long to move.
+    """
+    size = ("--processes", str(processes), "--threads", str(threads))
+    stop = ("--worker-shutdown-timeout", str(WORKER_STOP_SECONDS * 1000))
+    command = (sys.executable, "-m", "dramatiq", "webapp.worker", *size, *stop, "--queues", *queues)
+    return Program(name, command, {"dramatiq_queue_prefetch": str(threads), "dramatiq_worker_timeout": "50"})
+
+
+def _queues(text: str | None) -> list[str]:
+    wanted = [queue.strip() for queue in text.split(",")] if text else list(QUEUES)
+    unknown = [queue for queue in wanted if queue not in QUEUES]
+    if unknown:
+        raise ConfigError(f"There is no queue {unknown[0]!r}; there are {', '.join(QUEUES)}.")
+    return wanted
