@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import redis
@@ -16,7 +17,9 @@ def publish(broker: redis.Redis, channel: str, data: dict[str, Any], html: str =
     The state is kept before it is sent, in one step, so that whoever subscribes and then reads the
     state misses nothing. After a `final` state the streams of this channel end.
     """
-    state = json.dumps({"data": data, "html": html, "final": final}, ensure_ascii=False, separators=(",", ":"))
+    said_at = time.time_ns() // 1_000_000
+    content = {"data": data, "html": html, "final": final, "said_at": said_at}
+    state = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     with broker.pipeline(transaction=True) as pipeline:
         pipeline.set(state_key(channel), state, ex=STATE_LIFETIME_SECONDS)
         pipeline.publish(state_key(channel), state)

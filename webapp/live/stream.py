@@ -42,10 +42,13 @@ class Frames:
 
     @classmethod
     def of(cls, state: bytes) -> Frames:
+        """The frames of a published state; each one's id is the millisecond in which it was said."""
         content = json.loads(state)
+        said = f"id: {content['said_at']}\n".encode()
         end = b"event: done\ndata: done\n\n" if content["final"] else b""
         page = _frame(content["html"]) if content["html"] else b"event: change\ndata: {}\n\n"
-        return cls(page + end, _frame(json.dumps(content["data"], ensure_ascii=False)) + end, content["final"])
+        program = _frame(json.dumps(content["data"], ensure_ascii=False))
+        return cls(said + page + end, said + program + end, content["final"])
 
 
 @dataclass(eq=False)
