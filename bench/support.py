@@ -1,0 +1,131 @@
+"""What benchmarks share: a whole Footfall of their own, and figures printed beside their reference."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import requests
+
+from webapp.generate.contacts import write as write_contacts
+from webapp.lib.ids import uuid7
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "bench" / "results"
+START_SECONDS = 120.0
+
+
+class Footfall:
+    """`footfall up` on free ports and an empty data folder, with a site and an API key of the demo organisation."""
+
+    def __init__(self, folder: Path) -> None:
+        ports = _free_ports(4)
+        self.web_url, self.edge_url = (f"http://127.0.0.1:{port}" for port in ports[:2])
+        names = ("PORT", "EDGE_PORT", "DEMO_PORT", "ISSUER_PORT")
+        self.environment = {
+            **os.environ,
+            "DATA_DIR": str(folder / "var"),
+            **dict(zip(names, map(str, ports), strict=True)),
+        }
+        self._log = folder / "up.log"
+
+    def __enter__(self) -> Footfall:
+        with self._log.open("w") as output:
+            command = [sys.executable, "-m", "webapp.cli", "up"]
+            self.process = subprocess.Popen(command, env=self.environment, cwd=ROOT, stdout=output, stderr=output)
+        self._wait_until_it_serves()
+        self.api_key = self.run("api-key", "create", "--organisation", "demo", "--name", "Bench")
+        self.site_key = self.run(
+            "site", "create", "--organisation", "demo", "--name", "Bench", "--origin", "https://bench.example"
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(60)
+
+    def run(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "webapp.cli", *arguments]
+        done = subprocess.run(command, env=self.environment, cwd=ROOT, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def _wait_until_it_serves(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not (_answers(f"{self.web_url}/healthz") and _answers(f"{self.edge_url}/healthz")):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"Footfall did not start:\n{self._log.read_text()}")
+            time.sleep(0.2)
+
+
+def upload_contacts(footfall: Footfall, row_count: int) -> str:
+    """Start an import of generated contacts over the API; returns the address of its event stream."""
+    path = RESULTS / f"contacts-{row_count}.csv"
+    if not path.exists():
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            write_contacts(file, row_count)
+    headers = {"Authorization": f"Bearer {footfall.api_key}"}
+    url = f"{footfall.web_url}/api/v1/bulk-actions/upload"
+    with path.open("rb") as file:
+        answer = requests.post(url, headers=headers, files={"file": file}, data={"entity": "contacts"}, timeout=120)
+    answer.raise_for_status()
+    events = f"{footfall.web_url}/api/v1/bulk-actions/{answer.json()['id']}/events"
+    return requests.get(events, headers=headers, allow_redirects=False, timeout=30).headers["Location"]
+
+
+def beacon(site_key: str) -> bytes:
+    """One beacon as the tracker posts it."""
+    now = datetime.now(UTC).isoformat()
+    content = {
+        "id": str(uuid7()),
+        "siteKey": site_key,
+        "identifier": f"visitor-{random.randrange(20_000)}",
+        "pageUrl": f"https://bench.example/page-{random.randrange(50)}",
+        "visitedAt": now,
+        "sentAt": now,
+        "referrer": "https://search.example/",
+        "screen": "1920x1080",
+    }
+    return json.dumps(content).encode()
+
+
+def print_figures(name: str, figures: dict[str, Any]) -> None:
+    """Print figures for people and append them as one JSON line to `bench/results/NAME.jsonl`."""
+    width = max(map(len, figures))
+    for key, value in figures.items():
+        print(f"{key:<{width}}  {value}")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    with (RESULTS / f"{name}.jsonl").open("a") as file:
+        file.write(json.dumps({"at": datetime.now(UTC).isoformat(), **figures}) + "\n")
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False
