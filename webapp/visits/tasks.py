@@ -1,0 +1,81 @@
+"""The actors of visits: counting what came in, and having partitions ready for it."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from uuid import UUID
+
+import redis
+from flask import current_app
+from sqlalchemy import text
+
+from webapp.config import Settings
+from webapp.extensions import db, driver_connection
+from webapp.jobs.broker import actor
+from webapp.lib.clock import utc_now
+from webapp.lib.redis import beacons_client
+from webapp.live.channels import visits_channel
+from webapp.live.publish import publish
+from webapp.visits import backlog
+from webapp.visits.roll_up import Counted, begin_batch, count_entries
+
+ROLL_UP_SECONDS = 20.0
+"""How long one message may keep its worker; the scheduler sends the next while beacons wait."""
+DAYS_AHEAD = 7
+SEEN_DAYS = 7
+
+
+@actor("visits")
+def roll_up() -> None:
+    """Count what waits in the stream, batch after batch, until nothing does."""
+    settings: Settings = current_app.extensions["settings"]
+    with beacons_client(settings) as stream:
+        until = time.monotonic() + ROLL_UP_SECONDS
+        while time.monotonic() < until and roll_up_once(stream, settings.roll_up_batch):
+            pass
+
+
+def roll_up_once(stream: redis.Redis, batch: int) -> bool:
+    """Count one batch: commit, then trim the stream, then tell the pages. False when nothing is left to do."""
+    try:
+        connection = driver_connection()
+        position = begin_batch(connection)
+        if position is None:
+            return False
+        entries = backlog.read_after(stream, position, batch)
+        counted = count_entries(connection, entries) if entries else None
+        db.session.commit()
+    finally:
+        db.session.rollback()
+    backlog.trim(stream, counted.position if counted else position)
+    if counted:
+        _tell_pages(counted)
+    return counted is not None
+
+
+@actor("default")
+def make_partitions() -> None:
+    """Make the coming days' partitions, and drop ids that no beacon can carry any more."""
+    today = utc_now().date()
+    days = {"first": today - timedelta(days=1), "last": today + timedelta(days=DAYS_AHEAD)}
+    db.session.execute(text("SELECT footfall_make_partitions(:first, :last)"), days)
+    db.session.execute(text("SELECT footfall_drop_seen_partitions(:day)"), {"day": today - timedelta(days=SEEN_DAYS)})
+    db.session.commit()
+
+
+def backlog_count() -> int:
+    """How many groups of beacons wait to be counted."""
+    settings: Settings = current_app.extensions["settings"]
+    with beacons_client(settings) as stream:
+        return backlog.waiting_count(stream)
+
+
+def _tell_pages(counted: Counted) -> None:
+    for organisation_id, count in counted.pageview_counts.items():
+        if count:
+            _tell_page(organisation_id, count)
+
+
+def _tell_page(organisation_id: UUID, count: int) -> None:
+    publish(current_app.extensions["broker"], visits_channel(organisation_id), {"pageview_count": count})
