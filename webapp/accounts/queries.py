@@ -38,6 +38,7 @@ def get_user_with_places(user_id: UUID) -> tuple[User, tuple[Place, ...]] | None
     membership = _memberships_of(User.id)
     rows = db.session.execute(
         select(User, membership, Organisation)
+        .select_from(User)
         .outerjoin(membership, true())
         .outerjoin(Organisation, Organisation.id == membership.organisation_id)
         .where(User.id == user_id)
