@@ -29,6 +29,14 @@
     menu.querySelector("summary").focus();
   };
 
+  // An answer that was redirected is another page (signed out, saved): go there instead of swapping it in.
+  const followRedirect = (arrival) => {
+    const answer = arrival.detail.ctx.response.raw;
+    if (!answer.redirected) return;
+    arrival.preventDefault();
+    location.assign(answer.url);
+  };
+
   const showScriptedParts = () => {
     for (const part of document.querySelectorAll("[data-dismiss], [data-needs-script]")) part.hidden = false;
     for (const part of document.querySelectorAll("[data-without-script]")) part.hidden = true;
@@ -41,6 +49,7 @@
     closeMenus(click.target);
   });
   document.addEventListener("keydown", closeMenuOnEscape);
+  document.addEventListener("htmx:before:response", followRedirect);
   document.addEventListener("htmx:after:swap", showScriptedParts);
   showScriptedParts();
 })();
