@@ -6,6 +6,7 @@
   const TIMEOUT = 2e4 // ms that one try may take
   const LEASE = 3e4 // ms that a tab may hold a beacon before another tab takes it over
   const QUEUE_LIMIT = 50
+  const URL_LIMIT = 2048 // the collector refuses longer ones
   const BURST = 30 // views at once; after that one a second
 
   const attempt = (work, otherwise) => {
@@ -71,7 +72,7 @@
       if (document.visibilityState !== 'visible' || location.pathname === countedPath) return
       const referrer = countedUrl || document.referrer
       countedPath = location.pathname
-      countedUrl = location.href.split('#')[0]
+      countedUrl = location.href.split('#')[0].slice(0, URL_LIMIT)
       if (allowed(Date.now())) enqueue({ pageUrl: countedUrl, referrer })
       return drain()
     }
@@ -138,16 +139,16 @@
     }
 
     const drain = async () => {
-      let item
+      let item, wait
       if (draining) return
       draining = true
       try {
-        while (!pause().left && (item = next())) await send(item)
+        while (!(wait = pause().left) && (item = next())) await send(item)
       } finally {
         draining = false
       }
       clearTimeout(timer)
-      if (queue().length) timer = setTimeout(guard(drain), pause().left || LEASE)
+      if (queue().length) timer = setTimeout(guard(drain), wait ? wait + 1 : LEASE)
     }
 
     // These may arrive twice; under the same id they count once. A server that asked us to wait is left alone.

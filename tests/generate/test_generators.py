@@ -15,6 +15,7 @@ from uuid import UUID
 import pytest
 
 from webapp.generate import beacons, contacts, products
+from webapp.visits.beacon import check_beacon, read_beacon
 
 Write = Callable[[TextIO, int, int], None]
 WRITERS: list[Write] = [contacts.write, products.write, beacons.write]
@@ -145,6 +146,12 @@ def test_beacons_fill_the_given_time_in_order_and_nights_are_quiet() -> None:
 def test_an_end_that_is_not_after_the_start_is_refused() -> None:
     with pytest.raises(ValueError, match="start must be before end"):
         beacons.write(Discard(), 1, start=beacons.DEFAULT_END)
+
+
+def test_what_is_generated_the_collector_takes() -> None:
+    now_ms = round(beacons.DEFAULT_END.timestamp() * 1000)
+    for line in generated(beacons.write, 1_000).splitlines():
+        assert check_beacon(read_beacon(line.encode()), now_ms).visited_ms < now_ms
 
 
 def test_some_pages_are_seen_far_more_often_and_visitors_return() -> None:

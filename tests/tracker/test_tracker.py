@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from tests.tracker.support import (
     stage,
     website_handler,
 )
+from webapp.visits.beacon import check_beacon, read_beacon
 
 SIZE_LIMIT_BYTES = 3_000
 QUEUED = "Object.keys(localStorage).filter((key) => key.startsWith('footfall.beacon.')).length"
@@ -119,6 +121,15 @@ def test_a_visitor_keeps_their_identifier_and_each_page_names_the_one_before(bro
     assert second.beacon["id"] != first.beacon["id"]
 
 
+@pytest.mark.parametrize("path", ["/", "/søk?q=kaffe%20og%20te#top", "/long?q=" + "%C3%A9" * 1_000])
+def test_what_the_tracker_sends_the_collector_takes(browser: Browser, path: str) -> None:
+    with stage() as scene, visiting(browser, scene, path):
+        (received,) = scene.collector.wait_for_count(1)
+    now_ms = round(datetime.now(UTC).timestamp() * 1000)
+    checked = check_beacon(read_beacon(json.dumps(received.beacon).encode()), now_ms)
+    assert checked.page_url == received.beacon["pageUrl"]
+
+
 def test_the_endpoint_can_be_set(browser: Browser) -> None:
     with (
         stage(attributes='data-endpoint="/first-party/collect"') as scene,
@@ -209,6 +220,15 @@ def test_a_beacon_refused_for_the_moment_is_sent_again_under_the_same_id(browser
     assert {name: first.beacon[name] for name in same} == {name: second.beacon[name] for name in same}
     assert datetime.fromisoformat(second.beacon["sentAt"]) > datetime.fromisoformat(first.beacon["sentAt"])
     assert second.arrived_at - first.arrived_at >= 0.9
+
+
+def test_a_timer_that_fires_early_does_not_put_the_retry_off(browser: Browser) -> None:
+    early = "{ const exact = setTimeout; window.setTimeout = (work, ms) => exact(work, ms < 5e3 ? ms / 2 : ms) }"
+    with stage() as scene:
+        scene.collector.answers = [Answer(503, {"Retry-After": "1"})]
+        with visiting(browser, scene, init_script=early):
+            first, second = scene.collector.wait_for_count(2)
+    assert 1.0 <= second.arrived_at - first.arrived_at < 5
 
 
 @pytest.mark.parametrize("status", [429, 503])
