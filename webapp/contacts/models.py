@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from uuid import UUID
 
-from sqlalchemy import BigInteger, Computed, Index, SmallInteger, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Computed, Index, SmallInteger, Table, Text, UniqueConstraint, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.extensions import Model
@@ -57,28 +56,20 @@ class Contact(Model):
         return " ".join(part for part in (self.first_name, self.last_name) if part) or self.email
 
 
-class StagedContact(Model):
-    """A checked row of a file, waiting for the merge of its key's bucket.
+staged_contacts = Table(
+    "staged_contacts",
+    Model.metadata,
+    Column("organisation_id", Uuid, nullable=False),
+    Column("bulk_action_id", Uuid, nullable=False),
+    Column("bucket", SmallInteger, nullable=False),
+    Column("row_number", BigInteger, nullable=False),
+    Column("email_key", Text(collation="C"), nullable=False),
+    Column("email", Text, nullable=False),
+    *(Column(name, Text) for name in ("first_name", "last_name", "phone", "company", "job_title", "city", "country")),
+    Index(None, "organisation_id", "bulk_action_id", "bucket"),
+)
+"""Checked rows of a file, waiting for the merge of their keys' bucket.
 
-    No policy binds this table, because PostgreSQL refuses COPY under one; every statement on it
-    names the organisation and the import. It is logged: an unlogged table is emptied when any
-    backend is killed.
-    """
-
-    __tablename__ = "staged_contacts"
-    __table_args__ = (Index(None, "organisation_id", "bulk_action_id", "bucket"),)
-    __mapper_args__ = {"primary_key": ["organisation_id", "bulk_action_id", "row_number"]}
-
-    organisation_id: Mapped[UUID]
-    bulk_action_id: Mapped[UUID]
-    bucket: Mapped[int] = mapped_column(SmallInteger)
-    row_number: Mapped[int] = mapped_column(BigInteger)
-    email_key: Mapped[SortKey]
-    email: Mapped[str]
-    first_name: Mapped[str | None]
-    last_name: Mapped[str | None]
-    phone: Mapped[str | None]
-    company: Mapped[str | None]
-    job_title: Mapped[str | None]
-    city: Mapped[str | None]
-    country: Mapped[str | None]
+No policy binds this table, because PostgreSQL refuses COPY under one; every statement on it names
+the organisation and the import. It is logged: an unlogged table is emptied when any backend is killed.
+"""

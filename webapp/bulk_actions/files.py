@@ -1,0 +1,134 @@
+"""The uploaded file: into the store with a limit and a hash, and back out in pieces."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from webapp.bulk_actions.detect import SAMPLE_BYTES, FileFormat
+from webapp.bulk_actions.models import BulkAction
+from webapp.bulk_actions.records import UnreadableFileError
+from webapp.lib.storage import Storage
+
+CONVERTED_SUFFIX = ".utf8"
+ODD_SAMPLE_BYTES = 64 * 1024
+# A UTF-8 file with a few broken bytes stays one; its broken rows are rejected.
+CLEARLY_MORE = 10
+
+
+class UploadTooLargeError(UnreadableFileError):
+    """The file is over the limit; nothing of it was kept."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"The file is larger than {shown_bytes(limit_bytes)}, the most that is accepted. "
+            "Split it into several files with the same header, and drop them one after another."
+        )
+
+
+def shown_bytes(count: int) -> str:
+    """A size for people: 2 GB, 512 KB."""
+    for unit, size in (("GB", 1024**3), ("MB", 1024**2), ("KB", 1024)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"
+
+
+@dataclass
+class Upload:
+    """What is learnt about a file while it streams into the store."""
+
+    limit_bytes: int
+    byte_count: int = 0
+    odd_sample: bytes = b""
+    _hash: hashlib._Hash = field(default_factory=hashlib.sha256)
+    _utf8: codecs.IncrementalDecoder = field(default_factory=codecs.getincrementaldecoder("utf-8"))
+    _bad_count: int = 0
+    _wide_count: int = 0
+
+    def watched(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same blocks; raises UploadTooLargeError as soon as there are too many bytes."""
+        for block in blocks:
+            self.byte_count += len(block)
+            if self.byte_count > self.limit_bytes:
+                raise UploadTooLargeError(self.limit_bytes)
+            self._hash.update(block)
+            self._look_for_utf8(block)
+            yield block
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether the file reads as UTF-8, but for a few bytes at most."""
+        return not self._bad_count or self._wide_count > CLEARLY_MORE * self._bad_count
+
+    def _look_for_utf8(self, block: bytes) -> None:
+        pending = self._utf8.getstate()[0]
+        try:
+            self._utf8.decode(block)
+        except UnicodeDecodeError:
+            self._utf8.reset()
+            self._count_bad(pending + block)
+
+    def _count_bad(self, block: bytes) -> None:
+        if len(self.odd_sample) < ODD_SAMPLE_BYTES:
+            lines = b"\n".join(line for line in block.split(b"\n") if not line.isascii())
+            self.odd_sample = (self.odd_sample + lines)[:ODD_SAMPLE_BYTES]
+        text = block.decode("utf-8", "surrogateescape")
+        bad = sum(1 for letter in text if "\udc80" <= letter <= "\udcff")
+        self._bad_count += bad
+        self._wide_count += sum(1 for letter in text if letter > "\x7f") - bad
+
+
+def file_key(organisation_id: UUID, bulk_action_id: UUID) -> str:
+    """Where the store keeps an import's file."""
+    return f"{organisation_id}/bulk-actions/{bulk_action_id}.csv"
+
+
+def read_sample(storage: Storage, bulk_action: BulkAction) -> tuple[bytes, bool]:
+    """(the file's first bytes, whether they are all of it)."""
+    end = min(bulk_action.file_byte_count, SAMPLE_BYTES)
+    return storage.read(bulk_action.file_key, 0, end), end == bulk_action.file_byte_count
+
+
+@dataclass(frozen=True)
+class Source:
+    """The bytes that are planned and read: the file, or its conversion to UTF-8."""
+
+    key: str
+    encoding: str
+    start: int
+
+
+def source_of(bulk_action: BulkAction) -> Source:
+    """What to read of this import."""
+    file_format = FileFormat(**bulk_action.format)
+    if file_format.is_wide:
+        return Source(bulk_action.file_key + CONVERTED_SUFFIX, "utf-8", 0)
+    return Source(bulk_action.file_key, file_format.encoding, file_format.byte_order_mark)
+
+
+def convert(storage: Storage, bulk_action: BulkAction) -> None:
+    """Rewrite a file of wide characters as UTF-8, a block at a time, so that its bytes can be cut.
+
+    What cannot be read stays unreadable in UTF-8, so that its row is rejected and not altered.
+    """
+    file_format = FileFormat(**bulk_action.format)
+    errors = "surrogatepass" if file_format.encoding.startswith("utf") else "surrogateescape"
+    decoder = codecs.getincrementaldecoder(file_format.encoding)(errors)
+    blocks = storage.stream(bulk_action.file_key, file_format.byte_order_mark)
+    storage.write(
+        bulk_action.file_key + CONVERTED_SUFFIX, (decoder.decode(block).encode("utf-8", errors) for block in blocks)
+    )
+
+
+def delete_files(storage: Storage, bulk_action: BulkAction) -> None:
+    """Remove the file and what was made from it."""
+    storage.delete(bulk_action.file_key)
+    storage.delete(bulk_action.file_key + CONVERTED_SUFFIX)

@@ -1,0 +1,124 @@
+"""From a chunk's bytes to columns of checked cells, and the rows that must stay out, with their reasons."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from webapp.contacts.fields import Field
+
+T = TypeVar("T")
+Row = list[str]
+# What "surrogateescape" makes of bytes that are no text in the file's encoding.
+UNREADABLE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row that stays out."""
+
+    row_number: int
+    reason: str
+    cells: Row
+
+
+@dataclass
+class Parsed:
+    """Accepted rows as one list of cells for each field, and what happened to the others."""
+
+    row_numbers: list[int] = field(default_factory=list)
+    columns: dict[str, Sequence[str]] = field(default_factory=dict)
+    rejected: list[Rejected] = field(default_factory=list)
+    blank_count: int = 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How to read a chunk: (column, field) of every column that somebody wants."""
+
+    encoding: str
+    delimiter: str
+    column_count: int
+    fields: tuple[tuple[int, Field], ...]
+
+
+class MiscountError(Exception):
+    """Reading a chunk found another number of records than planning it did: a fault of ours."""
+
+
+def parse(data: bytes, layout: Layout, first_row_number: int, record_count: int, *, skip_header: bool) -> Parsed:
+    """Read, check and sort out a chunk's records."""
+    text, is_readable = _decode(data, layout.encoding)
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter))[1 if skip_header else 0 :]
+    if len(rows) != record_count:
+        raise MiscountError(f"Planned {record_count} records from row {first_row_number}, but read {len(rows)}.")
+    parsed = Parsed(row_numbers=list(range(first_row_number, first_row_number + record_count)))
+    if not is_readable or any(len(row) != layout.column_count for row in rows):
+        rows = _leave_out_misshapen(rows, parsed, layout)
+    _check_columns(rows, parsed, layout)
+    parsed.rejected.sort(key=lambda rejected: rejected.row_number)
+    return parsed
+
+
+def _decode(data: bytes, encoding: str) -> tuple[str, bool]:
+    try:
+        return data.decode(encoding), True
+    except UnicodeDecodeError:
+        return data.decode(encoding, "surrogateescape"), False
+
+
+def _leave_out_misshapen(rows: list[Row], parsed: Parsed, layout: Layout) -> list[Row]:
+    """Only the rows with the right number of readable cells; the others are blank or rejected."""
+    kept, numbers = [], []
+    for number, row in zip(parsed.row_numbers, rows, strict=True):
+        reason = _misshape_of(row, layout)
+        if reason is None:
+            kept.append(row)
+            numbers.append(number)
+        else:
+            _leave_out(parsed, number, reason, row)
+    parsed.row_numbers = numbers
+    return kept
+
+
+def _misshape_of(row: Row, layout: Layout) -> str | None:
+    if len(row) != layout.column_count:
+        extent = "many" if len(row) > layout.column_count else "few"
+        cells = "1 cell" if len(row) == 1 else f"{len(row):,} cells"
+        return f"Too {extent} cells: the row has {cells}, the file {layout.column_count:,} columns."
+    for column, wanted in layout.fields:
+        if UNREADABLE.search(row[column]):
+            return f"{wanted.label} holds bytes that are not text in the file's encoding ({layout.encoding})."
+    return None
+
+
+def _leave_out(parsed: Parsed, number: int, reason: str, row: Row) -> None:
+    """Reject a row, unless nothing stands in it: spreadsheets write such rows at the end."""
+    if any(map(str.strip, row)):
+        parsed.rejected.append(Rejected(number, reason, row))
+    else:
+        parsed.blank_count += 1
+
+
+def _check_columns(rows: list[Row], parsed: Parsed, layout: Layout) -> None:
+    """Fill the columns with the rows in which every wanted cell can be kept."""
+    cells = list(zip(*rows, strict=True)) if rows else [()] * layout.column_count
+    columns = {wanted.name: list(map(str.strip, cells[column])) for column, wanted in layout.fields}
+    faults: dict[int, list[str]] = {}
+    for _, wanted in layout.fields:
+        for position, reason in wanted.find_faults(columns[wanted.name]):
+            faults.setdefault(position, []).append(reason)
+    for position, reasons in faults.items():
+        _leave_out(parsed, parsed.row_numbers[position], " ".join(reasons), rows[position])
+    parsed.columns = {name: _without(column, faults) for name, column in columns.items()}
+    parsed.row_numbers = _without(parsed.row_numbers, faults)
+
+
+def _without(values: list[T], positions: dict[int, list[str]]) -> list[T]:
+    if not positions:
+        return values
+    return [value for position, value in enumerate(values) if position not in positions]

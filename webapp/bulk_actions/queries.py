@@ -1,0 +1,149 @@
+"""Every look at bulk actions, their chunks and their reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import and_, or_, select, text
+
+from webapp.bulk_actions.models import (
+    BulkAction,
+    BulkActionChunk,
+    BulkActionState,
+    ChunkState,
+    ImportMapping,
+    Phase,
+    RejectedRow,
+    ReplacedRow,
+)
+from webapp.extensions import db
+
+PAGE_SIZE = 40
+REPORT_PAGE_ROWS = 2_000
+STUCK_AFTER = timedelta(seconds=2)
+UNSENT_AFTER = timedelta(seconds=10)
+LOST_AFTER = timedelta(minutes=10)
+"""A message that waited so long in a queue that is never empty is sent again."""
+
+
+def get_bulk_action(organisation_id: UUID, bulk_action_id: UUID) -> BulkAction | None:
+    return db.session.get(BulkAction, (organisation_id, bulk_action_id))
+
+
+def lock_bulk_action(organisation_id: UUID, bulk_action_id: UUID) -> BulkAction | None:
+    """The bulk action, re-read and locked until the transaction ends.
+
+    The lock lets rows that refer to it be inserted meanwhile; a stronger one would deadlock with them.
+    """
+    key = (organisation_id, bulk_action_id)
+    return db.session.get(BulkAction, key, with_for_update={"key_share": True}, populate_existing=True)
+
+
+def list_bulk_actions(
+    organisation_id: UUID,
+    *,
+    state: BulkActionState | None = None,
+    before: UUID | None = None,
+    limit: int = PAGE_SIZE,
+    with_drafts: bool = False,
+) -> Sequence[BulkAction]:
+    """The organisation's bulk actions, newest first, from before the given one."""
+    query = select(BulkAction).where(BulkAction.organisation_id == organisation_id)
+    if state is not None:
+        query = query.where(BulkAction.state == state)
+    elif not with_drafts:
+        query = query.where(BulkAction.state != BulkActionState.DRAFT)
+    if before is not None:
+        query = query.where(BulkAction.id < before)
+    return db.session.scalars(query.order_by(BulkAction.id.desc()).limit(limit)).all()
+
+
+def lock_chunk(organisation_id: UUID, bulk_action_id: UUID, phase: Phase, index: int) -> BulkActionChunk | None:
+    """The chunk, locked, if it is not done and nobody else is at work on it."""
+    query = (
+        select(BulkActionChunk)
+        .where(
+            BulkActionChunk.organisation_id == organisation_id,
+            BulkActionChunk.bulk_action_id == bulk_action_id,
+            BulkActionChunk.phase == phase,
+            BulkActionChunk.index == index,
+            BulkActionChunk.state == ChunkState.PENDING,
+        )
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    return db.session.scalar(query)
+
+
+def find_unswept(limit: int) -> list[tuple[UUID, UUID]]:
+    """(organisation, bulk action) of every organisation that are started and not cleaned up.
+
+    It looks across organisations, so it asks a function that the owner lent to the app's role.
+    """
+    rows = db.session.execute(text("SELECT * FROM footfall_unswept_bulk_actions(:most)"), {"most": limit})
+    return [(row[0], row[1]) for row in rows]
+
+
+def find_stuck_chunks(
+    organisation_id: UUID, bulk_action_id: UUID, now: datetime, *, queue_is_empty: bool
+) -> Sequence[BulkActionChunk]:
+    """Chunks that nobody works on and for which no message can be on its way; locked.
+
+    Begun and not locked: the worker died. Never begun though the queue is empty: the message is lost.
+    """
+    last_sign = BulkActionChunk.started_at
+    left = and_(BulkActionChunk.attempt_count > 0, last_sign < now - STUCK_AFTER)
+    patience = UNSENT_AFTER if queue_is_empty else LOST_AFTER
+    unsent = and_(BulkActionChunk.attempt_count == 0, BulkActionChunk.sent_at < now - patience)
+    query = (
+        select(BulkActionChunk)
+        .where(
+            BulkActionChunk.organisation_id == organisation_id,
+            BulkActionChunk.bulk_action_id == bulk_action_id,
+            BulkActionChunk.state == ChunkState.PENDING,
+            or_(and_(left, BulkActionChunk.sent_at < now - STUCK_AFTER), unsent),
+        )
+        .order_by(BulkActionChunk.phase, BulkActionChunk.index)
+        .with_for_update(skip_locked=True)
+    )
+    return db.session.scalars(query).all()
+
+
+def get_mapping(organisation_id: UUID, entity: str, fingerprint: str) -> ImportMapping | None:
+    """How a file with this header was mapped the last time."""
+    return db.session.get(ImportMapping, (organisation_id, entity, fingerprint))
+
+
+def list_rejected_rows(
+    organisation_id: UUID, bulk_action_id: UUID, *, after: int = 0, limit: int = PAGE_SIZE
+) -> Sequence[RejectedRow]:
+    """Rejected rows in file order."""
+    query = select(RejectedRow).where(
+        RejectedRow.organisation_id == organisation_id,
+        RejectedRow.bulk_action_id == bulk_action_id,
+        RejectedRow.row_number > after,
+    )
+    return db.session.scalars(query.order_by(RejectedRow.row_number).limit(limit)).all()
+
+
+def list_replaced_rows(
+    organisation_id: UUID, bulk_action_id: UUID, *, after: int = 0, limit: int = PAGE_SIZE
+) -> Sequence[ReplacedRow]:
+    """Rows whose key came again further down, in file order."""
+    query = select(ReplacedRow).where(
+        ReplacedRow.organisation_id == organisation_id,
+        ReplacedRow.bulk_action_id == bulk_action_id,
+        ReplacedRow.row_number > after,
+    )
+    return db.session.scalars(query.order_by(ReplacedRow.row_number).limit(limit)).all()
+
+
+def each_rejected_row(organisation_id: UUID, bulk_action_id: UUID) -> Iterator[RejectedRow]:
+    """All rejected rows in file order, read in pages, so that memory does not grow with them."""
+    after = 0
+    while rows := list_rejected_rows(organisation_id, bulk_action_id, after=after, limit=REPORT_PAGE_ROWS):
+        yield from rows
+        after = rows[-1].row_number
+        db.session.expunge_all()

@@ -1,0 +1,285 @@
+"""What can be done to bulk actions. Nothing here commits or sends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from webapp.bulk_actions.detect import ENCODINGS, PREVIEW_ROWS, Detected, FileFormat, detect, detect_as
+from webapp.bulk_actions.files import Upload, delete_files, file_key, read_sample
+from webapp.bulk_actions.mapping import ColumnMapping, check_mapping, fingerprint, match_columns
+from webapp.bulk_actions.models import (
+    BulkAction,
+    BulkActionChunk,
+    BulkActionState,
+    ImportMapping,
+    Phase,
+)
+from webapp.bulk_actions.queries import get_mapping
+from webapp.bulk_actions.records import UnreadableFileError
+from webapp.contacts.fields import FIELDS_BY_NAME
+from webapp.contacts.staging import clean_staged
+from webapp.extensions import db
+from webapp.jobs.models import Job, JobAttempt
+from webapp.jobs.queries import get_job_for_update
+from webapp.jobs.service import begin_attempt, create_job
+from webapp.lib.clock import utc_now
+from webapp.lib.ids import uuid7
+from webapp.lib.storage import Storage
+
+JOB_KIND = "import"
+SAMPLES_PER_COLUMN = 3
+SAMPLE_LENGTH = 60
+
+
+class NotADraftError(Exception):
+    """The import was started before, so its mapping cannot be changed any more."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the file, as the mapping page shows it."""
+
+    index: int
+    name: str
+    samples: list[str]
+    field: str | None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What the mapping page shows of a draft."""
+
+    format: FileFormat
+    columns: list[Column]
+    rows: list[list[str]]
+
+
+def start_upload(
+    organisation_id: UUID,
+    user_id: UUID | None,
+    file_name: str,
+    blocks: Iterable[bytes],
+    *,
+    storage: Storage,
+    limit_bytes: int,
+    entity: str = "contacts",
+) -> BulkAction:
+    """Store a file, look at it, and match its columns: a draft.
+
+    Raises UnreadableFileError (UploadTooLargeError when it is over the limit), with nothing left behind.
+    """
+    bulk_action_id = uuid7()
+    key = file_key(organisation_id, bulk_action_id)
+    upload = Upload(limit_bytes)
+    storage.write(key, upload.watched(blocks))
+    bulk_action = BulkAction(
+        organisation_id=organisation_id,
+        id=bulk_action_id,
+        entity=entity,
+        file_name=file_name or "contacts.csv",
+        file_key=key,
+        file_byte_count=upload.byte_count,
+        file_sha256=upload.sha256,
+        created_by=user_id,
+    )
+    try:
+        _detect(bulk_action, upload, storage)
+    except UnreadableFileError:
+        storage.delete(key)
+        raise
+    db.session.add(bulk_action)
+    db.session.flush()
+    return bulk_action
+
+
+def _detect(bulk_action: BulkAction, upload: Upload, storage: Storage) -> None:
+    sample, is_whole = read_sample(storage, bulk_action)
+    is_utf8, odd_sample = upload.is_utf8, upload.odd_sample
+    _take(bulk_action, detect(sample, is_whole=is_whole, is_utf8=is_utf8, odd_sample=odd_sample))
+
+
+def _take(bulk_action: BulkAction, detected: Detected) -> None:
+    bulk_action.format = detected.format.as_json()
+    bulk_action.mapping = dict(_suggest(bulk_action, detected))
+
+
+def _suggest(bulk_action: BulkAction, detected: Detected) -> ColumnMapping:
+    """As a file with these columns was mapped the last time, else by their names."""
+    header = detected.format.header
+    remembered = get_mapping(bulk_action.organisation_id, bulk_action.entity, fingerprint(header))
+    if remembered and detected.format.has_header:
+        known = {column: field for column, field in remembered.mapping.items() if field in FIELDS_BY_NAME}
+        return {str(column): known.get(str(column)) for column in range(len(header))}
+    return match_columns(header, detected.rows)
+
+
+def change_format(
+    bulk_action: BulkAction, storage: Storage, *, encoding: str, delimiter: str, has_header: bool
+) -> None:
+    """Read the draft's file as a person says. Raises UnreadableFileError, with the draft unchanged."""
+    _require_draft(bulk_action)
+    before = FileFormat(**bulk_action.format)
+    if (encoding, delimiter, has_header) == (before.encoding, before.delimiter, before.has_header):
+        return
+    if encoding not in ENCODINGS or len(delimiter) != 1 or delimiter in '"\r\n':
+        raise UnreadableFileError("Choose one of the encodings and delimiters that are offered.")
+    sample, is_whole = read_sample(storage, bulk_action)
+    _take(bulk_action, detect_as(sample, encoding, is_whole=is_whole, delimiter=delimiter, has_header=has_header))
+
+
+def change_mapping(bulk_action: BulkAction, mapping: Mapping[str, str | None]) -> None:
+    """Keep what a person chose, complete or not, so that the page shows it again."""
+    _require_draft(bulk_action)
+    columns = range(FileFormat(**bulk_action.format).column_count)
+    chosen = {str(column): mapping.get(str(column)) or None for column in columns}
+    bulk_action.mapping = {column: field if field in FIELDS_BY_NAME else None for column, field in chosen.items()}
+
+
+def preview(bulk_action: BulkAction, storage: Storage) -> Preview:
+    """The draft's columns with samples of their cells, and the file's first rows."""
+    file_format = FileFormat(**bulk_action.format)
+    sample, is_whole = read_sample(storage, bulk_action)
+    detected = detect_as(
+        sample,
+        file_format.encoding,
+        is_whole=is_whole,
+        delimiter=file_format.delimiter,
+        has_header=file_format.has_header,
+    )
+    columns = [
+        Column(index, name, _samples(detected.rows, index), bulk_action.mapping.get(str(index)))
+        for index, name in enumerate(file_format.header)
+    ]
+    return Preview(file_format, columns, detected.rows[:PREVIEW_ROWS])
+
+
+def _samples(rows: list[list[str]], column: int) -> list[str]:
+    """The first different cells of a column that are not blank."""
+    cells = (row[column].strip()[:SAMPLE_LENGTH] for row in rows if column < len(row))
+    return list(dict.fromkeys(cell for cell in cells if cell))[:SAMPLES_PER_COLUMN]
+
+
+def start_import(bulk_action: BulkAction, mapping: Mapping[str, str | None] | None = None) -> None:
+    """Queue the draft with this mapping (default: the suggested one), and remember it for the next such file.
+
+    Commit, then send `plan`. Raises MappingError, or NotADraftError when it was started before.
+    """
+    _require_draft(bulk_action)
+    chosen = bulk_action.mapping if mapping is None else mapping
+    complete = check_mapping(chosen, FileFormat(**bulk_action.format).column_count)
+    bulk_action.mapping = dict(complete)
+    _remember(bulk_action)
+    job = create_job(
+        bulk_action.organisation_id,
+        JOB_KIND,
+        f"Import {bulk_action.file_name}",
+        parameters={"bulk_action_id": str(bulk_action.id)},
+        subject_path=bulk_action.path,
+        created_by=bulk_action.created_by,
+        in_chunks=True,
+    )
+    bulk_action.job_id = job.id
+    bulk_action.state = BulkActionState.PENDING
+    db.session.add(new_chunk(bulk_action, Phase.PLAN, 0))
+    db.session.flush()
+
+
+def _require_draft(bulk_action: BulkAction) -> None:
+    if bulk_action.state is not BulkActionState.DRAFT:
+        raise NotADraftError("This import was already started.")
+
+
+def _remember(bulk_action: BulkAction) -> None:
+    file_format = FileFormat(**bulk_action.format)
+    if not file_format.has_header:
+        return
+    key = fingerprint(file_format.header)
+    kept = get_mapping(bulk_action.organisation_id, bulk_action.entity, key)
+    if kept is None:
+        kept = ImportMapping(organisation_id=bulk_action.organisation_id, entity=bulk_action.entity, fingerprint=key)
+        db.session.add(kept)
+    kept.mapping = dict(bulk_action.mapping)
+    kept.updated_at = utc_now()
+
+
+def new_chunk(bulk_action: BulkAction, phase: Phase, index: int) -> BulkActionChunk:
+    """A chunk whose message is sent right after the commit."""
+    return BulkActionChunk(
+        organisation_id=bulk_action.organisation_id,
+        bulk_action_id=bulk_action.id,
+        phase=phase,
+        index=index,
+        sent_at=utc_now(),
+    )
+
+
+def begin(bulk_action: BulkAction, worker: str) -> None:
+    """A worker begins to plan: for the first time, or again after another died of it."""
+    bulk_action.state = BulkActionState.RUNNING
+    bulk_action.started_at = bulk_action.started_at or utc_now()
+    job = job_of(bulk_action)
+    if job:
+        begin_attempt(job, worker)
+
+
+def cancel(bulk_action: BulkAction) -> None:
+    """Stop for good, from this transaction on: chunks at work roll back when they find out."""
+    if bulk_action.state.is_final:
+        return
+    bulk_action.end(BulkActionState.CANCELLED)
+    job = job_of(bulk_action)
+    if job:
+        job.end_cancelled()
+        _close_attempt(job, "Cancelled.")
+
+
+def fail(bulk_action: BulkAction, error: str) -> None:
+    """Stop for good, because going on cannot help."""
+    bulk_action.end(BulkActionState.FAILED, error)
+    job = job_of(bulk_action)
+    if job:
+        job.fail(error, may_retry=False)
+        _close_attempt(job, error)
+
+
+def complete(bulk_action: BulkAction) -> None:
+    """Every row is accounted for."""
+    bulk_action.end(BulkActionState.COMPLETED)
+    job = job_of(bulk_action)
+    if job:
+        note_job_progress(bulk_action, job)
+        job.complete({outcome: getattr(bulk_action, f"{outcome}_count") for outcome in OUTCOMES})
+        _close_attempt(job)
+
+
+def note_job_progress(bulk_action: BulkAction, job: Job) -> None:
+    """The job counts rows as the bulk action does."""
+    out = bulk_action.rejected_count + bulk_action.blank_count
+    job.progress_count = out + (bulk_action.staged_count + bulk_action.merged_count) // 2
+    job.total_count = bulk_action.row_count
+
+
+def job_of(bulk_action: BulkAction) -> Job | None:
+    """The bulk action's job, locked."""
+    return get_job_for_update(bulk_action.organisation_id, bulk_action.job_id) if bulk_action.job_id else None
+
+
+def _close_attempt(job: Job, error: str = "") -> None:
+    if not job.attempt_count:
+        return
+    attempt = db.session.get(JobAttempt, (job.organisation_id, job.id, job.attempt_count))
+    if attempt and attempt.ended_at is None:
+        attempt.ended_at = utc_now()
+        attempt.error = error or None
+
+
+def clean_up(bulk_action: BulkAction, storage: Storage) -> None:
+    """After the end: remove the staged rows and the file; the reports stay."""
+    clean_staged(bulk_action.organisation_id, bulk_action.id)
+    delete_files(storage, bulk_action)
+    bulk_action.cleaned_at = utc_now()
+
+
+OUTCOMES = ("created", "updated", "unchanged", "rejected", "duplicate", "blank")

@@ -1,0 +1,198 @@
+"""Actors of bulk actions: take a chunk, do its work in one transaction, commit, send what follows.
+
+A message carries ids only, and running one twice does no harm: the second finds the chunk done, or
+locked by whoever is at work. A worker may die between any two lines here; its transaction is then
+undone, its lock is free, and `sweep` finds the chunk.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID
+
+import psycopg
+from flask import current_app
+from sqlalchemy.exc import DBAPIError
+
+from webapp.bulk_actions import service
+from webapp.bulk_actions.chunks import ChunkId, OverError, Sends, claim, hold
+from webapp.bulk_actions.models import BulkActionChunk, Phase
+from webapp.bulk_actions.progress import publish_progress
+from webapp.bulk_actions.queries import find_stuck_chunks, find_unswept, lock_bulk_action, lock_chunk
+from webapp.bulk_actions.records import UnreadableFileError
+from webapp.bulk_actions.work import merge_chunk, plan_step, stage_chunk
+from webapp.extensions import db, tenant
+from webapp.jobs.broker import actor, waiting_count
+from webapp.lib.clock import utc_now
+from webapp.lib.storage import Storage, storage_at
+
+MAX_TRIES = 10
+RETRY_SECONDS = 0.05
+SWEEP_LIMIT = 500
+CLEAN_AFTER = timedelta(seconds=5)
+ERROR_LIMIT = 500
+# Deadlock, serialisation failure, and a key that another transaction created meanwhile.
+PASSING_ERRORS = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.UniqueViolation)
+
+logger = logging.getLogger(__name__)
+Work = Callable[[BulkActionChunk, Storage], Sends]
+
+
+@actor("imports")
+def plan(organisation: str, bulk_action: str) -> None:
+    """Cut the file into chunks, a few at a time, so that the first are staged meanwhile."""
+    chunk_id = ChunkId(UUID(organisation), UUID(bulk_action), Phase.PLAN, 0)
+    _run(chunk_id, plan_step)
+
+
+@actor("imports")
+def stage(organisation: str, bulk_action: str, index: str) -> None:
+    """Stage one chunk of the file."""
+    _run(ChunkId(UUID(organisation), UUID(bulk_action), Phase.STAGE, int(index)), stage_chunk)
+
+
+@actor("imports")
+def merge(organisation: str, bulk_action: str, index: str) -> None:
+    """Merge one range of keys."""
+    _run(ChunkId(UUID(organisation), UUID(bulk_action), Phase.MERGE, int(index)), merge_chunk)
+
+
+@actor("default")
+def clean(organisation: str, bulk_action: str) -> None:
+    """Remove what an import that is over leaves behind."""
+    organisation_id, bulk_action_id = UUID(organisation), UUID(bulk_action)
+    with tenant(organisation_id):
+        found = lock_bulk_action(organisation_id, bulk_action_id)
+        if found and found.state.is_final and found.cleaned_at is None:
+            service.clean_up(found, _storage())
+        db.session.commit()
+
+
+@actor("default")
+def sweep() -> None:
+    """Send again whatever has no worker and no message: nothing committed is ever forgotten."""
+    unswept = find_unswept(SWEEP_LIMIT)
+    db.session.rollback()
+    for organisation_id, bulk_action_id in unswept:
+        with tenant(organisation_id):
+            _sweep_one(organisation_id, bulk_action_id)
+
+
+def send_chunk(organisation_id: UUID, bulk_action_id: UUID, phase: Phase, index: int) -> None:
+    """Send a chunk's message. Call it after the commit."""
+    organisation, bulk_action = str(organisation_id), str(bulk_action_id)
+    if phase is Phase.PLAN:
+        plan.send(organisation, bulk_action)
+    elif phase is Phase.STAGE:
+        stage.send(organisation, bulk_action, str(index))
+    else:
+        merge.send(organisation, bulk_action, str(index))
+
+
+def _run(chunk_id: ChunkId, work: Work) -> None:
+    with tenant(chunk_id.organisation_id):
+        is_mine = claim(chunk_id, f"{socket.gethostname()}:{os.getpid()}")
+        db.session.commit()
+        if is_mine:
+            _work(chunk_id, work)
+        publish_progress(chunk_id.organisation_id, chunk_id.bulk_action_id)
+
+
+def _work(chunk_id: ChunkId, work: Work) -> None:
+    try:
+        while _do(chunk_id, work) and chunk_id.phase is Phase.PLAN:
+            publish_progress(chunk_id.organisation_id, chunk_id.bulk_action_id)
+    except OverError:
+        db.session.rollback()
+    except UnreadableFileError as error:
+        _fail(chunk_id, str(error))
+    except Exception as error:
+        _note_error(chunk_id, error)
+        raise
+
+
+def _do(chunk_id: ChunkId, work: Work) -> bool:
+    """One transaction of work, its commit, and the messages that follow. True when it may be called again."""
+    sends = _try_until_undisturbed(lambda: work(hold(chunk_id), _storage()))
+    for phase, index in sends.chunks:
+        send_chunk(chunk_id.organisation_id, chunk_id.bulk_action_id, phase, index)
+    if sends.clean:
+        clean.send(str(chunk_id.organisation_id), str(chunk_id.bulk_action_id))
+    return True
+
+
+def _try_until_undisturbed(attempt: Callable[[], Sends]) -> Sends:
+    """Do the whole transaction again when another one crossed it."""
+    for number in range(1, MAX_TRIES + 1):
+        try:
+            sends = attempt()
+            db.session.commit()
+        except (psycopg.Error, DBAPIError) as error:
+            db.session.rollback()
+            if number == MAX_TRIES or not _will_pass(error):
+                raise
+            time.sleep(random.uniform(0, RETRY_SECONDS * number))  # noqa: S311
+        else:
+            return sends
+    raise AssertionError("The last try either returned or raised.")
+
+
+def _will_pass(error: Exception) -> bool:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, PASSING_ERRORS)
+
+
+def _fail(chunk_id: ChunkId, reason: str) -> None:
+    """End the import: no other attempt can read this file either."""
+    db.session.rollback()
+    bulk_action = lock_bulk_action(chunk_id.organisation_id, chunk_id.bulk_action_id)
+    if bulk_action and bulk_action.is_running:
+        service.fail(bulk_action, reason)
+    db.session.commit()
+
+
+def _note_error(chunk_id: ChunkId, error: Exception) -> None:
+    """Keep the reason with the chunk, for the message after the last attempt; the sweeper sends it again."""
+    logger.exception("Chunk %s %s failed.", chunk_id.phase.value, chunk_id.index)
+    db.session.rollback()
+    chunk = lock_chunk(chunk_id.organisation_id, chunk_id.bulk_action_id, chunk_id.phase, chunk_id.index)
+    if chunk:
+        chunk.error = f"{type(error).__name__}: {error}"[:ERROR_LIMIT]
+    db.session.commit()
+
+
+def _sweep_one(organisation_id: UUID, bulk_action_id: UUID) -> None:
+    bulk_action = lock_bulk_action(organisation_id, bulk_action_id)
+    now = utc_now()
+    if bulk_action is None:
+        db.session.rollback()
+        return
+    if bulk_action.state.is_final:
+        is_due = bulk_action.ended_at is None or bulk_action.ended_at < now - CLEAN_AFTER
+        db.session.rollback()
+        if is_due:
+            clean.send(str(organisation_id), str(bulk_action_id))
+        return
+    db.session.rollback()
+    _send_stuck(organisation_id, bulk_action_id)
+
+
+def _send_stuck(organisation_id: UUID, bulk_action_id: UUID) -> None:
+    now = utc_now()
+    stuck = find_stuck_chunks(organisation_id, bulk_action_id, now, queue_is_empty=not waiting_count("imports"))
+    for chunk in stuck:
+        chunk.sent_at = now
+    sends = [(chunk.phase, chunk.index) for chunk in stuck]
+    db.session.commit()
+    for phase, index in sends:
+        send_chunk(organisation_id, bulk_action_id, phase, index)
+
+
+def _storage() -> Storage:
+    return storage_at(current_app.extensions["settings"].uploads_url)

@@ -1,0 +1,135 @@
+"""The work on a chunk: planning the file, staging some of its rows, merging some of its keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from uuid import UUID
+
+from webapp.bulk_actions.chunks import Sends, begin_merge_if_staged, finish_merge, finish_stage, lock_running, mark_done
+from webapp.bulk_actions.detect import FileFormat
+from webapp.bulk_actions.files import Source, convert, source_of
+from webapp.bulk_actions.models import BulkAction, BulkActionChunk, Phase
+from webapp.bulk_actions.parse import Layout, Rejected, parse
+from webapp.bulk_actions.queries import get_bulk_action
+from webapp.bulk_actions.records import Span, find_spans
+from webapp.bulk_actions.service import new_chunk
+from webapp.contacts.fields import FIELDS_BY_NAME
+from webapp.contacts.merge import BucketRange, merge_contacts
+from webapp.contacts.staging import stage_contacts
+from webapp.extensions import db, driver_connection
+from webapp.lib.clock import utc_now
+from webapp.lib.storage import Storage
+
+CHUNK_BYTES = 1024 * 1024
+MIN_CHUNK_BYTES = 64 * 1024
+USUAL_CHUNKS = 16
+SPANS_PER_STEP = 4
+"""Chunks planned in one transaction: the first are staged while the rest is still being planned."""
+
+
+def plan_step(chunk: BulkActionChunk, storage: Storage) -> Sends:
+    """Plan the next few chunks; the chunk is done with the file's last record."""
+    bulk_action = get_bulk_action(chunk.organisation_id, chunk.bulk_action_id)
+    if bulk_action is None:
+        raise LookupError(f"Bulk action {chunk.bulk_action_id} is gone.")
+    source = source_of(bulk_action)
+    if not bulk_action.planned_offset and FileFormat(**bulk_action.format).is_wide:
+        convert(storage, bulk_action)
+    size = storage.size(source.key)
+    spans = list(islice(_next_spans(bulk_action, source, size, storage), SPANS_PER_STEP))
+    bulk_action = lock_running(chunk)
+    indexes = [_add_stage_chunk(bulk_action, span) for span in spans]
+    chunk.started_at = utc_now()
+    chunk.attempt_count = 1  # it gets on, so it does not kill its workers
+    bulk_action.planned_offset = spans[-1].end_offset if spans else size
+    sends = Sends([(Phase.STAGE, index) for index in indexes])
+    if bulk_action.planned_offset >= size:
+        mark_done(chunk)
+        bulk_action.planned_at = utc_now()
+        bulk_action.phase = Phase.STAGE
+        sends.chunks += (last := begin_merge_if_staged(bulk_action)).chunks
+        sends.clean = last.clean
+    return sends
+
+
+def _next_spans(bulk_action: BulkAction, source: Source, size: int, storage: Storage) -> Iterator[Span]:
+    file_format = FileFormat(**bulk_action.format)
+    planned = bulk_action.row_count + (1 if file_format.has_header and bulk_action.planned_offset else 0)
+    return find_spans(
+        lambda start, end: storage.read(source.key, start, end),
+        size,
+        file_format.delimiter,
+        chunk_bytes(size),
+        max(bulk_action.planned_offset, source.start),
+        planned,
+    )
+
+
+def chunk_bytes(file_bytes: int) -> int:
+    """Some chunks even for a small file, so that workers share it and its progress shows."""
+    return min(CHUNK_BYTES, max(MIN_CHUNK_BYTES, file_bytes // USUAL_CHUNKS))
+
+
+def _add_stage_chunk(bulk_action: BulkAction, span: Span) -> int:
+    """The file's first record is row 1, as a spreadsheet shows it; a header is no row of data."""
+    header_count = 1 if _holds_header(bulk_action, span.first_record) else 0
+    chunk = new_chunk(bulk_action, Phase.STAGE, bulk_action.chunk_count)
+    chunk.start_offset, chunk.end_offset = span.start_offset, span.end_offset
+    chunk.first_row_number = span.first_record + 1 + header_count
+    chunk.row_count = span.record_count - header_count
+    bulk_action.row_count += chunk.row_count
+    bulk_action.chunk_count += 1
+    db.session.add(chunk)
+    return chunk.index
+
+
+def _holds_header(bulk_action: BulkAction, first_record: int) -> bool:
+    return first_record == 0 and FileFormat(**bulk_action.format).has_header
+
+
+def stage_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
+    """Read, check and stage a chunk's rows, and note those that stay out."""
+    bulk_action = get_bulk_action(chunk.organisation_id, chunk.bulk_action_id)
+    if bulk_action is None:
+        raise LookupError(f"Bulk action {chunk.bulk_action_id} is gone.")
+    data = storage.read(source_of(bulk_action).key, chunk.start_offset, chunk.end_offset)
+    has_header = chunk.index == 0 and _holds_header(bulk_action, 0)
+    parsed = parse(data, layout_of(bulk_action), chunk.first_row_number, chunk.row_count, skip_header=has_header)
+    stage_contacts(chunk.organisation_id, chunk.bulk_action_id, parsed.row_numbers, parsed.columns)
+    note_rejected(chunk.organisation_id, chunk.bulk_action_id, parsed.rejected)
+    return finish_stage(chunk, len(parsed.row_numbers), len(parsed.rejected), parsed.blank_count)
+
+
+def layout_of(bulk_action: BulkAction) -> Layout:
+    """How the import reads its chunks."""
+    file_format = FileFormat(**bulk_action.format)
+    chosen = sorted((int(column), field) for column, field in bulk_action.mapping.items() if field)
+    fields = tuple((column, FIELDS_BY_NAME[field]) for column, field in chosen)
+    return Layout(source_of(bulk_action).encoding, file_format.delimiter, file_format.column_count, fields)
+
+
+def note_rejected(organisation_id: UUID, bulk_action_id: UUID, rejected: Sequence[Rejected]) -> None:
+    """Keep rejected rows with their cells, which may hold what PostgreSQL cannot: it shows as U+FFFD."""
+    if not rejected:
+        return
+    statement = (
+        "INSERT INTO rejected_rows (organisation_id, bulk_action_id, row_number, reason, cells)"
+        " SELECT %s, %s, row_number, reason, cells::jsonb"
+        " FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS rows (row_number, reason, cells)"
+    )
+    numbers = [row.row_number for row in rejected]
+    reasons = [_keepable(row.reason) for row in rejected]
+    cells = [json.dumps([_keepable(cell) for cell in row.cells], ensure_ascii=False) for row in rejected]
+    driver_connection().execute(statement, [organisation_id, bulk_action_id, numbers, reasons, cells])
+
+
+def _keepable(text: str) -> str:
+    return text.replace("\x00", "\ufffd").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def merge_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
+    """Merge the staged rows of a range of keys into the contacts."""
+    buckets = BucketRange(chunk.organisation_id, chunk.bulk_action_id, chunk.start_offset, chunk.end_offset)
+    return finish_merge(chunk, merge_contacts(buckets, utc_now()))
