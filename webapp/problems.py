@@ -121,9 +121,14 @@ def _place(location: str) -> str:
 
 def _flatten(messages: Any, path: str = "") -> list[tuple[str, str]]:
     if isinstance(messages, Mapping):
-        return [
-            pair for key, inner in messages.items() for pair in _flatten(inner, f"{path}.{key}" if path else str(key))
-        ]
+        return [pair for key, inner in messages.items() for pair in _flatten(inner, _join(path, str(key)))]
     if isinstance(messages, list):
         return [(path, str(message)) for message in messages]
     return [(path, str(messages))]
+
+
+def _join(path: str, key: str) -> str:
+    """A nested field's name; what is wrong with the whole has no name."""
+    if key == "_schema":
+        return path
+    return f"{path}.{key}" if path else key

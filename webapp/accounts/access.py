@@ -51,8 +51,15 @@ def admit() -> ResponseReturnValue | None:
 
 
 def load_user(user_id: str) -> User | None:
-    """The person in the cookie, with their organisations, by one statement."""
+    """The person in the cookie, with their organisations, by one statement.
+
+    Tried once: when the database is away, the page that says so asks again, and is shown to nobody in particular.
+    """
+    if g.get("was_loading_user"):
+        return None
+    g.was_loading_user = True
     found = queries.get_user_with_places(UUID(user_id))
+    g.was_loading_user = False
     if found is None:
         return None
     user, g.places = found

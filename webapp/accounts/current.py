@@ -12,7 +12,7 @@ from flask import g, session
 
 from webapp.accounts.models import Membership, Organisation, Role
 from webapp.accounts.queries import Place
-from webapp.extensions import current_tenant, enter_tenant
+from webapp.extensions import current_tenant, db, enter_tenant
 
 CHOSEN = "organisation_id"
 
@@ -50,7 +50,11 @@ def forget_tenant() -> None:
 
 
 def restore_tenant(error: BaseException | None = None) -> None:
-    """End a request: the thread is left as it was found."""
+    """End a request: the thread is left as it was found, and what was not committed is given up.
+
+    After the rollback there is no transaction to tell, so leaving costs no statement.
+    """
+    db.session.rollback()
     if "tenant_before" in g:
         enter_tenant(g.pop("tenant_before"))
 
