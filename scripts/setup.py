@@ -201,8 +201,7 @@ def pip(*arguments: str) -> None:
 def run(command: Sequence[str], name: str) -> None:
     """Run a command; its output is shown only when it fails."""
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{BIN}"}
-    if name == "apt-get":
-        environment["DEBIAN_FRONTEND"] = "noninteractive"
+    environment |= {"DEBIAN_FRONTEND": "noninteractive", "NODE_USE_SYSTEM_CA": "1"}  # trust what the machine trusts
     outcome = subprocess.run(
         command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )

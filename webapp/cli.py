@@ -137,11 +137,14 @@ def create_site(slug: str, name: str, origin: str) -> None:
     """Register a website and print its site key."""
     with _app(), _organisation(slug) as organisation:
         from webapp.extensions import db
-        from webapp.visits.service import create_site
+        from webapp.visits.service import BadSiteError, create_site
 
-        made = create_site(organisation.id, name, origin)
+        try:
+            made = create_site(organisation.id, name, origin)
+        except BadSiteError as error:
+            raise click.ClickException(str(error)) from error
         db.session.commit()
-        click.echo(made.key)
+        click.echo(made.site_key)
 
 
 @main.group()

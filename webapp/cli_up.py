@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -34,7 +33,6 @@ READY_SECONDS = 60.0
 SERVER_STOP_SECONDS = 30.0
 SERVER_HURRIED_SECONDS = 5.0
 FATAL = re.compile(r"\b(PANIC|could not|Fatal error|FATAL CONFIG|Can't|No space left)\b")
-DEMO_PERSON = {"sub": "demo", "email": "demo@example.com", "email_verified": True, "name": "Demo Person"}
 
 Echo = Callable[[str], None]
 
@@ -150,7 +148,7 @@ def _run_command(settings: Settings, supervisor: Supervisor, name: str, shown: r
     program = Program(name, (sys.executable, "-m", "webapp.cli", name))
     code = supervisor.run_once(as_child(settings, program, SERVING, shown))
     if code:
-        raise with_log_tail(f"`footfall {name}` failed (exit code {code}).", supervisor.log_path(name))
+        raise ServerError(f"`footfall {name}` failed; see above, or {supervisor.log_path(name)}.")
 
 
 def _start_programs(settings: Settings, supervisor: Supervisor, host: str, echo: Echo) -> None:
@@ -167,8 +165,7 @@ def _demo_programs(settings: Settings) -> list[Program]:
     if settings.demo:
         programs.append(Program("demo-site", (sys.executable, "-m", "webapp.demo_site")))
     if settings.uses_demo_issuer:
-        issuer = (sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", "--port", str(settings.issuer_port))
-        programs.append(Program("issuer", (*issuer, "--user-claims", json.dumps(DEMO_PERSON))))
+        programs.append(Program("issuer", (sys.executable, "-m", "webapp.demo_issuer")))
     return programs
 
 

@@ -6,6 +6,7 @@ holds the lock alone and runs the servers as its own children; other commands th
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,13 @@ def stop_servers(settings: Settings) -> None:
         stop_redis(settings, name)
     if settings.embedded_postgres:
         stop_postgres(settings)
+    remove_runtime_folder(settings)
+
+
+def remove_runtime_folder(settings: Settings) -> None:
+    """The folder of sockets has no use without servers; what is in it has, so then it stays."""
+    with contextlib.suppress(OSError):
+        settings.runtime_dir.rmdir()
 
 
 @contextmanager
@@ -71,6 +79,7 @@ def owned_servers(settings: Settings, echo: Callable[[str], None]) -> Iterator[N
     try:
         _take_over(settings, lock, echo)
         yield
+        remove_runtime_folder(settings)
     finally:
         lock.close()
 
