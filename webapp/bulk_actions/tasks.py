@@ -24,7 +24,7 @@ from webapp.bulk_actions import service
 from webapp.bulk_actions.chunks import ChunkId, OverError, Sends, claim, hold
 from webapp.bulk_actions.models import BulkActionChunk, Phase
 from webapp.bulk_actions.progress import publish_progress
-from webapp.bulk_actions.queries import find_stuck_chunks, find_unswept, lock_bulk_action, lock_chunk
+from webapp.bulk_actions.queries import find_stuck_chunks, find_unswept, get_bulk_action, lock_bulk_action, lock_chunk
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.bulk_actions.work import merge_chunk, plan_step, stage_chunk
 from webapp.extensions import db, tenant
@@ -106,8 +106,10 @@ def _run(chunk_id: ChunkId, work: Work) -> None:
 
 def _work(chunk_id: ChunkId, work: Work) -> None:
     try:
-        while _do(chunk_id, work) and chunk_id.phase is Phase.PLAN:
+        _do(chunk_id, work)
+        while chunk_id.phase is Phase.PLAN:  # until its chunk is done, which `hold` says by OverError
             publish_progress(chunk_id.organisation_id, chunk_id.bulk_action_id)
+            _do(chunk_id, work)
     except OverError:
         db.session.rollback()
     except UnreadableFileError as error:
@@ -117,14 +119,13 @@ def _work(chunk_id: ChunkId, work: Work) -> None:
         raise
 
 
-def _do(chunk_id: ChunkId, work: Work) -> bool:
-    """One transaction of work, its commit, and the messages that follow. True when it may be called again."""
+def _do(chunk_id: ChunkId, work: Work) -> None:
+    """One transaction of work, its commit, and the messages that follow."""
     sends = _try_until_undisturbed(lambda: work(hold(chunk_id), _storage()))
     for phase, index in sends.chunks:
         send_chunk(chunk_id.organisation_id, chunk_id.bulk_action_id, phase, index)
     if sends.clean:
         clean.send(str(chunk_id.organisation_id), str(chunk_id.bulk_action_id))
-    return True
 
 
 def _try_until_undisturbed(attempt: Callable[[], Sends]) -> Sends:
@@ -168,19 +169,12 @@ def _note_error(chunk_id: ChunkId, error: Exception) -> None:
 
 
 def _sweep_one(organisation_id: UUID, bulk_action_id: UUID) -> None:
-    bulk_action = lock_bulk_action(organisation_id, bulk_action_id)
-    now = utc_now()
-    if bulk_action is None:
-        db.session.rollback()
-        return
-    if bulk_action.state.is_final:
-        is_due = bulk_action.ended_at is None or bulk_action.ended_at < now - CLEAN_AFTER
-        db.session.rollback()
-        if is_due:
-            clean.send(str(organisation_id), str(bulk_action_id))
-        return
+    bulk_action = get_bulk_action(organisation_id, bulk_action_id)
+    if bulk_action is None or not bulk_action.state.is_final:
+        _send_stuck(organisation_id, bulk_action_id)
+    elif bulk_action.ended_at is None or bulk_action.ended_at < utc_now() - CLEAN_AFTER:
+        clean.send(str(organisation_id), str(bulk_action_id))
     db.session.rollback()
-    _send_stuck(organisation_id, bulk_action_id)
 
 
 def _send_stuck(organisation_id: UUID, bulk_action_id: UUID) -> None:
