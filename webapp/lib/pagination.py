@@ -23,6 +23,14 @@ def decode_cursor(cursor: str) -> tuple[str, UUID]:
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         sort_key, row_id = json.loads(raw)
-        return str(sort_key), UUID(hex=row_id)
-    except (ValueError, TypeError, AttributeError, binascii.Error) as error:
+        return _storable(str(sort_key)), UUID(hex=row_id)
+    except (ValueError, RecursionError, TypeError, AttributeError, binascii.Error) as error:
         raise BadCursorError("This page link is damaged. Start again from the first page.") from error
+
+
+def _storable(text: str) -> str:
+    """The text, unless PostgreSQL would choke on it: then we never wrote it."""
+    text.encode()  # half of a surrogate pair raises here
+    if "\x00" in text:
+        raise ValueError("U+0000")
+    return text

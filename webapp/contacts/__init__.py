@@ -1,0 +1,15 @@
+"""The organisation's people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from apiflask import APIFlask
+
+
+def init_app(app: APIFlask) -> None:
+    """Register the contacts' API."""
+    from webapp.contacts import api
+
+    app.register_blueprint(api.bp)
