@@ -34,6 +34,9 @@ SERVER_STOP_SECONDS = 30.0
 SERVER_HURRIED_SECONDS = 5.0
 FATAL = re.compile(r"\b(PANIC|could not|Fatal error|FATAL CONFIG|Can't|No space left)\b")
 
+# Granian finds several threads too many for a machine; ours wait for the database most of the time.
+WEB_ALARMS = re.compile(rf"^(?!.*Configuration allows spawning)(?=.*(?:{ALARMING.pattern}))")
+
 Echo = Callable[[str], None]
 
 
@@ -156,7 +159,8 @@ def _start_programs(settings: Settings, supervisor: Supervisor, host: str, echo:
     for program in worker_programs(settings):
         supervisor.start(as_child(settings, program, WORKING))
     supervisor.start(as_child(settings, scheduler_program(), SCHEDULING))
-    for program in [web_program(settings, host), edge_program(settings, host), *_demo_programs(settings)]:
+    supervisor.start(as_child(settings, web_program(settings, host), SERVING, WEB_ALARMS))
+    for program in [edge_program(settings, host), *_demo_programs(settings)]:
         supervisor.start(as_child(settings, program, SERVING))
 
 
