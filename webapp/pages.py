@@ -64,11 +64,11 @@ def number(value: float) -> str:
 
 
 def byte_size(count: float) -> str:
-    """1536000 as 1.5 MB: powers of a thousand, as file managers count."""
+    """1572864 as 1.5 MB: in powers of 1024, to three figures."""
     unit = 0
-    while count >= 1000 and unit < len(BYTE_UNITS) - 1:
-        count, unit = count / 1000, unit + 1
-    return f"{count:,.0f} {BYTE_UNITS[unit]}" if unit == 0 or count >= 100 else f"{count:.1f} {BYTE_UNITS[unit]}"
+    while count >= 1024 and unit < len(BYTE_UNITS) - 1:
+        count, unit = count / 1024, unit + 1
+    return f"{count:.4g} {BYTE_UNITS[unit]}" if count >= 100 else f"{count:.3g} {BYTE_UNITS[unit]}"
 
 
 def duration(length: float | timedelta) -> str:
@@ -86,13 +86,14 @@ def duration(length: float | timedelta) -> str:
 
 
 def local_time(moment: datetime, form: str = "short") -> str:
-    """A time in the organisation's zone; the long form says the seconds and the zone."""
+    """A time in the organisation's zone: "short", its "date" alone, or "long" with seconds and zone."""
     local = moment.astimezone(_zone())
     if form == "long":
         return f"{local:%A} {local.day} {local:%B %Y, %H:%M:%S} {local:%Z}"
-    if local.date() == utc_now().astimezone(_zone()).date():
-        return f"today {local:%H:%M}"
-    return f"{local.day} {local:%b %Y, %H:%M}"
+    if form == "date":
+        return f"{local.day} {local:%b %Y}"
+    is_today = local.date() == utc_now().astimezone(_zone()).date()
+    return f"today {local:%H:%M}" if is_today else f"{local.day} {local:%b %Y, %H:%M}"
 
 
 def _zone() -> tzinfo:

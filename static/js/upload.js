@@ -7,11 +7,11 @@
 
   const bytes = (count) => {
     let unit = 0;
-    while (count >= 1000 && unit < UNITS.length - 1) {
-      count /= 1000;
+    while (count >= 1024 && unit < UNITS.length - 1) {
+      count /= 1024;
       unit += 1;
     }
-    return `${unit === 0 || count >= 100 ? Math.round(count) : count.toFixed(1)} ${UNITS[unit]}`;
+    return `${count >= 100 || unit === 0 ? Math.round(count) : count.toFixed(1)} ${UNITS[unit]}`;
   };
 
   const time = (seconds) => {

@@ -1,0 +1,346 @@
+"""The pages of bulk actions: drop a file, match its columns, watch it go in."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    current_app,
+    flash,
+    redirect,
+    render_template,
+    request,
+    stream_with_context,
+    url_for,
+)
+from flask_login import current_user
+from flask_wtf.csrf import validate_csrf
+from werkzeug.wrappers import Response as BaseResponse
+
+from webapp.accounts.current import current_organisation
+from webapp.accounts.queries import list_members
+from webapp.bulk_actions import service
+from webapp.bulk_actions.detect import DELIMITERS, ENCODINGS, FileFormat
+from webapp.bulk_actions.files import UploadTooLargeError
+from webapp.bulk_actions.mapping import ColumnMapping, MappingError, check_mapping
+from webapp.bulk_actions.models import BulkAction, BulkActionState, Phase
+from webapp.bulk_actions.progress import progress_of, publish_progress
+from webapp.bulk_actions.queries import (
+    PAGE_SIZE,
+    get_bulk_action,
+    list_bulk_actions,
+    lock_bulk_action,
+)
+from webapp.bulk_actions.records import UnreadableFileError
+from webapp.bulk_actions.report import rejected_rows_csv
+from webapp.bulk_actions.service import NotADraftError, Preview
+from webapp.bulk_actions.tasks import send_chunk
+from webapp.config import Settings
+from webapp.contacts.fields import FIELDS
+from webapp.extensions import csrf, db
+from webapp.lib.multipart import MultipartError, UploadedFile, read_file
+from webapp.lib.storage import Storage, StorageMissingError, storage_at
+from webapp.live.channels import bulk_action_channel, jobs_channel, stream_url
+from webapp.pages import render_page
+from webapp.problems import Problem
+
+blueprint = Blueprint("bulk_actions", __name__, url_prefix="/bulk-actions")
+
+FORM_OVERHEAD_BYTES = 64 * 1024
+"""What the form around a file may add to its length."""
+
+ENCODING_LABELS = {
+    "utf-8": "UTF-8",
+    "cp1252": "Western European (Windows-1252)",
+    "cp1250": "Central European (Windows-1250)",
+    "cp1251": "Cyrillic (Windows-1251)",
+    "cp1253": "Greek (Windows-1253)",
+    "cp1254": "Turkish (Windows-1254)",
+    "koi8_r": "Cyrillic (KOI8-R)",
+    "mac_roman": "Western European (old Macintosh)",
+    "utf-16-le": "UTF-16, little-endian",
+    "utf-16-be": "UTF-16, big-endian",
+    "utf-32-le": "UTF-32, little-endian",
+    "utf-32-be": "UTF-32, big-endian",
+    "shift_jis": "Japanese (Shift JIS)",
+    "gb18030": "Chinese, simplified (GB 18030)",
+    "big5": "Chinese, traditional (Big5)",
+    "euc_kr": "Korean (EUC-KR)",
+}
+DELIMITER_LABELS = {",": "Commas", ";": "Semicolons", "\t": "Tabs", "|": "Vertical bars"}
+
+
+@blueprint.get("")
+def index() -> Response:
+    """Every bulk action, newest first, unfinished uploads too."""
+    organisation_id = current_organisation().id
+    found = list_bulk_actions(organisation_id, before=_uuid_or_none(request.args.get("before", "")), with_drafts=True)
+    next_url = url_for(".index", before=found[-1].id) if len(found) == PAGE_SIZE else None
+    return render_page(
+        "bulk_actions/index.html",
+        block="bulk_actions",
+        bulk_actions=found,
+        next_url=next_url,
+        people={member.user_id: member.name for member in list_members(organisation_id)},
+        stream=stream_url(_settings(), jobs_channel(organisation_id)),
+        upload_limit_bytes=_settings().upload_limit_bytes,
+    )
+
+
+@blueprint.post("")
+def create() -> BaseResponse:
+    """Take a file into the store as it arrives, then show how its columns are matched."""
+    organisation_id, user_id = current_organisation().id, current_user.id
+    upload = _incoming_file()
+    db.session.rollback()  # an upload may take minutes: no transaction waits for it
+    bulk_action = _store(organisation_id, user_id, upload)
+    db.session.commit()
+    return redirect(url_for(".edit", bulk_action_id=bulk_action.id), 303)
+
+
+csrf.exempt(create)  # its token stands in the body, which can be read only once: `create` checks it
+
+
+@blueprint.get("/<uuid:bulk_action_id>/mapping")
+def edit(bulk_action_id: UUID) -> BaseResponse:
+    """How the file is read, and where each of its columns goes."""
+    bulk_action = _bulk_action_or_404(bulk_action_id)
+    if bulk_action.state is not BulkActionState.DRAFT:
+        return redirect(url_for(".show", bulk_action_id=bulk_action_id))
+    return _mapping_page(bulk_action)
+
+
+@blueprint.post("/<uuid:bulk_action_id>/mapping")
+def update(bulk_action_id: UUID) -> BaseResponse:
+    """Read the file another way, or keep what was chosen so far."""
+    bulk_action = _locked_or_404(bulk_action_id)
+    try:
+        if not _change_format(bulk_action):
+            service.change_mapping(bulk_action, _posted_mapping(bulk_action))
+        db.session.commit()
+    except NotADraftError:
+        return _to_show(bulk_action_id)
+    except UnreadableFileError as error:
+        db.session.rollback()
+        return _mapping_page(_bulk_action_or_404(bulk_action_id), file_problem=str(error), status=422)
+    return redirect(url_for(".edit", bulk_action_id=bulk_action_id), 303)
+
+
+@blueprint.post("/<uuid:bulk_action_id>/start")
+def start(bulk_action_id: UUID) -> BaseResponse:
+    """Begin the import; workers take it from here."""
+    bulk_action = _locked_or_404(bulk_action_id)
+    organisation_id = bulk_action.organisation_id
+    try:
+        if _change_format(bulk_action):
+            return _look_again(bulk_action_id)
+        service.change_mapping(bulk_action, _posted_mapping(bulk_action))
+        service.start_import(bulk_action)
+        db.session.commit()
+    except NotADraftError:
+        return _to_show(bulk_action_id)
+    except MappingError:
+        db.session.commit()
+        return _mapping_page(bulk_action, status=422)
+    except UnreadableFileError as error:
+        db.session.rollback()
+        return _mapping_page(_bulk_action_or_404(bulk_action_id), file_problem=str(error), status=422)
+    send_chunk(organisation_id, bulk_action_id, Phase.PLAN, 0)
+    publish_progress(organisation_id, bulk_action_id)
+    return _to_show(bulk_action_id)
+
+
+@blueprint.get("/<uuid:bulk_action_id>")
+def show(bulk_action_id: UUID) -> BaseResponse:
+    """How far it is, live, and in the end what became of its rows."""
+    bulk_action = _bulk_action_or_404(bulk_action_id)
+    if bulk_action.state is BulkActionState.DRAFT:
+        return redirect(url_for(".edit", bulk_action_id=bulk_action_id))
+    members = list_members(bulk_action.organisation_id)
+    return render_page(
+        "bulk_actions/show.html",
+        block="bulk_action",
+        bulk_action=bulk_action,
+        progress=progress_of(bulk_action),
+        person=next((member.name for member in members if member.user_id == bulk_action.created_by), None),
+        stream=stream_url(_settings(), bulk_action_channel(bulk_action.organisation_id, bulk_action_id)),
+    )
+
+
+@blueprint.get("/<uuid:bulk_action_id>/progress")
+def progress(bulk_action_id: UUID) -> str:
+    """The part of the page that moves, as it is now."""
+    bulk_action = _bulk_action_or_404(bulk_action_id)
+    return render_template("bulk_actions/_progress.html", bulk_action=bulk_action, progress=progress_of(bulk_action))
+
+
+@blueprint.get("/<uuid:bulk_action_id>/rejected-rows.csv")
+def rejected_rows(bulk_action_id: UUID) -> Response:
+    """The rows that were left out, with number and reason, ready to be mended and dropped again."""
+    bulk_action = _bulk_action_or_404(bulk_action_id)
+    response = Response(stream_with_context(rejected_rows_csv(bulk_action)), content_type="text/csv; charset=utf-8")
+    name = bulk_action.file_name.rsplit(".", 1)[0]
+    response.headers.set("Content-Disposition", "attachment", filename=f"{name} - rejected rows.csv")
+    return response
+
+
+@blueprint.post("/<uuid:bulk_action_id>/cancel")
+def cancel(bulk_action_id: UUID) -> BaseResponse:
+    """Stop; what is written stays."""
+    bulk_action = _locked_or_404(bulk_action_id)
+    organisation_id = bulk_action.organisation_id
+    service.cancel(bulk_action)
+    db.session.commit()
+    publish_progress(organisation_id, bulk_action_id)
+    return _to_show(bulk_action_id)
+
+
+# Uploading ----------------------------------------------------------------------------------------
+
+
+def _incoming_file() -> UploadedFile:
+    """The file in the request, of which nothing is read yet, from a form of ours."""
+    limit = _settings().upload_limit_bytes
+    if (request.content_length or 0) > limit + FORM_OVERHEAD_BYTES:
+        raise _too_large(UploadTooLargeError(limit))
+    try:
+        upload = read_file(request.stream, request.content_type or "")
+    except MultipartError as error:
+        raise Problem(400, "No file arrived", str(error)) from error
+    _check_csrf(upload.fields.get("csrf_token", ""))
+    return upload
+
+
+def _check_csrf(token: str) -> None:
+    if not current_app.config.get("WTF_CSRF_ENABLED", True):
+        return
+    try:
+        validate_csrf(request.headers.get("X-CSRFToken") or token)
+    except ValueError as error:
+        raise Problem(400, "This page is out of date", "Load it again, then choose the file once more.") from error
+
+
+def _store(organisation_id: UUID, user_id: UUID, upload: UploadedFile) -> BulkAction:
+    try:
+        return service.start_upload(
+            organisation_id,
+            user_id,
+            upload.name,
+            upload.blocks,
+            storage=_storage(),
+            limit_bytes=_settings().upload_limit_bytes,
+            entity="contacts",
+        )
+    except UploadTooLargeError as error:
+        raise _too_large(error) from error
+    except UnreadableFileError as error:
+        raise Problem(422, "This file can't be imported", str(error)) from error
+    except MultipartError as error:
+        raise Problem(400, "The upload broke off", str(error)) from error
+
+
+def _too_large(error: UploadTooLargeError) -> Problem:
+    return Problem(413, "This file is too large", str(error))
+
+
+# Matching columns ---------------------------------------------------------------------------------
+
+
+def _change_format(bulk_action: BulkAction) -> bool:
+    """Read the file as the form says; whether that differs from before."""
+    before = bulk_action.format
+    service.change_format(
+        bulk_action,
+        _storage(),
+        encoding=request.form.get("encoding", before["encoding"]),
+        delimiter=request.form.get("delimiter", before["delimiter"]),
+        has_header="1" in request.form.getlist("has_header") if "has_header" in request.form else before["has_header"],
+    )
+    return bulk_action.format != before
+
+
+def _posted_mapping(bulk_action: BulkAction) -> ColumnMapping:
+    """What the form says about each column; a column that it leaves out stays as it is."""
+    return {
+        column: request.form.get(f"column-{column}", field) or None for column, field in bulk_action.mapping.items()
+    }
+
+
+def _look_again(bulk_action_id: UUID) -> BaseResponse:
+    db.session.commit()
+    flash("The file is now read another way. Look at its columns, then start.", "warning")
+    return redirect(url_for(".edit", bulk_action_id=bulk_action_id), 303)
+
+
+def _mapping_page(bulk_action: BulkAction, *, file_problem: str | None = None, status: int = 200) -> Response:
+    preview = _preview_or_404(bulk_action)
+    return render_page(
+        "bulk_actions/edit.html",
+        block="mapping",
+        status=status,
+        bulk_action=bulk_action,
+        format=preview.format,
+        columns=preview.columns,
+        rows=preview.rows,
+        matched_count=sum(1 for column in preview.columns if column.field),
+        problem=_mapping_problem(bulk_action, preview.format),
+        file_problem=file_problem,
+        fields=FIELDS,
+        encodings=[(name, ENCODING_LABELS.get(name, name)) for name in ENCODINGS],
+        delimiters=_delimiters(preview.format.delimiter),
+    )
+
+
+def _preview_or_404(bulk_action: BulkAction) -> Preview:
+    try:
+        return service.preview(bulk_action, _storage())
+    except StorageMissingError:
+        abort(404, "The file of this upload is no longer kept. Drop it again.")
+
+
+def _mapping_problem(bulk_action: BulkAction, file_format: FileFormat) -> str | None:
+    """Why the import cannot start with this mapping."""
+    try:
+        check_mapping(bulk_action.mapping, file_format.column_count)
+    except MappingError as error:
+        return str(error)
+    return None
+
+
+def _delimiters(chosen: str) -> list[tuple[str, str]]:
+    known = [(delimiter, DELIMITER_LABELS[delimiter]) for delimiter in DELIMITERS]
+    return known if chosen in DELIMITERS else [*known, (chosen, chosen)]
+
+
+# Small things -------------------------------------------------------------------------------------
+
+
+def _bulk_action_or_404(bulk_action_id: UUID) -> BulkAction:
+    return get_bulk_action(current_organisation().id, bulk_action_id) or abort(404)
+
+
+def _locked_or_404(bulk_action_id: UUID) -> BulkAction:
+    return lock_bulk_action(current_organisation().id, bulk_action_id) or abort(404)
+
+
+def _to_show(bulk_action_id: UUID) -> BaseResponse:
+    return redirect(url_for(".show", bulk_action_id=bulk_action_id), 303)
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["settings"]
+    return settings
+
+
+def _storage() -> Storage:
+    return storage_at(_settings().uploads_url)
+
+
+def _uuid_or_none(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
