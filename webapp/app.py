@@ -22,7 +22,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         "webapp",
         title="Footfall",
         version="1",
-        docs_path="/api-docs",
+        docs_path=None,  # webapp.openapi has a page without inline scripts
         spec_path="/openapi.json",
         template_folder=str(ROOT / "templates"),
         static_folder=str(ROOT / "static"),
@@ -75,7 +75,7 @@ def _add_extensions(app: Flask) -> None:
 
 def _add_features(app: APIFlask) -> None:
     """Each feature registers its own blueprints, commands and template helpers."""
-    from webapp import accounts, bulk_actions, contacts, jobs, overview, pages, problems, visits
+    from webapp import accounts, bulk_actions, contacts, health, jobs, openapi, overview, pages, problems, visits
 
-    for feature in (pages, problems, accounts, jobs, visits, contacts, bulk_actions, overview):
+    for feature in (health, pages, problems, accounts, jobs, visits, contacts, bulk_actions, overview, openapi):
         feature.init_app(app)
