@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 
 def init_app(app: APIFlask) -> None:
-    """Register the contacts' API."""
-    from webapp.contacts import api
+    """Register the contacts' pages and API."""
+    from webapp.contacts import api, views
 
+    app.register_blueprint(views.blueprint)
     app.register_blueprint(api.bp)
