@@ -22,6 +22,7 @@ TENANT_TABLES = (
     "site_roll_ups",
     "page_roll_ups",
     "referrer_roll_ups",
+    "roll_up_zones",
     "stream_positions",
     "dead_beacons",
 )
@@ -131,6 +132,12 @@ def _create_roll_ups() -> None:
 
 
 def _create_bookkeeping() -> None:
+    op.create_table(
+        "roll_up_zones",
+        sa.Column("organisation_id", sa.Uuid(), nullable=False),
+        sa.Column("time_zone", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("organisation_id", name="pk_roll_up_zones"),
+    )
     op.create_table(
         "stream_positions",
         sa.Column("organisation_id", sa.Uuid(), nullable=False),

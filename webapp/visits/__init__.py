@@ -9,5 +9,9 @@ if TYPE_CHECKING:
 
 
 def init_app(app: APIFlask) -> None:
-    """Register what the app needs of this feature."""
-    from webapp.visits import models  # noqa: F401
+    """Register the visits pages and their API."""
+    from webapp.visits.api import api_visits
+    from webapp.visits.views import visits
+
+    app.register_blueprint(visits)
+    app.register_blueprint(api_visits)

@@ -25,6 +25,11 @@ class Aggregation(enum.Enum):
     DAY = "day"
     MONTH = "month"
 
+    @property
+    def order(self) -> int:
+        """From narrow to wide."""
+        return list(Aggregation).index(self)
+
 
 BUCKET_LIMITS = {
     Aggregation.MINUTE: 25 * 60,

@@ -134,6 +134,15 @@ class ReferrerRollUp(Model):
     pageview_count: Mapped[int] = mapped_column(BigInteger)
 
 
+class RollUpZone(Model):
+    """The time zone in which an organisation's days and months are cut so far."""
+
+    __tablename__ = "roll_up_zones"
+
+    organisation_id: Mapped[TenantKey]
+    time_zone: Mapped[str]
+
+
 class StreamPosition(Model):
     """The last entry of a stream that is counted; it moves in the transaction that counts."""
 

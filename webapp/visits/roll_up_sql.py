@@ -15,6 +15,7 @@ from webapp.visits.addresses import page_of
 from webapp.visits.backlog import STREAM, Row
 from webapp.visits.buckets import quarter_of
 from webapp.visits.copying import copy_binary, pack_ids, pack_pageviews
+from webapp.visits.cutting import cut_anew
 from webapp.visits.models import Grain
 from webapp.visits.sketches import merge
 from webapp.visits.tallies import (
@@ -89,8 +90,14 @@ def _keep_unseen(connection: Connection, tenant: UUID, rows: list[Row]) -> list[
 
 
 def _get_zone(connection: Connection, tenant: UUID) -> str:
-    row = connection.execute("SELECT time_zone FROM organisations WHERE id = %s", [tenant]).fetchone()
-    return row[0] if row else UNKNOWN_ZONE
+    """The time zone of the organisation's days; when it was changed, its days are cut anew first."""
+    row = connection.execute(GET_ZONES, [tenant]).fetchone()
+    zone, cut_zone = row or (UNKNOWN_ZONE, None)
+    if zone != cut_zone:
+        if cut_zone is not None:
+            cut_anew(connection, tenant, zone)
+        connection.execute(SET_ZONE, [tenant, zone])
+    return str(zone)
 
 
 def _cap_pages(
@@ -206,6 +213,14 @@ GET_POSITION = "SELECT last_id FROM stream_positions WHERE organisation_id = %s 
 SET_POSITION = """
     INSERT INTO stream_positions (organisation_id, name, last_id) VALUES (%s, %s, %s)
     ON CONFLICT (organisation_id, name) DO UPDATE SET last_id = excluded.last_id
+"""
+GET_ZONES = """
+    SELECT o.time_zone, z.time_zone FROM organisations o LEFT JOIN roll_up_zones z ON z.organisation_id = o.id
+    WHERE o.id = %s
+"""
+SET_ZONE = """
+    INSERT INTO roll_up_zones (organisation_id, time_zone) VALUES (%s, %s)
+    ON CONFLICT (organisation_id) DO UPDATE SET time_zone = excluded.time_zone
 """
 INSERT_DEAD = """
     INSERT INTO dead_beacons (organisation_id, id, content, reason, created_at) VALUES (%s, %s, %s, %s, %s)

@@ -1,0 +1,294 @@
+"""Visits over HTTP for programs: counts by page and time, and visits reported by a site's own server."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+from apiflask import APIBlueprint, Schema
+from apiflask.fields import DateTime, Dict, Integer, List, Nested, String
+from flask import Response, current_app, request
+from flask.typing import ResponseReturnValue
+from marshmallow import EXCLUDE
+from redis.exceptions import RedisError
+
+from webapp.accounts.api_auth import api_auth
+from webapp.accounts.current import current_organisation
+from webapp.config import Settings
+from webapp.lib.clock import utc_now
+from webapp.lib.redis import beacons_client
+from webapp.problems import Problem, answer
+from webapp.visits import backlog, queries
+from webapp.visits.backlog import BacklogFullError, Row
+from webapp.visits.beacon import (
+    BODY_LIMIT_BYTES,
+    CheckedBeacon,
+    RefusedError,
+    ServerBeacon,
+    beacon_id,
+    check_beacon,
+    too_large,
+    wrong_fields,
+)
+from webapp.visits.buckets import BUCKET_LIMITS, Aggregation, TooManyBucketsError, local_midnight, make_edges
+from webapp.visits.models import Site
+from webapp.visits.periods import utc_iso
+
+BEACONS_LIMIT = 500
+LIST_LIMIT_BYTES = 4 * 1024 * 1024
+FULL_RETRY_SECONDS = 10
+USUAL_SPANS = {
+    Aggregation.MINUTE: timedelta(hours=1),
+    Aggregation.HOUR: timedelta(days=1),
+    Aggregation.DAY: timedelta(days=30),
+    Aggregation.MONTH: timedelta(days=365),
+}
+ALLOWED = {
+    "aggregation": [aggregation.value for aggregation in Aggregation],
+    "dates": "ISO 8601: a day (2026-01-31, in the organisation's time zone) or a moment (2026-01-31T12:00:00Z)",
+    "most_buckets": {aggregation.value: limit for aggregation, limit in BUCKET_LIMITS.items()},
+}
+
+api_visits = APIBlueprint("api_visits", __name__, url_prefix="/api/v1", tag="Visits")
+
+
+class VisitsQuery(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    aggregation = String(
+        load_default="day",
+        metadata={"description": "How wide the buckets are.", "enum": ALLOWED["aggregation"]},
+    )
+    date_from = String(
+        data_key="dateFrom", metadata={"description": f"{ALLOWED['dates']}. The bucket that holds it is the first."}
+    )
+    date_to = String(
+        data_key="dateTo", metadata={"description": "As dateFrom. A day is included; a moment is where the range ends."}
+    )
+    site_id = String(data_key="siteId", metadata={"description": "Only this site; without it, all of them."})
+
+
+class Bucket(Schema):
+    timeframe = DateTime(metadata={"description": "When the bucket begins, in UTC."})
+    visit_count = Integer()
+
+
+class VisitsAnswer(Schema):
+    data = Dict(keys=String(), values=List(Nested(Bucket)), metadata={"description": "Buckets with visits, by page."})
+
+
+class BeaconBody(Schema):
+    """One beacon; a list of up to 500 of them is taken as well."""
+
+    id = String(metadata={"description": "A UUIDv7, the same when it is sent again: it counts once."})
+    site_key = String(
+        data_key="siteKey", metadata={"description": "May be missing when the organisation has one site."}
+    )
+    identifier = String(required=True, metadata={"description": "Who visited: any text that stays the same."})
+    page_url = String(data_key="pageUrl", required=True)
+    visited_at = DateTime(data_key="visitedAt")
+    sent_at = DateTime(data_key="sentAt")
+    referrer = String()
+    screen = String(metadata={"example": "1920x1080"})
+
+
+class Refusal(Schema):
+    index = Integer()
+    reason = String()
+    detail = String()
+
+
+class AcceptedAnswer(Schema):
+    accepted = Integer()
+    ids = List(String(), metadata={"description": "Ids of the accepted beacons, in order."})
+    refused = List(Nested(Refusal))
+
+
+@api_visits.get("/visits")
+@api_visits.auth_required(api_auth)
+@api_visits.input(VisitsQuery, location="query", arg_name="query")
+@api_visits.output(VisitsAnswer)
+@api_visits.doc(summary="Visits by page and time", responses={422: "What is allowed instead"})
+def list_visits(query: dict[str, str]) -> ResponseReturnValue:
+    """How often each page was seen, bucket by bucket. Buckets without a visit are left out."""
+    organisation = current_organisation()
+    zone = ZoneInfo(organisation.time_zone)
+    aggregation = _read_aggregation(query["aggregation"])
+    edges = _read_edges(aggregation, query.get("date_from"), query.get("date_to"), zone)
+    site_ids = _read_site_ids(organisation.id, query.get("site_id"))
+    pages = queries.list_page_points(organisation.id, site_ids, aggregation, edges, zone)
+    timeframes = {edge: utc_iso(edge) for edge in edges}
+    data = {
+        url: [{"timeframe": timeframes[starts_at], "visit_count": count} for starts_at, count in points]
+        for url, points in pages.items()
+    }
+    return Response(msgspec.json.encode({"data": data}), content_type="application/json")
+
+
+@api_visits.post("/visits")
+@api_visits.auth_required(api_auth)
+@api_visits.input(BeaconBody, location="json", validation=False, arg_name="body")
+@api_visits.output(AcceptedAnswer, status_code=202)
+@api_visits.doc(summary="Report visits", responses={413: "Too large", 503: "Try again later"})
+def create_visits(body: Any) -> Response | dict[str, object]:
+    """Report one visit, or a list of up to 500, from a server. They are counted within seconds."""
+    organisation_id = current_organisation().id
+    parts, is_list = _split_body()
+    sites = {site.site_key: site for site in queries.list_sites(organisation_id)}
+    batch = _check_all(organisation_id, parts, sites)
+    if not batch.rows:
+        return _refuse_all(batch, is_list)
+    _add(batch.rows)
+    result: dict[str, object] = {
+        "accepted": len(batch.rows),
+        "ids": [beacon_id(row.id) for row in batch.rows],
+        "refused": batch.refused,
+    }
+    return result
+
+
+@dataclass
+class Batch:
+    """What became of the beacons of one request."""
+
+    rows: list[Row] = field(default_factory=list)
+    refused: list[dict[str, object]] = field(default_factory=list)
+    first_refusal: RefusedError | None = None
+
+    def refuse(self, index: int, refusal: RefusedError) -> None:
+        self.first_refusal = self.first_refusal or refusal
+        self.refused.append({"index": index, "reason": refusal.reason, "detail": refusal.detail})
+
+
+def _split_body() -> tuple[list[bytes], bool]:
+    """The beacons in the body, each still as JSON, and whether they came as a list."""
+    body = request.get_data()
+    if len(body) > LIST_LIMIT_BYTES:
+        raise Problem(413, "Too large", f"At most {LIST_LIMIT_BYTES // 1024**2} MiB at a time.")
+    if not body.lstrip().startswith(b"["):
+        return [body], False
+    try:
+        parts = msgspec.json.decode(body, type=list[msgspec.Raw])
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "Malformed JSON", f"The body cannot be read: {error}") from error
+    if not 1 <= len(parts) <= BEACONS_LIMIT:
+        raise Problem(422, "Wrong number of visits", f"Send 1 to {BEACONS_LIMIT} visits at a time.")
+    return [bytes(part) for part in parts], True
+
+
+def _check_all(organisation_id: UUID, parts: list[bytes], sites: dict[str, Site]) -> Batch:
+    now_ms = time.time_ns() // 1_000_000
+    batch = Batch()
+    for index, part in enumerate(parts):
+        try:
+            beacon = _read(part)
+            site = _find_site(beacon.site_key, sites)
+            checked = check_beacon(beacon, now_ms, trusted=True)
+        except RefusedError as refusal:
+            batch.refuse(index, refusal)
+        else:
+            batch.rows.append(_row(organisation_id, site, checked))
+    return batch
+
+
+def _read(part: bytes) -> ServerBeacon:
+    if len(part) > BODY_LIMIT_BYTES:
+        raise too_large()
+    try:
+        return msgspec.json.decode(part, type=ServerBeacon)
+    except msgspec.ValidationError as error:
+        raise wrong_fields(error) from error
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(400, "malformed", f"This is not a beacon in JSON: {error}") from error
+
+
+def _find_site(site_key: str, sites: dict[str, Site]) -> Site:
+    if not site_key and len(sites) == 1:
+        return next(iter(sites.values()))
+    if not site_key:
+        detail = "`siteKey` may be missing only when the organisation has exactly one site."
+        raise RefusedError(422, "missing-site-key", detail)
+    if site_key not in sites:
+        raise RefusedError(403, "unknown-site-key", "This organisation has no site with this key.")
+    return sites[site_key]
+
+
+def _row(organisation_id: UUID, site: Site, checked: CheckedBeacon) -> Row:
+    return Row(
+        organisation_id.bytes, site.id.bytes, checked.id, checked.visited_ms, checked.received_ms,
+        checked.visitor, checked.page_url, checked.referrer, checked.screen,
+    )  # fmt: skip
+
+
+def _refuse_all(batch: Batch, is_list: bool) -> Response:
+    first = batch.first_refusal
+    if first is None:
+        raise RuntimeError("A request without beacons was not refused.")
+    headers = {"X-Footfall-Dropped": first.reason}
+    if is_list:
+        detail = "None of these visits can be taken; `refused` says why."
+        return answer(Problem(422, "Visits refused", detail, headers=headers, refused=batch.refused))
+    return answer(Problem(first.status, "Visit refused", first.detail, headers=headers, reason=first.reason))
+
+
+def _add(rows: list[Row]) -> None:
+    settings: Settings = current_app.extensions["settings"]
+    try:
+        with beacons_client(settings) as client:
+            backlog.add(client, rows, settings.beacons_limit)
+    except BacklogFullError as error:
+        raise _come_back("More visits wait to be counted than may.", "backlog-full") from error
+    except RedisError as error:
+        raise _come_back("The queue of visits cannot be reached.", "try-again") from error
+
+
+def _come_back(detail: str, reason: str) -> Problem:
+    headers = {"Retry-After": str(FULL_RETRY_SECONDS), "X-Footfall-Dropped": reason}
+    return Problem(503, "Try again later", f"{detail} Send these again later.", headers=headers, reason=reason)
+
+
+def _read_aggregation(value: str) -> Aggregation:
+    try:
+        return Aggregation(value)
+    except ValueError as error:
+        names = ", ".join(ALLOWED["aggregation"])
+        raise Problem(422, "Unknown aggregation", f"`aggregation` must be one of {names}.", allowed=ALLOWED) from error
+
+
+def _read_edges(aggregation: Aggregation, first: str | None, last: str | None, zone: ZoneInfo) -> list[datetime]:
+    end = _read_moment("dateTo", last, zone, is_end=True) if last else utc_now()
+    start = _read_moment("dateFrom", first, zone, is_end=False) if first else end - USUAL_SPANS[aggregation]
+    if start >= end:
+        raise Problem(422, "Empty range", "`dateFrom` must come before `dateTo`.", allowed=ALLOWED)
+    try:
+        return make_edges(aggregation, start, end, zone)
+    except TooManyBucketsError as error:
+        raise Problem(422, "Too many buckets", str(error), allowed=ALLOWED) from error
+
+
+def _read_moment(name: str, value: str, zone: ZoneInfo, *, is_end: bool) -> datetime:
+    """A day begins (or, as an end, is over) at midnight of the organisation; a moment without a zone is its own."""
+    try:
+        if len(value) == len("2026-01-31"):
+            day = date.fromisoformat(value)
+            return local_midnight(day + timedelta(days=1) if is_end else day, zone)
+        moment = datetime.fromisoformat(value.replace(" ", "+"))
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+        return moment.astimezone(zone)
+    except (ValueError, OverflowError) as error:
+        raise Problem(422, "Not a date", f"`{name}` must be {ALLOWED['dates']}.", allowed=ALLOWED) from error
+
+
+def _read_site_ids(organisation_id: UUID, site_id: str | None) -> list[UUID]:
+    site_ids = [site.id for site in queries.list_sites(organisation_id)]
+    if site_id is None:
+        return site_ids
+    if site_id not in {str(one) for one in site_ids}:
+        raise Problem(422, "Unknown site", "`siteId` must be the id of one of the organisation's sites.")
+    return [UUID(site_id)]

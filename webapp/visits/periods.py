@@ -1,0 +1,128 @@
+"""The ranges of dates that a person chooses on the visits page. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from webapp.visits.buckets import BUCKET_LIMITS, Aggregation, TooManyBucketsError, local_midnight, make_edges
+
+DEFAULT_PRESET = "30d"
+CUSTOM = "custom"
+MOST_DAYS = 3653
+DAYS_BACK = {"today": 0, "yesterday": 1, "7d": 6, "30d": 29, "90d": 89}
+PRESETS = {
+    "today": "Today",
+    "yesterday": "Yesterday",
+    "7d": "7 days",
+    "30d": "30 days",
+    "90d": "90 days",
+    "12m": "12 months",
+}
+
+
+class BadPeriodError(ValueError):
+    """These dates are no range; the message says what to choose."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """Whole days of a time zone, first and last included."""
+
+    preset: str
+    first: date
+    last: date
+    zone: ZoneInfo
+
+    @property
+    def start(self) -> datetime:
+        return local_midnight(self.first, self.zone)
+
+    @property
+    def end(self) -> datetime:
+        """The moment at which the last day is over."""
+        return local_midnight(self.last + timedelta(days=1), self.zone)
+
+    @property
+    def day_count(self) -> int:
+        return (self.last - self.first).days + 1
+
+    @property
+    def label(self) -> str:
+        if self.first == self.last:
+            return _spell(self.first, with_year=True)
+        return (
+            f"{_spell(self.first, with_year=self.first.year != self.last.year)} – {_spell(self.last, with_year=True)}"
+        )
+
+    def before(self, now: datetime) -> tuple[datetime, datetime]:
+        """The same length of time just before; no more of it than has passed of this period."""
+        start = local_midnight(self.first - timedelta(days=self.day_count), self.zone)
+        if now >= self.end:
+            return start, self.start
+        passed = max(timedelta(), now - self.start)
+        return start, min(self.start, start + passed)
+
+    def aggregations(self) -> list[Aggregation]:
+        """Widths of buckets that make a readable chart of this period, the usual one first."""
+        usual = (
+            Aggregation.HOUR if self.day_count <= 2 else Aggregation.DAY if self.day_count <= 92 else Aggregation.MONTH
+        )
+        fitting = [aggregation for aggregation in Aggregation if self._fits(aggregation)]
+        return [usual, *(aggregation for aggregation in fitting if aggregation is not usual)]
+
+    def edges(self, aggregation: Aggregation) -> list[datetime]:
+        """Starts of all buckets and the end of the last."""
+        return make_edges(aggregation, self.start, self.end, self.zone)
+
+    def _fits(self, aggregation: Aggregation) -> bool:
+        if aggregation is Aggregation.MONTH:
+            return (self.first.year, self.first.month) != (self.last.year, self.last.month)
+        if aggregation is Aggregation.DAY and self.day_count < 2:
+            return False
+        try:
+            return len(self.edges(aggregation)) <= BUCKET_LIMITS[aggregation] + 1
+        except TooManyBucketsError:
+            return False
+
+
+def make_period(preset: str, zone: ZoneInfo, now: datetime, first: str = "", last: str = "") -> Period:
+    """The period that a preset or two dates name; raises BadPeriodError."""
+    today = now.astimezone(zone).date()
+    if preset == CUSTOM:
+        return _custom_period(zone, today, first, last)
+    if preset == "12m":
+        return Period(preset, _months_back(today.replace(day=1), 11), today, zone)
+    if preset == "yesterday":
+        return Period(preset, today - timedelta(days=1), today - timedelta(days=1), zone)
+    if preset not in DAYS_BACK:
+        raise BadPeriodError("There is no such range. Choose one of those shown.")
+    return Period(preset, today - timedelta(days=DAYS_BACK[preset]), today, zone)
+
+
+def _custom_period(zone: ZoneInfo, today: date, first: str, last: str) -> Period:
+    try:
+        period = Period(CUSTOM, date.fromisoformat(first), date.fromisoformat(last), zone)
+    except ValueError as error:
+        raise BadPeriodError("Give both dates, as in 2026-01-31.") from error
+    if period.first > period.last:
+        raise BadPeriodError("The first day must not come after the last.")
+    if period.day_count > MOST_DAYS or not 1970 < period.first.year < 9000:
+        raise BadPeriodError("A range may be at most ten years long.")
+    return period
+
+
+def _months_back(first_of_month: date, count: int) -> date:
+    for _ in range(count):
+        first_of_month = (first_of_month - timedelta(days=1)).replace(day=1)
+    return first_of_month
+
+
+def _spell(day: date, *, with_year: bool) -> str:
+    return f"{day.day} {day:%b %Y}" if with_year else f"{day.day} {day:%b}"
+
+
+def utc_iso(moment: datetime) -> str:
+    """2026-01-31T12:00:00Z"""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
