@@ -41,6 +41,11 @@ def try_lock(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
+def wait_for_lock(connection: Connection) -> None:
+    """Become the one writer as soon as the present one ends its transaction."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+
+
 def set_tenant(connection: Connection, organisation_id: UUID) -> None:
     """Name the organisation whose rows the next statements see and write."""
     connection.execute("SELECT set_config('footfall.organisation_id', %s, true)", [str(organisation_id)])

@@ -1,0 +1,141 @@
+"""The demo organisation: a coffee roaster with contacts and six weeks of visits to its website."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from flask import current_app
+from sqlalchemy import func, select
+
+from webapp.accounts.models import Organisation, Role
+from webapp.accounts.service import create_organisation, invite
+from webapp.config import Settings
+from webapp.contacts.models import Contact
+from webapp.contacts.service import create_contact
+from webapp.demo_issuer import DEMO_PEOPLE
+from webapp.demo_site import SITE_KEY_FILE
+from webapp.extensions import db, driver_connection, tenant
+from webapp.generate import contacts as generated_contacts
+from webapp.lib.clock import utc_now
+from webapp.lib.ids import uuid7
+from webapp.visits.backlog import Row
+from webapp.visits.models import Site
+from webapp.visits.queries import find_site_by_name, has_pageviews
+from webapp.visits.roll_up import count_rows
+from webapp.visits.roll_up_sql import wait_for_lock
+from webapp.visits.service import create_site
+
+SLUG, NAME, ZONE = "demo", "Harbour Coffee", "Europe/London"
+SITE_NAME = "Harbour Coffee"
+CONTACT_COUNT = 400
+DAYS = 42
+VISITORS_A_DAY = 210
+DAY_WEIGHTS = (1.0, 1.05, 1.02, 0.98, 1.1, 0.8, 0.7)  # Monday to Sunday
+HOUR_WEIGHTS = (2, 1, 1, 1, 1, 2, 5, 9, 12, 13, 13, 12, 13, 12, 12, 11, 11, 12, 13, 15, 16, 13, 8, 4)
+PATHS = {"/": 46, "/pricing": 31, "/support": 14, "/pricing.html": 5, "/support.html": 4}
+REFERRERS = {
+    "": 40,
+    "https://www.google.com/": 27,
+    "https://duckduckgo.com/": 5,
+    "https://www.instagram.com/": 9,
+    "https://www.bing.com/": 4,
+    "https://roasters-guild.example/members": 6,
+    "https://newsletter.example/autumn": 6,
+    "https://news.ycombinator.com/": 3,
+}
+SCREENS = ("1920x1080", "390x844", "1536x864", "412x915", "1440x900", "360x800")
+
+Say = Callable[[str], None]
+
+
+def seed(say: Say) -> None:
+    """Make whatever of the demo is not there yet; calling it again changes nothing."""
+    settings: Settings = current_app.extensions["settings"]
+    organisation = _get_organisation()
+    with tenant(organisation.id):
+        _seed_contacts(organisation.id, say)
+        site = _get_site(organisation.id, settings)
+        if not has_pageviews(organisation.id, [site.id]):
+            say(f"Making {DAYS} days of visits to the demo website …")
+            _seed_visits(organisation.id, site, settings.demo_url)
+            db.session.commit()
+        _write_site_key(settings, site.site_key)
+
+
+def _get_organisation() -> Organisation:
+    organisation = db.session.scalar(select(Organisation).where(Organisation.slug == SLUG))
+    if organisation is None:
+        organisation = create_organisation(NAME, slug=SLUG, time_zone=ZONE)
+        invite(organisation.id, DEMO_PEOPLE[0].email, Role.OWNER)
+        db.session.commit()
+    return organisation
+
+
+def _seed_contacts(organisation_id: UUID, say: Say) -> None:
+    if db.session.scalar(select(func.count()).select_from(Contact)):
+        return
+    say(f"Making {CONTACT_COUNT} contacts …")
+    text = io.StringIO()
+    generated_contacts.write(text, CONTACT_COUNT, seed=7)
+    text.seek(0)
+    for row in csv.DictReader(text):
+        create_contact(organisation_id, {name.lower().replace("-", "").replace(" ", "_"): row[name] for name in row})
+    db.session.commit()
+
+
+def _get_site(organisation_id: UUID, settings: Settings) -> Site:
+    """The demo website's site; it moves along when the website is served on another port."""
+    site = find_site_by_name(organisation_id, SITE_NAME)
+    if site is None:
+        site = create_site(organisation_id, SITE_NAME, settings.demo_url)
+    if settings.demo_url not in site.origins:
+        site.origins = [settings.demo_url]
+    db.session.commit()
+    return site
+
+
+def _seed_visits(organisation_id: UUID, site: Site, website: str) -> None:
+    """Straight into the roll-up: the stream would take them for beacons that come too late."""
+    connection = driver_connection()
+    wait_for_lock(connection)
+    count_rows(connection, list(_rows(organisation_id.bytes, site.id.bytes, website)))
+
+
+def _rows(organisation_id: bytes, site_id: bytes, website: str) -> Iterator[Row]:
+    choices = random.Random(42)  # noqa: S311  (demo data)
+    now = utc_now()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    for days_ago in range(DAYS, -1, -1):
+        day = midnight - timedelta(days=days_ago)
+        growth = 0.7 + 0.5 * (DAYS - days_ago) / DAYS
+        for _ in range(round(VISITORS_A_DAY * growth * DAY_WEIGHTS[day.weekday()] * choices.uniform(0.85, 1.15))):
+            for visited_at, page_url, visitor, referrer, screen in _visit(choices, day, website):
+                if visited_at < now:
+                    at = int(visited_at.timestamp() * 1000)
+                    row_id = uuid7(visited_at).bytes
+                    yield Row(organisation_id, site_id, row_id, at, at, visitor, page_url, referrer, screen)
+
+
+def _visit(choices: random.Random, day: datetime, website: str) -> Iterator[tuple[datetime, str, str, str, str]]:
+    """One visitor's way through the website."""
+    hour = choices.choices(range(24), HOUR_WEIGHTS)[0]
+    visited_at = day + timedelta(hours=hour, seconds=choices.uniform(0, 3600))
+    visitor = f"demo-{int(9000 * choices.random() ** 1.6):05d}"
+    screen = SCREENS[ord(visitor[-1]) % len(SCREENS)]
+    referrer = choices.choices(list(REFERRERS), list(REFERRERS.values()))[0]
+    for _ in range(choices.choices((1, 2, 3, 4, 6), (45, 25, 15, 10, 5))[0]):
+        page_url = website + choices.choices(list(PATHS), list(PATHS.values()))[0]
+        yield visited_at, page_url, visitor, referrer, screen
+        referrer, visited_at = page_url, visited_at + timedelta(seconds=choices.uniform(8, 180))
+
+
+def _write_site_key(settings: Settings, site_key: str) -> None:
+    """Where the demo website finds the key that it embeds."""
+    path = settings.data_dir / SITE_KEY_FILE
+    if not path.exists() or path.read_text().strip() != site_key:
+        path.write_text(f"{site_key}\n")
