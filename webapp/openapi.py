@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
 
 from apiflask import APIFlask
 from flask.typing import ResponseReturnValue
@@ -11,6 +14,8 @@ from webapp.extensions import csrf
 from webapp.lib.problem import CONTENT_TYPE
 from webapp.pages import render_page
 from webapp.problems import DETAILS, JSON_BODY
+
+P = ParamSpec("P")
 
 API_ROOT = "/api/v1"
 DOCS_PATH = "/api-docs"
@@ -65,6 +70,7 @@ def init_app(app: APIFlask) -> None:
         HTTP_ERROR_SCHEMA=PROBLEM,
         VALIDATION_ERROR_SCHEMA=VALIDATION_PROBLEM,
         AUTO_OPERATION_ID=True,
+        SPEC_DECORATORS=[_quietly],
         INFO={"title": "Footfall", "description": DESCRIPTION},
         SERVERS=[{"url": "/", "description": "This installation"}],
     )
@@ -90,8 +96,8 @@ def polish(spec: dict[str, Any] | str) -> dict[str, Any] | str:
     for calls in spec["paths"].values():
         for call in calls.values():
             _document_problems(call)
-            _name_uuids(call)
-    _rename_schemas(spec)
+            _complete_inputs(call)
+    _tidy_schemas(spec)
     return spec
 
 
@@ -109,27 +115,54 @@ def _problem_content() -> dict[str, Any]:
     return {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/HTTPError"}}}
 
 
-def _name_uuids(call: dict[str, Any]) -> None:
+def _complete_inputs(call: dict[str, Any]) -> None:
+    """A declared body is expected, and ids in the path are UUIDs."""
+    if "requestBody" in call:
+        call["requestBody"]["required"] = True
     for parameter in call.get("parameters", []):
         if parameter["in"] == "path" and parameter["name"].endswith("id"):
             parameter["schema"] = {"type": "string", "format": "uuid"}
 
 
-def _rename_schemas(spec: dict[str, Any]) -> None:
-    """APIFlask's names of the two error shapes are not ours."""
-    names = {"HTTPError": "Problem", "ValidationError": "ValidationProblem"}
+def _tidy_schemas(spec: dict[str, Any]) -> None:
+    """Our names for APIFlask's two error shapes, and one name for a shape that it lists twice."""
     schemas = spec.setdefault("components", {}).setdefault("schemas", {})
     schemas["HTTPError"] = PROBLEM
-    spec["components"]["schemas"] = {names.get(name, name): schema for name, schema in sorted(schemas.items())}
-    _repoint(spec, {f"#/components/schemas/{old}": f"#/components/schemas/{new}" for old, new in names.items()})
+    names = {name: _name_of(name, schemas) for name in schemas}
+    spec["components"]["schemas"] = {names[name]: schema for name, schema in sorted(schemas.items())}
+    prefix = "#/components/schemas/"
+    _rewrite(spec, {prefix + old: prefix + new for old, new in names.items()})
 
 
-def _repoint(part: Any, references: dict[str, str]) -> None:
-    if isinstance(part, dict):
-        if part.get("$ref") in references:
-            part["$ref"] = references[part["$ref"]]
-        for inner in part.values():
-            _repoint(inner, references)
-    elif isinstance(part, list):
+def _name_of(name: str, schemas: dict[str, Any]) -> str:
+    plain = name.rstrip("0123456789")
+    if plain != name and schemas.get(plain) == schemas[name]:
+        return plain
+    return {"HTTPError": "Problem", "ValidationError": "ValidationProblem"}.get(name, name)
+
+
+def _rewrite(part: Any, references: dict[str, str]) -> None:
+    """Point at the new names, and say "or null" as OpenAPI 3.1 does."""
+    if isinstance(part, list):
         for inner in part:
-            _repoint(inner, references)
+            _rewrite(inner, references)
+    if not isinstance(part, dict):
+        return
+    if part.get("$ref") in references:
+        part["$ref"] = references[part["$ref"]]
+    if part.pop("nullable", False):
+        part["type"] = [part["type"], "null"]
+    for inner in part.values():
+        _rewrite(inner, references)
+
+
+def _quietly(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
+    """APIFlask warns of shapes that stand alone and inside others, which `_tidy_schemas` joins."""
+
+    @wraps(view)
+    def quiet(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*has already been added to the spec")
+            return view(*args, **kwargs)
+
+    return quiet
