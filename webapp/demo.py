@@ -1,4 +1,4 @@
-"""The demo organisation: a coffee roaster with contacts and six weeks of visits to its website."""
+"""The demo organisation: a coffee roaster with contacts and nine weeks of visits to its website."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from webapp.visits.service import create_site
 SLUG, NAME, ZONE = "demo", "Harbour Coffee", "Europe/London"
 SITE_NAME = "Harbour Coffee"
 CONTACT_COUNT = 400
-DAYS = 42
-VISITORS_A_DAY = 210
+DAYS = 63
+VISITORS_A_DAY = 150
 DAY_WEIGHTS = (1.0, 1.05, 1.02, 0.98, 1.1, 0.8, 0.7)  # Monday to Sunday
 HOUR_WEIGHTS = (2, 1, 1, 1, 1, 2, 5, 9, 12, 13, 13, 12, 13, 12, 12, 11, 11, 12, 13, 15, 16, 13, 8, 4)
-PATHS = {"/": 46, "/pricing": 31, "/support": 14, "/pricing.html": 5, "/support.html": 4}
+PATHS = {"/": 48, "/pricing": 35, "/support": 17}
 REFERRERS = {
     "": 40,
     "https://www.google.com/": 27,

@@ -1,7 +1,7 @@
 """The chart of the visits page as a Plotly figure. Pure functions.
 
 Colours are names of the page's own custom properties; the browser fills them in, so a chart is
-light or dark with its page. Buckets stand side by side by their number, not by a clock's time: both
+light or dark with its page. Buckets stand side by side under their names, not on a clock's time: both
 hours of a clock change get a place of their own.
 """
 
@@ -52,8 +52,7 @@ def _tick_label(point: Point, aggregation: Aggregation, zone: ZoneInfo, spans_da
 
 
 def _bars(pageviews: list[int], visitors: list[int], labels: list[str]) -> list[Figure]:
-    positions = list(range(len(labels)))
-    shared = {"type": "bar", "x": positions, "customdata": labels, "width": 0.72, "hoverlabel": {"namelength": -1}}
+    shared = {"type": "bar", "x": labels, "width": 0.72}
     return [
         {**shared, "name": "Pageviews", "y": pageviews, "marker": {"color": "var(--chart-fill-strong)"}, **_hover()},
         {**shared, "name": "Visitors", "y": visitors, "marker": {"color": "var(--chart-1)"}, **_hover()},
@@ -61,8 +60,7 @@ def _bars(pageviews: list[int], visitors: list[int], labels: list[str]) -> list[
 
 
 def _lines(pageviews: list[int], visitors: list[int], labels: list[str]) -> list[Figure]:
-    positions = list(range(len(labels)))
-    shared = {"type": "scatter", "mode": "lines", "x": positions, "customdata": labels}
+    shared = {"type": "scatter", "mode": "lines", "x": labels}
     return [
         {
             **shared,
@@ -102,6 +100,7 @@ def _layout(points: list[Point], aggregation: Aggregation, zone: ZoneInfo, *, is
             "font": {"family": "var(--font)", "size": 12, "color": "var(--chart-strong-text)"},
         },
         "xaxis": {
+            "type": "category",
             "tickmode": "array",
             "tickvals": [position for position, _ in ticks],
             "ticktext": [label for _, label in ticks],
@@ -112,7 +111,10 @@ def _layout(points: list[Point], aggregation: Aggregation, zone: ZoneInfo, *, is
             "ticks": "",
             "fixedrange": True,
             "automargin": True,
-            "unifiedhovertitle": {"text": "%{customdata}"},
+            "spikecolor": "var(--chart-border)",
+            "spikedash": "solid",
+            "spikethickness": 1,
+            "ticklabelstandoff": 6,
         },
         "yaxis": {
             "rangemode": "tozero",
@@ -120,6 +122,7 @@ def _layout(points: list[Point], aggregation: Aggregation, zone: ZoneInfo, *, is
             "nticks": 5,
             "tickformat": ",~s" if top >= 10_000 else ",d",
             "gridcolor": "var(--chart-grid)",
+            "ticklabelstandoff": 6,
             "zeroline": False,
             "showline": False,
             "ticks": "",

@@ -1,0 +1,165 @@
+"""What tests of visits share: sites, beacons, a collector to post to, and counting what came in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from apiflask import APIFlask
+
+from tests.conftest import owner_connection
+from webapp.config import Settings
+from webapp.extensions import db, tenant
+from webapp.lib.clock import utc_now
+from webapp.lib.ids import uuid7
+from webapp.lib.redis import beacons_client
+from webapp.visits import backlog
+from webapp.visits.backlog import Row
+from webapp.visits.collect import Collector
+from webapp.visits.models import Site
+from webapp.visits.service import create_site
+from webapp.visits.tasks import roll_up_once
+
+ORIGIN = "https://shop.example"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the collector said."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.body)
+        return content
+
+
+def add_site(app: APIFlask, organisation_id: UUID, origin: str = ORIGIN) -> Site:
+    """A site, usable outside a session."""
+    with app.app_context(), tenant(organisation_id):
+        site = create_site(organisation_id, "Shop", origin)
+        db.session.commit()
+        db.session.refresh(site)
+        db.session.expunge(site)
+        return site
+
+
+def make_beacon(site_key: str, **changes: object) -> dict[str, object]:
+    beacon: dict[str, object] = {
+        "id": str(uuid7()),
+        "siteKey": site_key,
+        "identifier": "visitor-1",
+        "pageUrl": f"{ORIGIN}/pricing?utm_source=letter#top",
+        "visitedAt": utc_now().isoformat(),
+        "referrer": "https://www.google.com/",
+        "screen": "1920x1080",
+    }
+    return {name: value for name, value in {**beacon, **changes}.items() if value is not MISSING}
+
+
+MISSING = object()
+
+
+async def ask(
+    collector: Collector, body: bytes, origin: str | None = ORIGIN, method: str = "POST", parts: int = 1
+) -> Answered:
+    """Send one request to the ASGI callable, its body in so many parts."""
+    headers = [(b"content-type", b"text/plain;charset=UTF-8")]
+    if origin is not None:
+        headers.append((b"origin", origin.encode()))
+    size = max(1, -(-len(body) // parts))
+    chunks = [body[start : start + size] for start in range(0, len(body), size)] or [b""]
+    messages = [
+        {"type": "http.request", "body": chunk, "more_body": index < len(chunks) - 1}
+        for index, chunk in enumerate(chunks)
+    ]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await collector.handle({"type": "http", "method": method, "path": "/collect", "headers": headers}, receive, send)
+    answer_headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return Answered(sent[0]["status"], answer_headers, b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+def post(settings: Settings, *bodies: object, origin: str | None = ORIGIN, parts: int = 1) -> list[Answered]:
+    """Post beacons (or raw bytes) at the same time to a collector of their own."""
+
+    async def run() -> list[Answered]:
+        collector = Collector(settings)
+        await collector.start()
+        try:
+            encoded = [body if isinstance(body, bytes) else json.dumps(body).encode() for body in bodies]
+            return list(await asyncio.gather(*(ask(collector, body, origin, parts=parts) for body in encoded)))
+        finally:
+            await collector.stop()
+
+    return asyncio.run(run())
+
+
+def make_row(site: Site, visited_at: datetime | None = None, **changes: object) -> Row:
+    """An accepted beacon as the stream carries it."""
+    at = visited_at or utc_now()
+    milliseconds = int(at.timestamp() * 1000)
+    values: dict[str, Any] = {
+        "id": uuid7().bytes,
+        "visitor": "visitor-1",
+        "page_url": f"{ORIGIN}/",
+        "referrer": "",
+        "screen": "",
+        **changes,
+    }
+    return Row(site.organisation_id.bytes, site.id.bytes, visited_ms=milliseconds, received_ms=milliseconds, **values)
+
+
+def add_rows(settings: Settings, rows: Iterable[Row], group: int = 10) -> None:
+    """Put rows into the stream, in groups."""
+    rows = list(rows)
+    with beacons_client(settings) as client:
+        for start in range(0, len(rows), group):
+            backlog.add(client, rows[start : start + group], 10**9)
+
+
+def count_all(app: APIFlask, settings: Settings, batch: int = 20_000) -> None:
+    """Roll up until nothing is left."""
+    with app.app_context(), beacons_client(settings) as client:
+        while roll_up_once(client, batch):
+            pass
+
+
+def scalar(settings: Settings, statement: str, *parameters: object) -> Any:
+    """One value, asked behind the scenes, where no policy binds."""
+    with owner_connection(settings) as connection:
+        row = connection.execute(statement, parameters).fetchone()
+        return row[0] if row else None
+
+
+def rows_of(settings: Settings, statement: str, *parameters: object) -> list[Any]:
+    with owner_connection(settings) as connection:
+        return connection.execute(statement, parameters).fetchall()
+
+
+def counted(settings: Settings) -> tuple[int, int, int]:
+    """Raw pageviews, and what quarters and days of the sites add up to: three numbers that must agree."""
+    raw = scalar(settings, "SELECT count(*) FROM pageviews")
+    quarters = scalar(settings, "SELECT coalesce(sum(pageview_count), 0) FROM site_roll_ups WHERE grain = 'quarter'")
+    days = scalar(settings, "SELECT coalesce(sum(pageview_count), 0) FROM page_roll_ups WHERE grain = 'day'")
+    return int(raw), int(quarters), int(days)
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
