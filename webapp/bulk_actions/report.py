@@ -6,26 +6,43 @@ import csv
 import io
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 from webapp.bulk_actions.detect import FileFormat
-from webapp.bulk_actions.models import BulkAction
-from webapp.bulk_actions.queries import each_rejected_row
+from webapp.bulk_actions.models import RejectedRow
+from webapp.bulk_actions.queries import REPORT_PAGE_ROWS, list_rejected_rows
+from webapp.extensions import db, tenant
 
 
-def rejected_rows_csv(bulk_action: BulkAction) -> Iterator[str]:
-    """The file's own columns and two more, a row at a time. The mark in front tells Excel that it is UTF-8.
+def rejected_rows_csv(organisation_id: UUID, bulk_action_id: UUID, file_format: FileFormat) -> Iterator[str]:
+    """The file's own columns and two more, in pieces. The mark in front tells Excel that it is UTF-8.
 
-    Cells beyond the header's width follow the two columns, so that nothing of a row is lost.
+    Whoever downloads may be slow, so nothing is held between two pieces: neither a transaction nor the
+    tenant, which belongs to whatever this thread does meanwhile.
     """
-    file_format = FileFormat(**bulk_action.format)
+    yield "\ufeff" + _lines([[*file_format.header, "Row number", "Reason"]], file_format)
+    after = 0
+    while rows := _next_rows(organisation_id, bulk_action_id, after):
+        yield _lines([_cells(row, file_format) for row in rows], file_format)
+        after = rows[-1].row_number
+
+
+def _next_rows(organisation_id: UUID, bulk_action_id: UUID, after: int) -> list[RejectedRow]:
+    with tenant(organisation_id):
+        rows = list(list_rejected_rows(organisation_id, bulk_action_id, after=after, limit=REPORT_PAGE_ROWS))
+        db.session.expunge_all()
+        db.session.rollback()
+    return rows
+
+
+def _cells(row: RejectedRow, file_format: FileFormat) -> list[Any]:
+    """Cells beyond the header's width follow number and reason, so that nothing of a row is lost."""
     width = file_format.column_count
-    yield "\ufeff" + _line([*file_format.header, "Row number", "Reason"], file_format.delimiter)
-    for row in each_rejected_row(bulk_action.organisation_id, bulk_action.id):
-        cells = [*row.cells, *[""] * (width - len(row.cells))]
-        yield _line([*cells[:width], row.row_number, row.reason, *cells[width:]], file_format.delimiter)
+    cells = [*row.cells, *[""] * (width - len(row.cells))]
+    return [*cells[:width], row.row_number, row.reason, *cells[width:]]
 
 
-def _line(cells: list[Any], delimiter: str) -> str:
-    line = io.StringIO()
-    csv.writer(line, delimiter=delimiter).writerow(cells)
-    return line.getvalue()
+def _lines(rows: list[list[Any]], file_format: FileFormat) -> str:
+    lines = io.StringIO()
+    csv.writer(lines, delimiter=file_format.delimiter).writerows(rows)
+    return lines.getvalue()

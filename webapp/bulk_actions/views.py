@@ -148,8 +148,8 @@ def start(bulk_action_id: UUID) -> BaseResponse:
     except UnreadableFileError as error:
         db.session.rollback()
         return _mapping_page(_bulk_action_or_404(bulk_action_id), file_problem=str(error), status=422)
-    send_chunk(organisation_id, bulk_action_id, Phase.PLAN, 0)
     publish_progress(organisation_id, bulk_action_id)
+    send_chunk(organisation_id, bulk_action_id, Phase.PLAN, 0)
     return _to_show(bulk_action_id)
 
 
@@ -165,6 +165,7 @@ def show(bulk_action_id: UUID) -> BaseResponse:
         block="bulk_action",
         bulk_action=bulk_action,
         progress=progress_of(bulk_action),
+        summary=summary_of(bulk_action),
         person=next((member.name for member in members if member.user_id == bulk_action.created_by), None),
         stream=stream_url(_settings(), bulk_action_channel(bulk_action.organisation_id, bulk_action_id)),
     )
@@ -181,7 +182,9 @@ def progress(bulk_action_id: UUID) -> str:
 def rejected_rows(bulk_action_id: UUID) -> Response:
     """The rows that were left out, with number and reason, ready to be mended and dropped again."""
     bulk_action = _bulk_action_or_404(bulk_action_id)
-    response = Response(stream_with_context(rejected_rows_csv(bulk_action)), content_type="text/csv; charset=utf-8")
+    file_format = FileFormat(**bulk_action.format)
+    lines = rejected_rows_csv(bulk_action.organisation_id, bulk_action_id, file_format)
+    response = Response(stream_with_context(lines), content_type="text/csv; charset=utf-8")
     name = bulk_action.file_name.rsplit(".", 1)[0]
     response.headers.set("Content-Disposition", "attachment", filename=f"{name} - rejected rows.csv")
     return response
@@ -196,6 +199,18 @@ def cancel(bulk_action_id: UUID) -> BaseResponse:
     db.session.commit()
     publish_progress(organisation_id, bulk_action_id)
     return _to_show(bulk_action_id)
+
+
+def summary_of(bulk_action: BulkAction) -> str:
+    """What the import did, in a sentence that leaves out what did not happen."""
+    outcomes = [
+        (bulk_action.created_count, "created"),
+        (bulk_action.updated_count, "updated"),
+        (bulk_action.unchanged_count, "unchanged"),
+        (bulk_action.duplicate_count, "replaced by a later row"),
+    ]
+    parts = [f"{count:,} {outcome}" for count, outcome in outcomes if count]
+    return f"{', '.join(parts)}." if parts else "nothing."
 
 
 # Uploading ----------------------------------------------------------------------------------------
