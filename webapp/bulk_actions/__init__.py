@@ -1,0 +1,20 @@
+"""One verb over many records, in chunks that survive their workers: import is the first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from apiflask import APIFlask
+
+
+def init_app(app: APIFlask) -> None:
+    """Register the pages and the API. Imported lazily: the edge imports no Flask."""
+    from webapp.bulk_actions.api import blueprint as api_blueprint
+    from webapp.extensions import csrf
+
+    csrf.exempt(api_blueprint)  # a key in a header, never a cookie, speaks for the caller
+    app.register_blueprint(api_blueprint)
+    from webapp.bulk_actions.views import blueprint
+
+    app.register_blueprint(blueprint)

@@ -30,7 +30,7 @@ class Rejected:
 class Parsed:
     """Accepted rows as one list of cells for each field, and what happened to the others."""
 
-    row_numbers: list[int] = field(default_factory=list)
+    row_numbers: Sequence[int] = ()
     columns: dict[str, Sequence[str]] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
     blank_count: int = 0
@@ -56,7 +56,7 @@ def parse(data: bytes, layout: Layout, first_row_number: int, record_count: int,
     rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter))[1 if skip_header else 0 :]
     if len(rows) != record_count:
         raise MiscountError(f"Planned {record_count} records from row {first_row_number}, but read {len(rows)}.")
-    parsed = Parsed(row_numbers=list(range(first_row_number, first_row_number + record_count)))
+    parsed = Parsed(row_numbers=range(first_row_number, first_row_number + record_count))
     if not is_readable or any(len(row) != layout.column_count for row in rows):
         rows = _leave_out_misshapen(rows, parsed, layout)
     _check_columns(rows, parsed, layout)
@@ -107,7 +107,7 @@ def _leave_out(parsed: Parsed, number: int, reason: str, row: Row) -> None:
 def _check_columns(rows: list[Row], parsed: Parsed, layout: Layout) -> None:
     """Fill the columns with the rows in which every wanted cell can be kept."""
     cells = list(zip(*rows, strict=True)) if rows else [()] * layout.column_count
-    columns = {wanted.name: list(map(str.strip, cells[column])) for column, wanted in layout.fields}
+    columns = {wanted.name: stripped(cells[column]) for column, wanted in layout.fields}
     faults: dict[int, list[str]] = {}
     for _, wanted in layout.fields:
         for position, reason in wanted.find_faults(columns[wanted.name]):
@@ -118,7 +118,15 @@ def _check_columns(rows: list[Row], parsed: Parsed, layout: Layout) -> None:
     parsed.row_numbers = _without(parsed.row_numbers, faults)
 
 
-def _without(values: list[T], positions: dict[int, list[str]]) -> list[T]:
+def stripped(column: Sequence[str]) -> Sequence[str]:
+    """Without white space around the cells. Most columns repeat few cells, so those are looked at once."""
+    different = set(column)
+    if all(cell == cell.strip() for cell in different):
+        return column
+    return list(map(str.strip, column))
+
+
+def _without(values: Sequence[T], positions: dict[int, list[str]]) -> Sequence[T]:
     if not positions:
         return values
     return [value for position, value in enumerate(values) if position not in positions]

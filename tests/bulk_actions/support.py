@@ -1,0 +1,135 @@
+"""Importing files in tests: into the real store, through real messages, by actors run one after another."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+from apiflask import APIFlask
+from dramatiq import Worker
+
+from tests.conftest import owner_connection
+from webapp.bulk_actions.models import BulkAction, Phase
+from webapp.bulk_actions.queries import get_bulk_action, list_rejected_rows
+from webapp.bulk_actions.service import start_import, start_upload
+from webapp.bulk_actions.tasks import send_chunk
+from webapp.config import Settings
+from webapp.extensions import db, tenant
+from webapp.jobs.broker import app_context, broker
+from webapp.lib.storage import Storage, storage_at
+
+HEADER = ["Email", "First name", "Last name", "Phone", "Company", "Job title", "City", "Country"]
+FIELDS = ["email", "first_name", "last_name", "phone", "company", "job_title", "city", "country"]
+LIMIT_BYTES = 1024**3
+
+
+def csv_of(rows: Iterable[Sequence[str]], header: Sequence[str] = HEADER) -> bytes:
+    """Rows as a CSV, short ones filled up with blanks."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([*row, *[""] * (len(header) - len(row))] for row in rows)
+    return file.getvalue().encode()
+
+
+def uploads(app: APIFlask) -> Storage:
+    return storage_at(app.extensions["settings"].uploads_url)
+
+
+def upload(app: APIFlask, organisation_id: UUID, content: bytes, name: str = "contacts.csv") -> UUID:
+    """A draft."""
+    with app.app_context(), tenant(organisation_id):
+        bulk_action = start_upload(
+            organisation_id, None, name, [content], storage=uploads(app), limit_bytes=LIMIT_BYTES
+        )
+        db.session.commit()
+        return bulk_action.id
+
+
+def start(
+    app: APIFlask, organisation_id: UUID, content: bytes, mapping: Mapping[str, str | None] | None = None
+) -> UUID:
+    """Upload and queue an import."""
+    bulk_action_id = upload(app, organisation_id, content)
+    with app.app_context(), tenant(organisation_id):
+        start_import(_get(organisation_id, bulk_action_id), mapping)
+        db.session.commit()
+    send_chunk(organisation_id, bulk_action_id, Phase.PLAN, 0)
+    return bulk_action_id
+
+
+def import_file(
+    app: APIFlask, organisation_id: UUID, content: bytes, mapping: Mapping[str, str | None] | None = None
+) -> BulkAction:
+    """Import a file from its first message to the last."""
+    bulk_action_id = start(app, organisation_id, content, mapping)
+    work_off()
+    return read(app, organisation_id, bulk_action_id)
+
+
+def read(app: APIFlask, organisation_id: UUID, bulk_action_id: UUID) -> BulkAction:
+    with app.app_context(), tenant(organisation_id):
+        bulk_action = _get(organisation_id, bulk_action_id)
+        db.session.refresh(bulk_action)
+        db.session.expunge(bulk_action)
+        return bulk_action
+
+
+def _get(organisation_id: UUID, bulk_action_id: UUID) -> BulkAction:
+    bulk_action = get_bulk_action(organisation_id, bulk_action_id)
+    assert bulk_action is not None
+    return bulk_action
+
+
+def counts_of(bulk_action: BulkAction) -> dict[str, int]:
+    """Every count that is not zero."""
+    names = ("row", "created", "updated", "unchanged", "rejected", "duplicate", "blank")
+    counts = {name: getattr(bulk_action, f"{name}_count") for name in names}
+    return {name: count for name, count in counts.items() if count}
+
+
+def rejections(app: APIFlask, organisation_id: UUID, bulk_action_id: UUID) -> dict[int, str]:
+    """Row number and reason of every rejected row."""
+    with app.app_context(), tenant(organisation_id):
+        rows = list_rejected_rows(organisation_id, bulk_action_id, limit=100_000)
+        return {row.row_number: row.reason for row in rows}
+
+
+def contacts(settings: Settings, organisation_id: UUID) -> list[tuple[str | None, ...]]:
+    """The fields of every contact, by e-mail address."""
+    query = f"SELECT {', '.join(FIELDS)} FROM contacts WHERE organisation_id = %s ORDER BY email_key"
+    with owner_connection(settings) as connection:
+        return connection.execute(query, [organisation_id]).fetchall()
+
+
+def count_rows(settings: Settings, table: str) -> int:
+    with owner_connection(settings) as connection:
+        row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def work_off() -> None:
+    """Run messages as a worker does, here, until there are none."""
+    with working():
+        for queue in ("imports", "default", "imports", "default"):
+            broker.join(queue, timeout=60_000)
+
+
+@contextmanager
+def working(threads: int = 2) -> Iterator[Worker]:
+    """A worker in this process, on the real broker."""
+    app_before = app_context.app
+    worker = Worker(broker, queues={"imports", "default"}, worker_timeout=20, worker_threads=threads)  # type: ignore[no-untyped-call]
+    worker.start()  # type: ignore[no-untyped-call]
+    try:
+        yield worker
+    finally:
+        worker.stop()  # type: ignore[no-untyped-call]
+        app_context.app = app_before
+
+
+Import = Callable[..., BulkAction]

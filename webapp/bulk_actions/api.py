@@ -1,0 +1,231 @@
+"""Bulk actions over the API: start an import by uploading a file, and watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from apiflask import APIBlueprint, Schema, fields
+from apiflask.validators import OneOf, Range
+from flask import current_app, redirect, request
+from werkzeug.wrappers import Response as BaseResponse
+
+from webapp.accounts.api_auth import api_auth
+from webapp.accounts.current import current_organisation
+from webapp.bulk_actions.files import UploadTooLargeError
+from webapp.bulk_actions.mapping import MappingError
+from webapp.bulk_actions.models import BulkAction, BulkActionState, Phase
+from webapp.bulk_actions.progress import progress_of, publish_progress
+from webapp.bulk_actions.queries import get_bulk_action, list_bulk_actions
+from webapp.bulk_actions.records import UnreadableFileError
+from webapp.bulk_actions.service import start_import, start_upload
+from webapp.bulk_actions.tasks import send_chunk
+from webapp.extensions import db
+from webapp.lib.multipart import MultipartError, read_file
+from webapp.lib.storage import Storage, storage_at
+from webapp.live.channels import bulk_action_channel, stream_url
+from webapp.problems import Problem
+
+blueprint = APIBlueprint("api_bulk_actions", __name__, url_prefix="/api/v1", tag="Bulk actions")
+FORM_SLACK_BYTES = 64 * 1024
+MAX_LIMIT = 100
+FILE_DOC = {"type": "string", "format": "binary", "description": "A CSV file; columns are matched by their names."}
+
+
+class BulkActionOut(Schema):
+    """A bulk action as it stands."""
+
+    id = fields.UUID(metadata={"description": "Its id."})
+    verb = fields.String(metadata={"example": "import"})
+    entity = fields.String(metadata={"example": "contacts"})
+    state = fields.String(metadata={"description": "pending, running, completed, failed or cancelled."})
+    phase = fields.String(metadata={"description": "plan, stage or merge."})
+    file_name = fields.String()
+    file_byte_count = fields.Integer()
+    row_count = fields.Integer(metadata={"description": "Rows of data; an estimate until the whole file was seen."})
+    done_count = fields.Integer(
+        metadata={"description": "Rows done; one that is checked and not written yet counts half."}
+    )
+    created_count = fields.Integer()
+    updated_count = fields.Integer()
+    unchanged_count = fields.Integer()
+    rejected_count = fields.Integer()
+    duplicate_count = fields.Integer(metadata={"description": "Rows whose key came again further down in the file."})
+    fraction = fields.Float()
+    rows_per_second = fields.Integer()
+    seconds_left = fields.Integer(allow_none=True)
+    mapping = fields.Dict(metadata={"description": "The field that each column goes into."})
+    error = fields.String(allow_none=True)
+    created_at = fields.DateTime()
+    started_at = fields.DateTime(allow_none=True)
+    ended_at = fields.DateTime(allow_none=True)
+
+
+class BulkActionList(Schema):
+    """Bulk actions, newest first."""
+
+    data = fields.List(fields.Nested(BulkActionOut))
+    next_cursor = fields.String(allow_none=True)
+
+
+class UploadIn(Schema):
+    """The form of an upload."""
+
+    entity = fields.String(load_default="contacts", validate=OneOf(["contacts"]))
+    file = fields.Raw(required=True, metadata=FILE_DOC)
+
+
+class ListQuery(Schema):
+    """Which bulk actions, and how many."""
+
+    state = fields.String(validate=OneOf([state.value for state in BulkActionState]))
+    cursor = fields.UUID()
+    limit = fields.Integer(load_default=20, validate=Range(1, MAX_LIMIT))
+
+
+def bulk_action_json(bulk_action: BulkAction) -> dict[str, Any]:
+    """What a program is told of a bulk action."""
+    progress = progress_of(bulk_action)
+    header = bulk_action.format.get("header", [])
+    mapping = {name: bulk_action.mapping.get(str(column)) for column, name in enumerate(header)}
+    return {
+        "id": bulk_action.id,
+        "verb": bulk_action.verb.value,
+        "entity": bulk_action.entity,
+        "state": progress.state,
+        "phase": progress.phase,
+        "file_name": bulk_action.file_name,
+        "file_byte_count": bulk_action.file_byte_count,
+        "row_count": progress.rows_total,
+        "done_count": progress.rows_done,
+        **{name: getattr(progress, name) for name in COUNTS},
+        "fraction": progress.fraction,
+        "rows_per_second": progress.rows_per_second,
+        "seconds_left": progress.seconds_left,
+        "mapping": mapping,
+        "error": bulk_action.error,
+        "created_at": bulk_action.created_at,
+        "started_at": bulk_action.started_at,
+        "ended_at": bulk_action.ended_at,
+    }
+
+
+COUNTS = ("created_count", "updated_count", "unchanged_count", "rejected_count", "duplicate_count")
+
+
+@blueprint.post("/bulk-actions/upload")
+@blueprint.auth_required(api_auth)
+@blueprint.output(BulkActionOut, status_code=202)
+@blueprint.doc(
+    summary="Import a CSV file",
+    description=(
+        "Starts an import with automatic matching of the columns. Answers as soon as the file is stored; "
+        "`GET /bulk-actions/{id}/events` streams the progress."
+    ),
+    responses={413: "The file is over the limit.", 422: "The file is no CSV, or no column holds e-mail addresses."},
+)
+def upload() -> dict[str, Any]:
+    """Store the file, match its columns and begin."""
+    bulk_action = _upload()
+    try:
+        start_import(bulk_action)
+    except MappingError as error:
+        db.session.rollback()
+        _storage().delete(bulk_action.file_key)
+        raise Problem(422, "The columns could not be matched", str(error)) from error
+    db.session.commit()
+    send_chunk(bulk_action.organisation_id, bulk_action.id, Phase.PLAN, 0)
+    publish_progress(bulk_action.organisation_id, bulk_action.id)
+    return bulk_action_json(bulk_action)
+
+
+def _upload() -> BulkAction:
+    limit_bytes = current_app.extensions["settings"].upload_limit_bytes
+    _refuse_too_long(limit_bytes)
+    try:
+        file = read_file(request.stream, request.content_type or "")
+        entity = file.fields.get("entity") or "contacts"
+        if entity != "contacts":
+            raise Problem(422, "Unknown entity", f"There is nothing called “{entity[:40]}” to import; use `contacts`.")
+        return start_upload(
+            current_organisation().id, None, file.name, file.blocks, storage=_storage(), limit_bytes=limit_bytes
+        )
+    except MultipartError as error:
+        raise Problem(422, "No file was received", str(error)) from error
+    except UploadTooLargeError as error:
+        raise Problem(413, "The file is too large", str(error)) from error
+    except UnreadableFileError as error:
+        raise Problem(422, "The file cannot be imported", str(error)) from error
+
+
+def _refuse_too_long(limit_bytes: int) -> None:
+    """Say so before a file of gigabytes has crossed the network."""
+    request.max_content_length = limit_bytes + FORM_SLACK_BYTES
+    if (request.content_length or 0) > limit_bytes + FORM_SLACK_BYTES:
+        raise Problem(413, "The file is too large", str(UploadTooLargeError(limit_bytes)))
+
+
+# Only described: read through a schema, the file would be kept in memory or on this machine's disk first.
+vars(upload)["_spec"] |= {"body": UploadIn, "content_type": "multipart/form-data"}
+
+
+@blueprint.get("/bulk-actions")
+@blueprint.auth_required(api_auth)
+@blueprint.input(ListQuery, location="query")
+@blueprint.output(BulkActionList)
+@blueprint.doc(summary="List bulk actions", description="Newest first; `cursor` goes on where a page ended.")
+def index(query_data: Mapping[str, Any]) -> dict[str, Any]:
+    return _list(query_data)
+
+
+@blueprint.get("/organisations/<uuid:organisation_id>/bulk-actions")
+@blueprint.auth_required(api_auth)
+@blueprint.input(ListQuery, location="query")
+@blueprint.output(BulkActionList)
+@blueprint.doc(summary="List an organisation's bulk actions", description="Only of the API key's own organisation.")
+def index_of_organisation(organisation_id: UUID, query_data: Mapping[str, Any]) -> dict[str, Any]:
+    if organisation_id != current_organisation().id:
+        raise Problem(404, "Not found", "There is no such organisation, or this API key belongs to another.")
+    return _list(query_data)
+
+
+def _list(query: Mapping[str, Any]) -> dict[str, Any]:
+    limit = query["limit"]
+    state = BulkActionState(query["state"]) if "state" in query else None
+    found = list_bulk_actions(current_organisation().id, state=state, before=query.get("cursor"), limit=limit + 1)
+    next_cursor = str(found[limit - 1].id) if len(found) > limit else None
+    return {"data": [bulk_action_json(bulk_action) for bulk_action in found[:limit]], "next_cursor": next_cursor}
+
+
+@blueprint.get("/bulk-actions/<uuid:bulk_action_id>")
+@blueprint.auth_required(api_auth)
+@blueprint.output(BulkActionOut)
+@blueprint.doc(summary="Read a bulk action")
+def show(bulk_action_id: UUID) -> dict[str, Any]:
+    return bulk_action_json(_get(bulk_action_id))
+
+
+@blueprint.get("/bulk-actions/<uuid:bulk_action_id>/events")
+@blueprint.auth_required(api_auth)
+@blueprint.doc(
+    summary="Stream a bulk action's progress",
+    description="Redirects to a stream of server-sent JSON events that ends with the bulk action (`curl -NL`).",
+    responses={302: "Go to the stream."},
+)
+def events(bulk_action_id: UUID) -> BaseResponse:
+    bulk_action = _get(bulk_action_id)
+    channel = bulk_action_channel(bulk_action.organisation_id, bulk_action.id)
+    publish_progress(bulk_action.organisation_id, bulk_action.id)
+    return redirect(stream_url(current_app.extensions["settings"], channel, html=False), 302)
+
+
+def _get(bulk_action_id: UUID) -> BulkAction:
+    bulk_action = get_bulk_action(current_organisation().id, bulk_action_id)
+    if bulk_action is None:
+        raise Problem(404, "Not found", "There is no such bulk action, or it belongs to another organisation.")
+    return bulk_action
+
+
+def _storage() -> Storage:
+    return storage_at(current_app.extensions["settings"].uploads_url)
