@@ -161,5 +161,3 @@ def counted(settings: Settings) -> tuple[int, int, int]:
 
 def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-

@@ -7,6 +7,7 @@ hours of a clock change get a place of their own.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,13 +21,17 @@ TICK_COUNT = 7
 Figure = dict[str, Any]
 
 
-def make_figure(points: list[Point], aggregation: Aggregation, zone: ZoneInfo) -> Figure:
-    """Pageviews and visitors over time."""
+def make_figure(points: list[Point], aggregation: Aggregation, zone: ZoneInfo, now: datetime) -> Figure:
+    """Pageviews and visitors over time; buckets that have not begun are blank, not zero."""
     labels = [bucket_label(point, aggregation, zone) for point in points]
     is_bars = len(points) <= BARS_LIMIT
     series = _bars if is_bars else _lines
     return {
-        "data": series([point.pageview_count for point in points], [point.visitor_count for point in points], labels),
+        "data": series(
+            [point.pageview_count if point.starts_at <= now else None for point in points],
+            [point.visitor_count if point.starts_at <= now else None for point in points],
+            labels,
+        ),
         "layout": _layout(points, aggregation, zone, is_bars=is_bars),
     }
 
@@ -51,7 +56,7 @@ def _tick_label(point: Point, aggregation: Aggregation, zone: ZoneInfo, spans_da
     return f"{local:%H:%M}"
 
 
-def _bars(pageviews: list[int], visitors: list[int], labels: list[str]) -> list[Figure]:
+def _bars(pageviews: list[int | None], visitors: list[int | None], labels: list[str]) -> list[Figure]:
     shared = {"type": "bar", "x": labels, "width": 0.72}
     return [
         {**shared, "name": "Pageviews", "y": pageviews, "marker": {"color": "var(--chart-fill-strong)"}, **_hover()},
@@ -59,7 +64,7 @@ def _bars(pageviews: list[int], visitors: list[int], labels: list[str]) -> list[
     ]
 
 
-def _lines(pageviews: list[int], visitors: list[int], labels: list[str]) -> list[Figure]:
+def _lines(pageviews: list[int | None], visitors: list[int | None], labels: list[str]) -> list[Figure]:
     shared = {"type": "scatter", "mode": "lines", "x": labels}
     return [
         {

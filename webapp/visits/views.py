@@ -164,7 +164,7 @@ def _context(organisation: Organisation, choice: Choice) -> dict[str, Any]:
         "choice": choice,
         "presets": PRESETS,
         "points": [(bucket_label(point, choice.aggregation, zone), point) for point in points],
-        "figure": make_figure(points, choice.aggregation, zone),
+        "figure": make_figure(points, choice.aggregation, zone, now),
         "totals": totals,
         "changes": _changes(totals, before),
         "pages_per_visitor": totals.pageview_count / totals.visitor_count if totals.visitor_count else None,

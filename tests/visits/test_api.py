@@ -1,0 +1,178 @@
+"""The API of visits: counting by page and time, and visits from a server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from apiflask import APIFlask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.conftest import Person
+from tests.visits.support import MISSING, ORIGIN, add_rows, add_site, count_all, counted, make_beacon, make_row, utc
+from webapp.accounts.service import create_api_key
+from webapp.config import Settings
+from webapp.extensions import db, tenant
+from webapp.lib.ids import uuid7
+
+
+def make_key(app: APIFlask, organisation_id: UUID) -> dict[str, str]:
+    """Headers with a new API key of the organisation."""
+    with app.app_context(), tenant(organisation_id):
+        _, secret = create_api_key(organisation_id, "test")
+        db.session.commit()
+    return {"Authorization": f"Bearer {secret}"}
+
+
+@pytest.fixture
+def key(app: APIFlask, alice: Person) -> dict[str, str]:
+    return make_key(app, alice.organisation_id)
+
+
+def ask(client: FlaskClient, key: dict[str, str], **query: str) -> TestResponse:
+    return client.get("/api/v1/visits", query_string=query, headers=key)
+
+
+def test_visits_are_counted_by_page_and_bucket(
+    app: APIFlask, client: FlaskClient, alice: Person, key: dict[str, str], services: Settings
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    times = ["2026-11-20T10:05:00", "2026-11-20T10:55:00", "2026-11-20T11:05:00", "2026-11-21T10:05:00"]
+    add_rows(services, [make_row(site, utc(at), page_url=f"{ORIGIN}/pricing?from=letter") for at in times])
+    add_rows(services, [make_row(site, utc(times[0]))])
+    count_all(app, services)
+    span = {"dateFrom": "2026-11-20", "dateTo": "2026-11-21"}
+    answer = ask(client, key, aggregation="day", **span)
+    assert answer.status_code == 200
+    assert answer.json == {
+        "data": {
+            f"{ORIGIN}/": [{"timeframe": "2026-11-20T00:00:00Z", "visit_count": 1}],
+            f"{ORIGIN}/pricing": [
+                {"timeframe": "2026-11-20T00:00:00Z", "visit_count": 3},
+                {"timeframe": "2026-11-21T00:00:00Z", "visit_count": 1},
+            ],
+        }
+    }
+    hours = ask(client, key, aggregation="hour", **span).json["data"][f"{ORIGIN}/pricing"]  # type: ignore[index]
+    assert [(point["timeframe"][11:16], point["visit_count"]) for point in hours] == [
+        ("10:00", 2),
+        ("11:00", 1),
+        ("10:00", 1),
+    ]
+    minutes = ask(client, key, aggregation="minute", dateFrom="2026-11-20T10:00:00Z", dateTo="2026-11-20T10:30:00Z")
+    assert minutes.json["data"] == {  # type: ignore[index]
+        page: [{"timeframe": "2026-11-20T10:05:00Z", "visit_count": 1}] for page in (f"{ORIGIN}/", f"{ORIGIN}/pricing")
+    }
+    months = ask(client, key, aggregation="month", **span).json["data"]  # type: ignore[index]
+    assert months[f"{ORIGIN}/pricing"] == [{"timeframe": "2026-11-01T00:00:00Z", "visit_count": 4}]
+    assert ask(client, key, siteId=str(site.id), **span).json == answer.json
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"aggregation": "week"}, "minute, hour, day, month"),
+        ({"aggregation": ""}, "minute, hour, day, month"),
+        ({"dateFrom": "yesterday"}, "ISO 8601"),
+        ({"dateTo": "2026-13-01"}, "ISO 8601"),
+        ({"dateFrom": "2026-02-30"}, "ISO 8601"),
+        ({"dateFrom": "2026-11-20", "dateTo": "2026-11-19"}, "before"),
+        ({"aggregation": "minute", "dateFrom": "2026-11-01", "dateTo": "2026-11-20"}, "1,500"),
+        ({"aggregation": "hour", "dateFrom": "2026-01-01", "dateTo": "2026-11-20"}, "745"),
+        ({"aggregation": "day", "dateFrom": "2016-01-01", "dateTo": "2026-11-20"}, "400"),
+        ({"aggregation": "month", "dateFrom": "0001-01-01", "dateTo": "9999-12-30"}, "120"),
+        ({"dateTo": "9999-12-31"}, "ISO 8601"),
+        ({"siteId": "nonsense"}, "site"),
+    ],
+)
+def test_what_cannot_be_answered_says_what_is_allowed(
+    client: FlaskClient, key: dict[str, str], query: dict[str, str], words: str
+) -> None:
+    answer = ask(client, key, **query)
+    assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
+    assert words in answer.json["detail"]  # type: ignore[index]
+
+
+def test_without_a_key_nothing_is_told(client: FlaskClient, alice: Person) -> None:
+    for response in (client.get("/api/v1/visits"), client.post("/api/v1/visits", json={})):
+        assert (response.status_code, response.content_type) == (401, "application/problem+json")
+
+
+def test_charlie_sees_nothing_of_alices_visits(
+    app: APIFlask, client: FlaskClient, alice: Person, charlie: Person, services: Settings
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    add_rows(services, [make_row(site)])
+    count_all(app, services)
+    theirs = make_key(app, charlie.organisation_id)
+    assert ask(client, theirs).json == {"data": {}}
+    assert ask(client, theirs, siteId=str(site.id)).status_code == 422
+    answer = client.post("/api/v1/visits", json=make_beacon(site.site_key), headers=theirs)
+    assert (answer.status_code, answer.headers["X-Footfall-Dropped"]) == (403, "unknown-site-key")
+
+
+def test_a_server_reports_one_visit_or_many(
+    app: APIFlask, client: FlaskClient, alice: Person, key: dict[str, str], services: Settings
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    beacon_id = str(uuid7())
+    one = client.post("/api/v1/visits", json=make_beacon(site.site_key, id=beacon_id), headers=key)
+    assert (one.status_code, one.json) == (202, {"accepted": 1, "ids": [beacon_id], "refused": []})
+    body: list[dict[str, Any]] = [
+        make_beacon(site.site_key, id=beacon_id),
+        make_beacon(site.site_key, siteKey=MISSING, visitedAt="2025-01-01T00:00:00Z"),
+        make_beacon(site.site_key, pageUrl="nowhere"),
+        make_beacon(site.site_key, identifier=3),
+    ]
+    many = client.post("/api/v1/visits", json=body, headers=key)
+    assert many.status_code == 202
+    assert many.json is not None
+    assert (many.json["accepted"], len(many.json["ids"])) == (2, 2)
+    assert [(item["index"], item["reason"]) for item in many.json["refused"]] == [
+        (2, "bad-page-url"),
+        (3, "wrong-fields"),
+    ]
+    count_all(app, services)
+    assert counted(services) == (2, 2, 2)
+
+
+def test_what_a_server_reports_wrongly_is_refused_with_the_reason(
+    app: APIFlask, client: FlaskClient, alice: Person, key: dict[str, str], services: Settings
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    cases: list[tuple[Any, int]] = [
+        (make_beacon(site.site_key, pageUrl="x"), 422),
+        (make_beacon(f"fs_{uuid4().hex}{'0' * 16}"), 403),
+        ([make_beacon(site.site_key, pageUrl="x")], 422),
+        ([], 422),
+        ([make_beacon(site.site_key)] * 501, 422),
+        ("text", 422),
+        ([[]], 422),
+    ]
+    for body, status in cases:
+        answer = client.post("/api/v1/visits", json=body, headers=key)
+        assert (answer.status_code, answer.content_type) == (status, "application/problem+json"), body
+    malformed = client.post("/api/v1/visits", data=b"{", content_type="application/json", headers=key)
+    assert (malformed.status_code, malformed.content_type) == (400, "application/problem+json")
+    add_site(app, alice.organisation_id, "https://other.example")
+    answer = client.post("/api/v1/visits", json=make_beacon("", siteKey=MISSING), headers=key)
+    assert (answer.status_code, answer.headers["X-Footfall-Dropped"]) == (422, "missing-site-key")
+
+
+def test_a_full_stream_asks_the_server_to_come_back(
+    app: APIFlask,
+    client: FlaskClient,
+    alice: Person,
+    key: dict[str, str],
+    services: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    monkeypatch.setitem(app.extensions, "settings", replace(services, beacons_limit=1))
+    body = [make_beacon(site.site_key), make_beacon(site.site_key)]
+    answer = client.post("/api/v1/visits", json=body, headers=key)
+    assert (answer.status_code, answer.headers["X-Footfall-Dropped"]) == (503, "backlog-full")
+    assert int(answer.headers["Retry-After"]) > 0

@@ -1,0 +1,63 @@
+"""`kill -9` in the middle of rolling up: what is counted at the end is exactly what was sent."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from apiflask import APIFlask
+
+from tests.conftest import Person
+from tests.visits.support import add_rows, add_site, count_all, counted, make_row, scalar
+from webapp.config import Settings
+from webapp.lib.redis import beacons_client
+from webapp.visits import backlog
+
+ROOT = Path(__file__).resolve().parents[2]
+BEACONS = 15_000
+KILLS = 5
+BATCH = 250
+WORKER = f"""
+from webapp.app import create_app
+from webapp.config import get_settings
+from webapp.lib.redis import beacons_client
+from webapp.visits.tasks import roll_up_once
+with create_app().app_context(), beacons_client(get_settings()) as client:
+    print("at work", flush=True)
+    while True:
+        roll_up_once(client, {BATCH})
+"""
+
+
+def test_a_worker_killed_at_random_moments_counts_nothing_twice_and_loses_nothing(
+    app: APIFlask, alice: Person, services: Settings
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    rows = [make_row(site, visitor=f"visitor-{number % 300}") for number in range(BEACONS)]
+    twice = rows[:500]
+    add_rows(services, rows + twice, group=20)
+    moments = random.Random(os.environ.get("PYTEST_SEED", "8"))
+    positions = {_work_until_killed(moments.uniform(0.05, 0.6), services) for _ in range(KILLS)}
+    assert len(positions) > KILLS // 2, "the kills did not hit it while it worked"
+    count_all(app, services)
+    assert counted(services) == (BEACONS, BEACONS, BEACONS)
+    assert scalar(services, "SELECT count(*) FROM seen") == BEACONS
+    with beacons_client(services) as client:
+        assert (backlog.waiting_count(client), int(client.get(backlog.COUNT_KEY) or -1)) == (0, 0)
+
+
+def _work_until_killed(seconds: float, settings: Settings) -> str:
+    """Where the position stood after a worker was killed so many seconds into its work."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER], cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    ) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline()
+        time.sleep(seconds)
+        worker.send_signal(signal.SIGKILL)
+    return str(scalar(settings, "SELECT last_id FROM stream_positions"))
