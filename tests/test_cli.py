@@ -199,10 +199,12 @@ def _check_site_create(installation: Installation) -> None:
 
 
 def _check_dead_worker_comes_back(up: subprocess.Popen[str]) -> None:
-    def masters() -> list[psutil.Process]:
-        return [child for child in psutil.Process(up.pid).children() if "imports" in child.cmdline()]
+    (first,) = _import_masters(up)
+    assert wait_until(lambda: bool(first.children()), 30)
+    first.children()[0].kill()
+    assert wait_until(lambda: [one.pid for one in _import_masters(up)] not in ([], [first.pid]), 30)
 
-    (master,) = masters()
-    assert wait_until(lambda: bool(master.children()), 20)
-    master.children()[0].kill()
-    assert wait_until(lambda: [one.pid for one in masters()] not in ([], [master.pid]), 10)
+
+def _import_masters(up: subprocess.Popen[str]) -> list[psutil.Process]:
+    children = psutil.Process(up.pid).children()
+    return [child for child in children if "imports" in (child.as_dict(["cmdline"])["cmdline"] or [])]

@@ -98,10 +98,16 @@ def migrate() -> None:
 
 @main.command()
 def demo() -> None:
-    """Make the demo organisation with contacts and some weeks of visits, unless it is there."""
+    """Make the demo organisation with contacts and some weeks of visits, unless it is there.
+
+    The tables are brought up to date first.
+    """
+    from flask_migrate import upgrade
+
     from webapp.demo import seed
 
     with _app():
+        upgrade()
         seed(_say)
 
 

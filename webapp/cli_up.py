@@ -29,10 +29,10 @@ from webapp.embedded.servers import owned_servers, redis_names
 from webapp.embedded.supervisor import EVERYTHING, Child, StopRequested, Supervisor
 
 SERVING, SCHEDULING, WORKING, REDIS, POSTGRES = range(5)  # the order of stopping
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 SERVER_STOP_SECONDS = 30.0
 SERVER_HURRIED_SECONDS = 5.0
-FATAL = re.compile(r"\b(PANIC|could not|Fatal error|FATAL CONFIG|Can't|No space left)\b")
+FATAL = re.compile(r"\b(PANIC|could not (?!receive|send)|Fatal error|FATAL CONFIG|Can't|No space left)")
 
 # Granian finds several threads too many for a machine; ours wait for the database most of the time.
 WEB_ALARMS = re.compile(rf"^(?!.*Configuration allows spawning)(?=.*(?:{ALARMING.pattern}))")
@@ -57,7 +57,7 @@ def _supervise(settings: Settings, host: str, echo: Echo) -> None:
         _start_servers(settings, supervisor, echo)
         _prepare_database(settings, supervisor, echo)
         _start_programs(settings, supervisor, host, echo)
-        _announce(settings, supervisor, host, echo)
+        _announce(settings, echo)
         supervisor.watch()
     except StopRequested:
         echo("Stopping. (Ctrl-C again hurries.)")
@@ -141,10 +141,11 @@ def _postgres_child(cluster: postgres.Cluster) -> Child:
 
 def _prepare_database(settings: Settings, supervisor: Supervisor, echo: Echo) -> None:
     echo("Bringing the tables up to date.")
-    _run_command(settings, supervisor, "migrate", ALARMING)
-    if settings.demo:
-        echo("Making sure of the demo data (DEMO=0 leaves it out).")
-        _run_command(settings, supervisor, "demo", EVERYTHING)
+    if not settings.demo:
+        _run_command(settings, supervisor, "migrate", ALARMING)
+        return
+    echo("Making sure of the demo data (DEMO=0 leaves it out).")
+    _run_command(settings, supervisor, "demo", EVERYTHING)
 
 
 def _run_command(settings: Settings, supervisor: Supervisor, name: str, shown: re.Pattern[str]) -> None:
@@ -155,13 +156,15 @@ def _run_command(settings: Settings, supervisor: Supervisor, name: str, shown: r
 
 
 def _start_programs(settings: Settings, supervisor: Supervisor, host: str, echo: Echo) -> None:
+    """The pages first: while the workers load, somebody can look at them already."""
     echo("Starting the pages, the edge, the workers and the scheduler.")
-    for program in worker_programs(settings):
-        supervisor.start(as_child(settings, program, WORKING))
-    supervisor.start(as_child(settings, scheduler_program(), SCHEDULING))
     supervisor.start(as_child(settings, web_program(settings, host), SERVING, WEB_ALARMS))
     for program in [edge_program(settings, host), *_demo_programs(settings)]:
         supervisor.start(as_child(settings, program, SERVING))
+    _wait_for_health(settings, supervisor, host)
+    for program in worker_programs(settings):
+        supervisor.start(as_child(settings, program, WORKING))
+    supervisor.start(as_child(settings, scheduler_program(), SCHEDULING))
 
 
 def _demo_programs(settings: Settings) -> list[Program]:
@@ -173,11 +176,14 @@ def _demo_programs(settings: Settings) -> list[Program]:
     return programs
 
 
-def _announce(settings: Settings, supervisor: Supervisor, host: str, echo: Echo) -> None:
+def _wait_for_health(settings: Settings, supervisor: Supervisor, host: str) -> None:
     local = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104  (compared, not listened on)
     for name, port in (("web", settings.port), ("edge", settings.edge_port)):
         if not supervisor.wait_for(partial(_is_healthy, f"http://{local}:{port}/healthz"), READY_SECONDS):
             raise with_log_tail(f"{name} does not answer on port {port}.", supervisor.log_path(name))
+
+
+def _announce(settings: Settings, echo: Echo) -> None:
     echo("")
     echo(f"Footfall is ready: open {settings.public_url} in your browser.")
     if settings.demo:
