@@ -58,11 +58,9 @@ def create_issuer(callback_url: str) -> Flask:
         static_folder=str(ROOT / "static"),
     )
     wsgi_app = app.wsgi_app
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of the package's own dependencies
-        import oidc_provider_mock
+    import oidc_provider_mock
 
-        oidc_provider_mock.init_app(app, require_nonce=True, user_claims=[_user(person) for person in DEMO_PEOPLE])
+    oidc_provider_mock.init_app(app, require_nonce=True, user_claims=[_user(person) for person in DEMO_PEOPLE])
     app.debug = False
     app.wsgi_app = wsgi_app  # type: ignore[method-assign]  # the package wraps it in a debugger
     app.jinja_env.globals["people"] = DEMO_PEOPLE
@@ -93,9 +91,17 @@ def main() -> int:
             "DEMO is not 0 and GOOGLE_CLIENT_ID is not set.\n"
         )
         return 2
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    _be_quiet()
     issuer_server(settings).serve_forever()
     return 0
+
+
+def _be_quiet() -> None:
+    """The issuer's package uses parts of Authlib that Authlib calls old; nobody who runs the demo can change that."""
+    import authlib.deprecate  # noqa: F401  (it turns its warnings on, so it must come before they are turned off)
+
+    warnings.simplefilter("ignore", DeprecationWarning)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
 
 
 def _user(person: DemoPerson) -> User:
