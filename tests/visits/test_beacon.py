@@ -18,12 +18,12 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
 
 
-def check(body: bytes | None = None, *, trusted: bool = False, **changes: object) -> CheckedBeacon:
+def check(body: bytes | None = None, *, trusted: bool = False, **changes: Any) -> CheckedBeacon:
     beacon = make_beacon("fs_x", **{"id": MISSING, "visitedAt": MISSING, **changes})
     return check_beacon(read_beacon(body or json.dumps(beacon).encode()), NOW_MS, trusted=trusted)
 
 
-def refusal(body: bytes | None = None, **changes: object) -> RefusedError:
+def refusal(body: bytes | None = None, **changes: Any) -> RefusedError:
     with pytest.raises(RefusedError) as caught:
         check(body, **changes)
     assert caught.value.detail.endswith((".", ")", ":")) or caught.value.detail
@@ -49,7 +49,7 @@ def test_what_may_be_missing_is_filled_in() -> None:
 
 @pytest.mark.parametrize("name", ["siteKey", "identifier", "pageUrl"])
 def test_what_must_not_be_missing_is_named(name: str) -> None:
-    error = refusal(**{name: MISSING})
+    error = refusal(None, **{name: MISSING})
     assert (error.status, error.reason) == (422, "wrong-fields")
     assert name in error.detail
 
@@ -123,12 +123,12 @@ def test_a_wrong_field_is_refused_with_its_reason(changes: dict[str, Any], reaso
 
 def test_a_clock_that_is_wrong_counts_only_as_a_difference() -> None:
     years_behind = datetime(2009, 1, 1, tzinfo=UTC)
-    changes = {"visitedAt": years_behind.isoformat(), "sentAt": (years_behind + timedelta(minutes=10)).isoformat()}
+    changes: dict[str, Any] = {"visitedAt": years_behind.isoformat(), "sentAt": (years_behind + timedelta(minutes=10)).isoformat()}
     assert check(**changes).visited_ms == NOW_MS - 600_000
 
 
 def test_a_visit_sent_before_it_happened_happened_now() -> None:
-    changes = {"visitedAt": NOW.isoformat(), "sentAt": (NOW - timedelta(hours=1)).isoformat()}
+    changes: dict[str, Any] = {"visitedAt": NOW.isoformat(), "sentAt": (NOW - timedelta(hours=1)).isoformat()}
     assert check(**changes).visited_ms == NOW_MS
 
 
