@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -35,8 +36,8 @@ def create_contact(organisation_id: UUID, values: Mapping[str, str | None]) -> C
     cleaned = check_values({field.name: values.get(field.name) for field in FIELDS})
     _refuse_taken(organisation_id, cleaned)
     contact = Contact(organisation_id=organisation_id)
-    db.session.add(_fill(contact, cleaned))
-    _flush_unless_taken(contact)
+    with _unless_taken(organisation_id, cleaned):
+        db.session.add(_fill(contact, cleaned))
     return contact
 
 
@@ -44,10 +45,10 @@ def update_contact(contact: Contact, values: Mapping[str, str | None]) -> Contac
     """Change the given fields and leave the others; a blank value empties its field."""
     cleaned = check_values(values)
     _refuse_taken(contact.organisation_id, cleaned, contact.id)
-    _fill(contact, cleaned)
-    if db.session.is_modified(contact):
-        contact.updated_at = utc_now()
-    _flush_unless_taken(contact)
+    with _unless_taken(contact.organisation_id, cleaned):
+        _fill(contact, cleaned)
+        if db.session.is_modified(contact):
+            contact.updated_at = utc_now()
     return contact
 
 
@@ -77,14 +78,17 @@ def _fill(contact: Contact, cleaned: Mapping[str, str]) -> Contact:
     return contact
 
 
-def _flush_unless_taken(contact: Contact) -> None:
-    """Another request may have taken the address since we looked; the database has the last word."""
-    organisation_id, email = contact.organisation_id, contact.email
+@contextmanager
+def _unless_taken(organisation_id: UUID, cleaned: Mapping[str, str]) -> Iterator[None]:
+    """Another request may have taken the address since we looked; the database has the last word.
+
+    The change belongs inside: a savepoint flushes what was changed before it begins.
+    """
     try:
         with db.session.begin_nested():
-            db.session.flush()
+            yield
     except IntegrityError as error:
-        other = find_contact_by_email(organisation_id, email)
+        other = find_contact_by_email(organisation_id, cleaned.get(KEY_FIELD.name, ""))
         if other is None:
             raise
         raise EmailTakenError(other) from error
