@@ -6,10 +6,10 @@ from pathlib import Path
 
 from apiflask import APIFlask
 from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp.config import Settings, get_settings
 from webapp.extensions import APP_ROLE, csrf, db, htmx, login_manager, migrate, oauth
+from webapp.lib.proxies import TrustedProxies
 
 ROOT = Path(__file__).parent.parent
 POOL_SIZE = 10
@@ -46,7 +46,7 @@ def _configure(app: Flask, settings: Settings) -> None:
         WTF_CSRF_TIME_LIMIT=None,
     )
     if settings.trusted_proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
+        app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
 
 
 def sqlalchemy_url(database_url: str) -> str:
