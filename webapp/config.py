@@ -144,7 +144,8 @@ def _url(environment: Mapping[str, str], name: str, default: str) -> str:
 
 
 def _socket_database_url(runtime_dir: Path) -> str:
-    return f"postgresql://footfall@/footfall?host={quote(str(runtime_dir), safe='')}"
+    """The port only names the socket's file; left out, libpq would take PGPORT from the environment."""
+    return f"postgresql://footfall@/footfall?host={quote(str(runtime_dir), safe='')}&port=5432"
 
 
 def _socket_redis_url(runtime_dir: Path, name: str) -> str:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import redis
 import redis.asyncio
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 
 from webapp.config import Settings
 
 SOCKET_TIMEOUT_SECONDS = 5.0
+RETRIES = 3
+"""Enough for a connection that broke; a server that is away is said to be so within half a second."""
 
 
 def broker_client(settings: Settings) -> redis.Redis:
     """A client of the broker's Redis; connections are made on first use."""
-    return redis.Redis.from_url(settings.redis_url, socket_timeout=SOCKET_TIMEOUT_SECONDS)
+    return redis.Redis.from_url(settings.redis_url, socket_timeout=SOCKET_TIMEOUT_SECONDS, retry=_retry())
 
 
 def beacons_client(settings: Settings) -> redis.Redis:
     """A client of the Redis that holds the stream of beacons."""
-    return redis.Redis.from_url(settings.beacons_redis_url, socket_timeout=SOCKET_TIMEOUT_SECONDS)
+    return redis.Redis.from_url(settings.beacons_redis_url, socket_timeout=SOCKET_TIMEOUT_SECONDS, retry=_retry())
 
 
 def async_broker_client(settings: Settings) -> redis.asyncio.Redis:
@@ -28,3 +32,7 @@ def async_broker_client(settings: Settings) -> redis.asyncio.Redis:
 def async_beacons_client(settings: Settings) -> redis.asyncio.Redis:
     """As `beacons_client`, for the edge."""
     return redis.asyncio.Redis.from_url(settings.beacons_redis_url)
+
+
+def _retry() -> Retry:
+    return Retry(ExponentialBackoff(cap=0.2, base=0.02), RETRIES)
