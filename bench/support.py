@@ -31,6 +31,7 @@ class Footfall:
     """`footfall up` on free ports and an empty data folder, with a site and an API key of the demo organisation."""
 
     def __init__(self, folder: Path) -> None:
+        folder.chmod(0o755)  # for root, whose PostgreSQL runs as somebody else
         ports = _free_ports(4)
         self.web_url, self.edge_url = (f"http://127.0.0.1:{port}" for port in ports[:2])
         names = ("PORT", "EDGE_PORT", "DEMO_PORT", "ISSUER_PORT")
