@@ -1,4 +1,7 @@
-"""The beacon that the tracker posts: reading it, and every reason to refuse one. Pure functions."""
+"""The beacon that the tracker posts: reading it, and every reason to refuse one. Pure functions.
+
+The decoder lets no lone surrogate through, so a text that was read can be stored unless it holds U+0000.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,17 @@ VISIT_MAX_AHEAD = timedelta(minutes=5)
 OLDEST_VISIT = datetime(2000, 1, 1, tzinfo=UTC)
 """A server with an API key may report visits from as long ago as this."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ID_MAX_AGE_MS = int(ID_MAX_AGE.total_seconds()) * 1000
+_ID_MAX_AHEAD_MS = int(ID_MAX_AHEAD.total_seconds()) * 1000
+_VISIT_MAX_AGE_MS = int(VISIT_MAX_AGE.total_seconds()) * 1000
+_VISIT_MAX_AHEAD_MS = int(VISIT_MAX_AHEAD.total_seconds()) * 1000
+_OLDEST_VISIT_MS = int(OLDEST_VISIT.timestamp()) * 1000
 _ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}")
 _PAGE_URL = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@\\\x00-\x20\x7f]+(?:[/?#][^\s\x00-\x20\x7f]*)?")
 _WEB_URL = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#\\\x00-\x20\x7f]+(?:[/?#][^\x00-\x1f\x7f]*)?")
 _ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x1f\x7f]*")
 _SCREEN = re.compile(r"[0-9]{1,5}x[0-9]{1,5}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class RefusedError(Exception):
@@ -121,9 +128,9 @@ def _check_id(text: str | None, now_ms: int) -> bytes:
         raise RefusedError(422, "bad-id", "`id` must be a UUIDv7, made when the page was seen and the same on a retry.")
     value = bytes.fromhex(text.replace("-", ""))
     age_ms = now_ms - int.from_bytes(value[:6])
-    if age_ms > ID_MAX_AGE.total_seconds() * 1000:
+    if age_ms > _ID_MAX_AGE_MS:
         raise RefusedError(422, "id-too-old", "`id` was made more than 48 hours ago, which is too late to be counted.")
-    if -age_ms > ID_MAX_AHEAD.total_seconds() * 1000:
+    if -age_ms > _ID_MAX_AHEAD_MS:
         raise RefusedError(422, "id-in-future", "`id` carries a time more than 24 hours in the future.")
     return value
 
@@ -136,7 +143,7 @@ def _check_identifier(text: str) -> str:
 
 
 def _check_page_url(text: str) -> str:
-    if len(text) > URL_LIMIT or not _PAGE_URL.fullmatch(text) or _has_surrogate(text):
+    if len(text) > URL_LIMIT or not _PAGE_URL.fullmatch(text):
         detail = f"`pageUrl` must be an http:// or https:// address of at most {URL_LIMIT} characters."
         raise RefusedError(422, "bad-page-url", detail)
     return text
@@ -146,7 +153,7 @@ def _check_referrer(text: str | None) -> str:
     """Another app may send people too (`android-app:`): a visit, but no website that brought it."""
     if not text:
         return ""
-    if not _ANY_URL.fullmatch(text) or _has_surrogate(text):
+    if not _ANY_URL.fullmatch(text):
         raise RefusedError(422, "bad-referrer", "`referrer` must be the address of a page, or empty.")
     return text[:URL_LIMIT] if _WEB_URL.fullmatch(text) else ""
 
@@ -166,17 +173,11 @@ def _check_visited_at(beacon: Beacon, now_ms: int, trusted: bool) -> int:
     visited_ms = _milliseconds("visitedAt", beacon.visited_at)
     if beacon.sent_at is not None:
         visited_ms = now_ms - max(0, _milliseconds("sentAt", beacon.sent_at) - visited_ms)
-    if visited_ms > now_ms + VISIT_MAX_AHEAD.total_seconds() * 1000:
+    if visited_ms > now_ms + _VISIT_MAX_AHEAD_MS:
         raise RefusedError(422, "visit-in-future", "`visitedAt` lies in the future.")
-    if visited_ms < _oldest_ms(now_ms, trusted):
+    if visited_ms < (_OLDEST_VISIT_MS if trusted else now_ms - _VISIT_MAX_AGE_MS):
         raise RefusedError(422, "visit-too-old", "`visitedAt` lies too far back to be counted.")
     return min(visited_ms, now_ms)
-
-
-def _oldest_ms(now_ms: int, trusted: bool) -> int:
-    if trusted:
-        return int((OLDEST_VISIT - _EPOCH).total_seconds()) * 1000
-    return now_ms - int(VISIT_MAX_AGE.total_seconds()) * 1000
 
 
 def _milliseconds(field: str, text: str) -> int:
@@ -187,11 +188,7 @@ def _milliseconds(field: str, text: str) -> int:
         raise RefusedError(422, "bad-time", detail) from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
-
-
-def _has_surrogate(text: str) -> bool:
-    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+    return int(moment.timestamp() * 1000)
 
 
 def beacon_id(value: bytes) -> str:
