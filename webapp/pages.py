@@ -68,7 +68,7 @@ def byte_size(count: float) -> str:
     unit = 0
     while count >= 1024 and unit < len(BYTE_UNITS) - 1:
         count, unit = count / 1024, unit + 1
-    return f"{count:.4g} {BYTE_UNITS[unit]}" if count >= 100 else f"{count:.3g} {BYTE_UNITS[unit]}"
+    return f"{count:.0f} {BYTE_UNITS[unit]}" if count >= 100 else f"{count:.3g} {BYTE_UNITS[unit]}"
 
 
 def duration(length: float | timedelta) -> str:

@@ -32,7 +32,8 @@
   // An answer that was redirected is another page (signed out, saved): go there instead of swapping it in.
   const followRedirect = (arrival) => {
     const answer = arrival.detail.ctx.response.raw;
-    if (!answer.redirected) return;
+    const asked = new URL(arrival.detail.ctx.request.action, location.href);
+    if (!answer.redirected || new URL(answer.url).pathname === asked.pathname) return;
     arrival.preventDefault();
     location.assign(answer.url);
   };

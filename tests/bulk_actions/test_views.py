@@ -188,7 +188,7 @@ def test_an_import_goes_in_from_the_page(app: APIFlask, alice: Person) -> None:
     waiting = alice.client.get(answer.location).text
     assert "hx-sse:connect=" in waiting
     assert "Cancel the import" in waiting
-    work_off()
+    work_off(app)
     done = alice.client.get(answer.location).text
     assert "Everything went in" in done
     assert "2 created." in done
@@ -220,7 +220,7 @@ def test_progress_is_a_part_of_the_page(app: APIFlask, alice: Person) -> None:
 def test_rejected_rows_come_back_with_number_and_reason(app: APIFlask, alice: Person) -> None:
     rows = [["ada@example.com", "Ada"], ["nobody", "Grace, Admiral"], ["jean@example.com", "Jean"]]
     bulk_action_id = start(app, alice.organisation_id, csv_of(rows, ["Email", "First name"]))
-    work_off()
+    work_off(app)
     assert "One row was left out" in alice.client.get(f"/bulk-actions/{bulk_action_id}").text
     answer = alice.client.get(f"/bulk-actions/{bulk_action_id}/rejected-rows.csv")
     assert answer.mimetype == "text/csv"
