@@ -8,7 +8,7 @@ from apiflask import APIFlask
 from flask import Flask
 
 from webapp.config import Settings, get_settings
-from webapp.extensions import APP_ROLE, csrf, db, htmx, login_manager, migrate, oauth
+from webapp.extensions import APP_ROLE, csrf, db, htmx, login_manager, migrate
 from webapp.lib.proxies import TrustedProxies
 
 ROOT = Path(__file__).parent.parent
@@ -68,7 +68,6 @@ def _add_extensions(app: Flask) -> None:
     db.init_app(app)
     migrate.init_app(app, db, directory=str(ROOT / "migrations"))
     login_manager.init_app(app)
-    oauth.init_app(app)
     csrf.init_app(app)
     htmx.init_app(app)
 
