@@ -1,0 +1,25 @@
+"""`python -m bench [NAME]`: all benchmarks, one after the other, or one by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+BENCHMARKS = ("collect", "import", "chart", "live")
+
+
+def main() -> int:
+    names = sys.argv[1:] or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        print(f"There is no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}.", file=sys.stderr)
+        return 2
+    worst = 0
+    for name in names:
+        print(f"\n== {name}", flush=True)
+        worst = max(worst, subprocess.run([sys.executable, "-m", f"bench.{name}_bench"], check=False).returncode)
+    return worst
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
