@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import dramatiq
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -52,15 +54,18 @@ def make_ticks() -> list[Tick]:
         if backlog_count() and not waiting_count("visits"):
             roll_up.send()
 
-    def unless_busy(send: Callable[[], object]) -> Callable[[], None]:
-        return lambda: None if waiting_count("default") else send() and None
-
     return [
         Tick(TICK_SECONDS, roll_up_if_needed),
-        Tick(1.0, unless_busy(send_due_jobs.send)),
-        Tick(2.0, unless_busy(sweep.send)),
-        Tick(3600.0, lambda: make_partitions.send() and None),
+        Tick(1.0, partial(_send_unless_busy, send_due_jobs)),
+        Tick(2.0, partial(_send_unless_busy, sweep)),
+        Tick(3600.0, partial(_send_unless_busy, make_partitions)),
     ]
+
+
+def _send_unless_busy(actor: dramatiq.Actor[[], None]) -> None:
+    """What the last ticks sent is still waiting: more of the same would only pile up."""
+    if not waiting_count("default"):
+        actor.send()
 
 
 def main() -> None:
