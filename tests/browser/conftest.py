@@ -47,6 +47,7 @@ class Installation:
 def installation() -> Iterator[Installation]:
     """Started once for all journeys; each journey signs in as somebody else or makes its own data."""
     data_dir = Path(tempfile.mkdtemp(prefix="footfall-up-"))
+    data_dir.chmod(0o755)  # for root, whose PostgreSQL runs as somebody else
     made = _make_installation(data_dir)
     log = data_dir / "up.log"
     with log.open("w") as output:
@@ -74,8 +75,8 @@ def _make_installation(data_dir: Path) -> Installation:
         "ISSUER_PORT": str(issuer),
         "PYTHONUNBUFFERED": "1",
     }
-    urls = [f"http://localhost:{port}" for port in (web, edge, demo, issuer)]
-    return Installation(*urls, data_dir=data_dir / "var", environment=environment)
+    web_url, edge_url, demo_url, issuer_url = (f"http://localhost:{port}" for port in (web, edge, demo, issuer))
+    return Installation(web_url, edge_url, demo_url, issuer_url, data_dir / "var", environment)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,0 +1,76 @@
+"""Open the demo website on its own origin and see the visit in the chart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Installation
+from tests.browser.journeys import sign_in
+from tests.browser_support import WatchedPage, launch_browser, new_page
+
+WITHIN_SECONDS = 5.0
+"""What the page promises, not a limit on this machine's speed: a visit shows within five seconds."""
+
+TODAYS_PAGEVIEWS = """() => {
+    const figure = JSON.parse(document.querySelector("#visits-chart script[type='application/json']").textContent);
+    const trace = figure.data.find((one) => one.name === "Pageviews");
+    return trace.y.reduce((sum, count) => sum + count, 0);
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launch_browser() as launched:
+        yield launched
+
+
+@pytest.fixture
+def watched(browser: Browser, installation: Installation) -> Iterator[WatchedPage]:
+    with new_page(browser, own_origins=installation.origins) as page:
+        yield page
+
+
+def test_a_visit_to_the_demo_website_shows_in_the_chart_at_once(
+    watched: WatchedPage, browser: Browser, installation: Installation
+) -> None:
+    page = watched.page
+    sign_in(page, installation.web_url, "demo@example.com")
+    page.goto(f"{installation.web_url}/visits?range=today")
+    expect(page.locator("#visits-chart .main-svg").first).to_be_visible()
+    before = page.evaluate(TODAYS_PAGEVIEWS)
+
+    with new_page(browser, own_origins=installation.origins) as visitor:
+        _visit_two_pages(visitor, installation)
+        _wait_until_counted(page, before + 2)
+        visitor.assert_clean()
+    expect(page.locator("#visits-chart .main-svg").first).to_be_visible()
+    watched.assert_clean()
+
+
+def _wait_until_counted(page: Page, count: int) -> None:
+    """Looks from outside: the page's policy lets nobody evaluate texts inside it."""
+    deadline = time.monotonic() + WITHIN_SECONDS
+    while page.evaluate(TODAYS_PAGEVIEWS) < count:
+        assert time.monotonic() < deadline, "the visit is not in the chart"
+        page.wait_for_timeout(50)
+
+
+def _visit_two_pages(visitor: WatchedPage, installation: Installation) -> None:
+    with visitor.page.expect_response(f"{installation.edge_url}/collect") as first:
+        visitor.page.goto(f"{installation.demo_url}/")
+    with visitor.page.expect_response(f"{installation.edge_url}/collect") as second:
+        visitor.page.goto(f"{installation.demo_url}/pricing")
+    assert (first.value.status, second.value.status) == (202, 202)
+
+
+def test_signing_out_ends_what_the_browser_may_see(watched: WatchedPage, installation: Installation) -> None:
+    page: Page = watched.page
+    sign_in(page, installation.web_url, "demo@example.com")
+    page.locator(".sidebar").get_by_role("button", name="Sign out").click()
+    page.goto(f"{installation.web_url}/visits")
+    expect(page).to_have_url(f"{installation.web_url}/sign-in?next=/visits")
+    watched.assert_clean()
