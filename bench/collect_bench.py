@@ -146,7 +146,7 @@ class Schedule:
 
     def __init__(self, url: str, site_key: str) -> None:
         parts = urlsplit(url)
-        self.host, self.port = parts.hostname, parts.port
+        self.host, self.port = parts.hostname or "", parts.port or 80
         self.site_key = site_key
         self.head = f"POST /collect HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: text/plain\r\n"
         self.idle: list[Poster] = []
@@ -186,7 +186,7 @@ def wait_until_counted(settings: Settings, site_key: str, accepted: int, in_flig
 
     began = time.monotonic()
     with beacons_client(settings) as client, psycopg.connect(settings.database_url, autocommit=True) as connection:
-        while int(client.get(COUNT_KEY) or 0):  # type: ignore[arg-type]
+        while int(client.get(COUNT_KEY) or 0):
             if time.monotonic() > began + COUNT_SECONDS:
                 raise SystemExit("The stream of beacons does not get empty.")
             time.sleep(0.05)

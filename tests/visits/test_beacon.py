@@ -123,7 +123,10 @@ def test_a_wrong_field_is_refused_with_its_reason(changes: dict[str, Any], reaso
 
 def test_a_clock_that_is_wrong_counts_only_as_a_difference() -> None:
     years_behind = datetime(2009, 1, 1, tzinfo=UTC)
-    changes: dict[str, Any] = {"visitedAt": years_behind.isoformat(), "sentAt": (years_behind + timedelta(minutes=10)).isoformat()}
+    changes: dict[str, Any] = {
+        "visitedAt": years_behind.isoformat(),
+        "sentAt": (years_behind + timedelta(minutes=10)).isoformat(),
+    }
     assert check(**changes).visited_ms == NOW_MS - 600_000
 
 

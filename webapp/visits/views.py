@@ -23,6 +23,7 @@ from webapp.visits.charts import bucket_label, make_figure
 from webapp.visits.models import Site
 from webapp.visits.periods import CUSTOM, DEFAULT_PRESET, PRESETS, BadPeriodError, Period, make_period
 from webapp.visits.service import BadSiteError, create_site
+from webapp.visits.sketches import ERROR_PERCENT, EXACT_LIMIT
 from webapp.visits.tallies import PAGE_LIMIT_A_DAY
 
 TOP_COUNT = 10
@@ -172,6 +173,8 @@ def _context(organisation: Organisation, choice: Choice) -> dict[str, Any]:
             queries.list_top_pages(*asked, period.start, period.end, zone, TOP_COUNT), totals, len(choice.site_ids) > 1
         ),
         "top_referrers": _referrer_lines(queries.list_top_referrers(*asked, period.start, period.end, zone, TOP_COUNT)),
+        "exact_limit": EXACT_LIMIT,
+        "error_percent": ERROR_PERCENT,
         "is_heard": queries.has_pageviews(*asked),
         "snippets": [(site, snippet_of(site)) for site in choice.sites if site is choice.site or not choice.site],
         "stream_url": stream_url(_settings(), visits_channel(organisation.id)),
