@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +25,8 @@ DELIMITERS = (",", ";", "\t", "|")
 ENCODING_SAMPLE_BYTES = 64 * 1024
 MAX_CONTROL_SHARE = 0.02
 SINGLE_BYTE_ENCODINGS = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "koi8_r", "mac_roman")
+LATIN_ENCODINGS = ("cp1252", "cp1250", "cp1254", "mac_roman")
+OTHER_ALPHABETS = ("cp1251", "koi8_r", "cp1253", "shift_jis", "gb18030", "big5", "euc_kr")
 WIDE_ENCODINGS = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "shift_jis", "gb18030", "big5", "euc_kr")
 ENCODINGS = ("utf-8", *SINGLE_BYTE_ENCODINGS, *WIDE_ENCODINGS)
 BOMS = (
@@ -34,6 +37,10 @@ BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
+ENDLESS_ROW = (
+    'The first row does not end. Most likely it opens a quote (") that is never closed: close it, and drop the file '
+    "again."
+)
 SAVE_AS_CSV = "Open it in a spreadsheet, choose “Save as” or “Download”, and save it as CSV (UTF-8)."
 SIGNATURES = (
     (b"PK\x03\x04", "an Excel or OpenDocument file (or a zip archive)"),
@@ -108,6 +115,8 @@ def detect_as(
         raise UnreadableFileError("The file is empty. Choose a CSV file with a header and at least one row.")
     delimiter = delimiter or find_delimiter(text, is_whole=is_whole)
     rows = sample_rows(text, delimiter, SCORED_ROWS, is_whole=is_whole)
+    if not rows:
+        raise UnreadableFileError(ENDLESS_ROW)
     has_header = looks_like_header(rows) if has_header is None else has_header
     header = name_columns(rows[0], has_header=has_header)
     data = [row for row in rows[1 if has_header else 0 :] if any(cell.strip() for cell in row)]
@@ -158,14 +167,14 @@ def find_delimiter(text: str, *, is_whole: bool) -> str:
 
 
 def sample_rows(text: str, delimiter: str, count: int, *, is_whole: bool) -> list[list[str]]:
-    """The first rows; the last is left out when the sample may have cut it."""
+    """The first rows; the last is left out when the sample may have cut it, even if none is left."""
     rows: list[list[str]] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     for row in reader:
         rows.append(row)
         if len(rows) > count:
             break
-    if len(rows) > 1 and (len(rows) > count or not is_whole):
+    if len(rows) > count or not is_whole:
         rows.pop()
     return rows
 
@@ -194,12 +203,9 @@ def _refuse_unusable(header: list[str], data: list[list[str]], *, is_whole: bool
         raise UnreadableFileError(
             f"The first row has {len(header):,} columns; at most {MAX_COLUMNS:,} are read. Remove those not needed."
         )
-    if not data and (not is_whole or any("\n" in name for name in header)):
-        raise UnreadableFileError(
-            'The first row does not end. Most likely row 1 opens a quote (") that is never closed: close it, and drop '
-            "the file again."
-        )
-    if not data:
+    if not data and is_whole and any("\n" in name for name in header):
+        raise UnreadableFileError(ENDLESS_ROW)
+    if not data and is_whole:
         raise UnreadableFileError(
             "The file has a header and no rows. Add the rows that should be imported, and drop it again."
         )
@@ -233,16 +239,23 @@ def _is_utf8(sample: bytes, *, is_whole: bool) -> bool:
 
 
 def _guess_encoding(sample: bytes) -> str:
-    """Western Europe's, unless another explains the bytes clearly better: short samples mislead."""
+    """The likeliest of the encodings whose alphabet fits. Western Europe's wins unless another is clearly better."""
     lines = [line for line in sample.split(b"\n") if not line.isascii()]
     tried = b"\n".join(lines)[:ENCODING_SAMPLE_BYTES] or sample[:ENCODING_SAMPLE_BYTES]
-    candidates = [*SINGLE_BYTE_ENCODINGS, "shift_jis", "gb18030", "big5", "euc_kr"]
+    candidates = list(LATIN_ENCODINGS if _is_mostly_ascii_words(tried) else OTHER_ALPHABETS)
     matches = {match.encoding: match for match in from_bytes(tried, cp_isolation=candidates, threshold=0.3)}
-    western = matches.get("cp1252")
-    best = min(matches.values(), key=lambda match: (match.chaos, -match.coherence), default=None)
-    if best is None or (western and western.chaos <= best.chaos + 0.05 and western.coherence >= best.coherence - 0.1):
-        return "cp1252"
+    usual = matches.get(candidates[0])
+    ranked = [matches[candidate] for candidate in candidates if candidate in matches]
+    best = min(ranked, key=lambda match: (match.chaos, -match.coherence), default=None)
+    if best is None or (usual and usual.chaos <= best.chaos + 0.05 and usual.coherence >= best.coherence - 0.2):
+        return candidates[0] if usual else "cp1252"
     return best.encoding
+
+
+def _is_mostly_ascii_words(sample: bytes) -> bool:
+    """Latin alphabets put single letters beyond ASCII into words; others write whole words there."""
+    runs = [len(run) for run in HIGH_RUN.findall(sample)]
+    return sum(length for length in runs if length >= 3) < 0.5 * sum(runs)
 
 
 def _score(rows: Sequence[Sequence[str]]) -> tuple[float, int]:
@@ -254,4 +267,5 @@ def _score(rows: Sequence[Sequence[str]]) -> tuple[float, int]:
     return (count / widths.total(), width) if width > 1 else (0.0, 1)
 
 
+HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 CONTROL_BYTES = tuple(bytes([byte]) for byte in range(32) if byte not in b"\t\n\x0b\x0c\r\x1b")

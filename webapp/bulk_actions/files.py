@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -122,10 +123,15 @@ def convert(storage: Storage, bulk_action: BulkAction) -> None:
     file_format = FileFormat(**bulk_action.format)
     errors = "surrogatepass" if file_format.encoding.startswith("utf") else "surrogateescape"
     decoder = codecs.getincrementaldecoder(file_format.encoding)(errors)
-    blocks = storage.stream(bulk_action.file_key, file_format.byte_order_mark)
-    storage.write(
-        bulk_action.file_key + CONVERTED_SUFFIX, (decoder.decode(block).encode("utf-8", errors) for block in blocks)
-    )
+    with ThreadPoolExecutor(max_workers=1) as reader:  # the store cannot be read from within its own writing
+        blocks = _read_by(reader, storage.stream(bulk_action.file_key, file_format.byte_order_mark))
+        converted = (decoder.decode(block).encode("utf-8", errors) for block in blocks)
+        storage.write(bulk_action.file_key + CONVERTED_SUFFIX, converted)
+
+
+def _read_by(reader: ThreadPoolExecutor, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    while block := reader.submit(next, blocks, b"").result():
+        yield block
 
 
 def delete_files(storage: Storage, bulk_action: BulkAction) -> None:

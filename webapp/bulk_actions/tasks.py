@@ -156,6 +156,7 @@ def _fail(chunk_id: ChunkId, reason: str) -> None:
     if bulk_action and bulk_action.is_running:
         service.fail(bulk_action, reason)
     db.session.commit()
+    clean.send(str(chunk_id.organisation_id), str(chunk_id.bulk_action_id))
 
 
 def _note_error(chunk_id: ChunkId, error: Exception) -> None:

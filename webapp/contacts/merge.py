@@ -49,7 +49,7 @@ def merge_contacts(buckets: BucketRange, now: datetime) -> MergeCounts:
     if duplicate_count:
         _run(FOLD, values)
         _run(DROP_REPLACED, values)
-    key_count, known_count, changed_count = _row(COMPARE, values)
+    key_count, known_count, changed_count = _rows(COMPARE, values)[0]
     updated_count = _update(values) if changed_count else 0
     created_count = 0 if known_count == key_count else _run(CREATE if known_count else CREATE_ALL, values)
     return MergeCounts(
@@ -62,8 +62,9 @@ def merge_contacts(buckets: BucketRange, now: datetime) -> MergeCounts:
 
 
 def _update(values: Mapping[str, Any]) -> int:
-    _run(LOCK, values)
-    return _run(UPDATE, values)
+    """Lock the contacts that change, in the order of keys, and change them."""
+    places = [row[0] for row in _rows(LOCK, values)]
+    return _run(UPDATE, {**values, "places": places})
 
 
 def _run(statement: str, values: Mapping[str, Any] | None = None) -> int:
@@ -71,11 +72,8 @@ def _run(statement: str, values: Mapping[str, Any] | None = None) -> int:
     return driver_connection().execute(statement.encode(), values, prepare=False).rowcount
 
 
-def _row(statement: str, values: Mapping[str, Any]) -> tuple[int, int, int]:
-    row = driver_connection().execute(statement.encode(), values, prepare=False).fetchone()
-    if row is None:
-        raise LookupError("A count came without a row.")
-    return row[0], row[1], row[2]
+def _rows(statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    return driver_connection().execute(statement.encode(), values, prepare=False).fetchall()
 
 
 def _id_start(now: datetime) -> str:
@@ -83,12 +81,11 @@ def _id_start(now: datetime) -> str:
     return f"{int(now.timestamp() * 1000):012x}7"
 
 
-# Statistics lag behind tables that grow by the second, so the planner is told what always holds
-# here: a range's rows are few beside the tables, and each has its index.
-STEADY_PLANS = (
-    "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),"
-    " set_config('enable_mergejoin', 'off', true)"
-)
+# Statistics lag behind tables that grow by the second: to the planner, an organisation that is new has
+# one contact, and reading "all of them" for every staged row looks cheap. So nothing here is left to
+# its choice: a contact is looked up by its key in a LATERAL query, which OFFSET 0 keeps as it is
+# written, and a staged row is found again by its place.
+STEADY_PLANS = "SELECT set_config('enable_seqscan', 'off', true)"
 
 CELLS = tuple(name for name in FIELD_NAMES if name != KEY_FIELD.name)
 RANGE = (
@@ -110,36 +107,32 @@ NOTE_REPLACED = f"""
 # The last row of each key takes over the last cell that is not blank of the rows before it.
 FOLD = f"""
     UPDATE staged_contacts s SET {", ".join(f"{name} = folded.{name}" for name in CELLS)}
-    FROM (SELECT email_key, max(row_number) AS row_number, {
+    FROM (SELECT (array_agg(s.ctid ORDER BY row_number DESC))[1] AS place, {
     ", ".join(
         f"(array_agg({name} ORDER BY row_number DESC) FILTER (WHERE {name} IS NOT NULL))[1] AS {name}" for name in CELLS
     )
 }
           FROM {STAGED} GROUP BY email_key HAVING count(*) > 1) AS folded
-    WHERE {RANGE} AND s.email_key = folded.email_key AND s.row_number = folded.row_number
+    WHERE s.ctid = folded.place
 """  # noqa: S608
 
 DROP_REPLACED = f"""
-    DELETE FROM {STAGED} AND EXISTS (
-        SELECT 1 FROM replaced_rows r
-        WHERE r.organisation_id = s.organisation_id AND r.bulk_action_id = s.bulk_action_id
-          AND r.row_number = s.row_number)
+    DELETE FROM staged_contacts WHERE ctid = ANY (ARRAY(
+        SELECT place FROM (SELECT s.ctid AS place, lead(row_number) OVER (PARTITION BY email_key ORDER BY row_number)
+                           AS next_row_number FROM {STAGED}) AS rows
+        WHERE next_row_number IS NOT NULL))
 """  # noqa: S608
 
 COMPARE = f"""
     SELECT count(*), count(c.id), count(*) FILTER (WHERE c.id IS NOT NULL AND {CHANGES})
-    FROM staged_contacts s LEFT JOIN contacts c ON {SAME} WHERE {RANGE}
+    FROM staged_contacts s LEFT JOIN LATERAL (SELECT c.* FROM contacts c WHERE {SAME} OFFSET 0) AS c ON true
+    WHERE {RANGE}
 """  # noqa: S608
 
 LOCK = f"""
-    SELECT c.id FROM staged_contacts s JOIN contacts c ON {SAME} WHERE {RANGE} AND {CHANGES}
-    ORDER BY c.email_key FOR UPDATE OF c
-"""  # noqa: S608
-
-UPDATE = f"""
-    UPDATE contacts c SET {", ".join(f"{name} = coalesce(s.{name}, c.{name})" for name in FIELD_NAMES)},
-        updated_at = %(now)s
-    FROM staged_contacts s WHERE {SAME} AND {RANGE} AND {CHANGES}
+    SELECT s.place
+    FROM (SELECT s.ctid AS place, s.* FROM {STAGED} ORDER BY s.email_key OFFSET 0) AS s
+    CROSS JOIN LATERAL (SELECT c.id FROM contacts c WHERE {SAME} AND {CHANGES} FOR UPDATE) AS c
 """  # noqa: S608
 
 # Ids are UUIDv7 of the merge's moment. Their random part is a salted hash of the key, which costs a tenth
@@ -149,12 +142,27 @@ NEW_ID = (
     f"(%(id_start)s || left({HASH}, 3) || translate(substr({HASH}, 4, 1), '0123456789abcdef', '89ab89ab89ab89ab')"
     f" || substr({HASH}, 5, 15))::uuid"
 )
+# Every one of these is locked and so known: the insertion always ends in its update.
+UPDATE = f"""
+    INSERT INTO contacts AS c (organisation_id, id, email_key, {", ".join(FIELD_NAMES)}, created_at, updated_at)
+    SELECT %(organisation_id)s, {NEW_ID}, s.email_key, {", ".join(f"s.{name}" for name in FIELD_NAMES)},
+        %(now)s, %(now)s
+    FROM staged_contacts s WHERE s.ctid = ANY (%(places)s::tid[]) ORDER BY s.email_key
+    ON CONFLICT (organisation_id, email_key) DO UPDATE
+    SET {", ".join(f"{name} = coalesce(excluded.{name}, c.{name})" for name in FIELD_NAMES)}, updated_at = %(now)s
+"""  # noqa: S608
+
+CREATE = f"""
+    INSERT INTO contacts (organisation_id, id, email_key, {", ".join(FIELD_NAMES)}, created_at, updated_at)
+    SELECT %(organisation_id)s, {NEW_ID}, s.email_key, {", ".join(f"s.{name}" for name in FIELD_NAMES)},
+        %(now)s, %(now)s
+    FROM staged_contacts s LEFT JOIN LATERAL (SELECT c.id FROM contacts c WHERE {SAME} OFFSET 0) AS c ON true
+    WHERE {RANGE} AND c.id IS NULL ORDER BY s.email_key
+"""  # noqa: S608
+
 CREATE_ALL = f"""
     INSERT INTO contacts (organisation_id, id, email_key, {", ".join(FIELD_NAMES)}, created_at, updated_at)
     SELECT %(organisation_id)s, {NEW_ID}, s.email_key, {", ".join(f"s.{name}" for name in FIELD_NAMES)},
         %(now)s, %(now)s
     FROM {STAGED} ORDER BY s.email_key
 """  # noqa: S608
-
-NOT_KNOWN = f"NOT EXISTS (SELECT 1 FROM contacts c WHERE {SAME})"  # noqa: S608
-CREATE = CREATE_ALL.replace(" ORDER BY s.email_key", f" AND {NOT_KNOWN} ORDER BY s.email_key")

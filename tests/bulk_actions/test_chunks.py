@@ -1,0 +1,291 @@
+"""Messages twice, lost or crossed, workers gone, people who cancel: the result is exact all the same."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import pytest
+from apiflask import APIFlask
+
+from tests.bulk_actions.support import contacts, count_rows, counts_of, csv_of, read, start, work_off
+from tests.conftest import Person, owner_connection
+from webapp.bulk_actions import chunks, service, tasks, work
+from webapp.bulk_actions.models import BulkActionState, Phase
+from webapp.bulk_actions.queries import find_unswept, get_bulk_action, lock_bulk_action
+from webapp.config import Settings
+from webapp.contacts import merge
+from webapp.contacts.merge import BucketRange, MergeCounts, merge_contacts
+from webapp.extensions import db, tenant
+from webapp.jobs.broker import waiting_count
+from webapp.jobs.models import JobState
+from webapp.jobs.queries import get_job
+from webapp.lib.redis import broker_client
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "MIN_CHUNK_BYTES", 2_000)
+    monkeypatch.setattr(chunks, "MIN_ROWS_PER_PARTITION", 50)
+
+
+def people(count: int, name: str = "Ada") -> bytes:
+    return csv_of([[f"p{n}@example.com", name] for n in range(count)])
+
+
+def test_every_message_twice_counts_nothing_twice(
+    app: APIFlask, services: Settings, organisation_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = tasks.send_chunk
+
+    def send_twice(organisation: UUID, bulk_action: UUID, phase: Phase, index: int) -> None:
+        send(organisation, bulk_action, phase, index)
+        send(organisation, bulk_action, phase, index)
+
+    monkeypatch.setattr(tasks, "send_chunk", send_twice)
+    bulk_action_id = start(app, organisation_id, people(500))
+    work_off(app)
+    assert counts_of(read(app, organisation_id, bulk_action_id)) == {"row": 500, "created": 500}
+    assert len(contacts(services, organisation_id)) == 500
+
+
+def test_messages_that_come_after_the_end_do_nothing(app: APIFlask, services: Settings, organisation_id: UUID) -> None:
+    bulk_action_id = start(app, organisation_id, people(100))
+    work_off(app)
+    for phase in Phase:
+        tasks.send_chunk(organisation_id, bulk_action_id, phase, 0)
+    work_off(app)
+    assert counts_of(read(app, organisation_id, bulk_action_id)) == {"row": 100, "created": 100}
+    assert count_rows(services, "staged_contacts") == 0
+
+
+@pytest.mark.parametrize("done_count", range(1, 14))
+def test_a_broker_that_loses_everything_is_healed_by_the_sweeper(
+    app: APIFlask, services: Settings, organisation_id: UUID, done_count: int
+) -> None:
+    bulk_action_id = start(app, organisation_id, people(300))
+    work_off(app, limit=done_count)
+    broker_client(services).flushall()
+    age_everything(services)
+    sweep_and_work_off(app)
+    assert counts_of(read(app, organisation_id, bulk_action_id)) == {"row": 300, "created": 300}
+    assert count_rows(services, "staged_contacts") == 0
+
+
+@pytest.mark.parametrize("function", ["finish_stage", "finish_merge", "lock_running"])
+def test_a_failure_at_the_end_of_the_work_undoes_all_of_it(
+    app: APIFlask, services: Settings, organisation_id: UUID, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    original: Callable[..., object] = getattr(work, function)
+    failures = iter([True])
+
+    def fail_once(*arguments: object) -> object:
+        result = original(*arguments)
+        if next(failures, False):
+            raise RuntimeError("The lamp fell over.")
+        return result
+
+    monkeypatch.setattr(work, function, fail_once)
+    bulk_action_id = start(app, organisation_id, people(300))
+    with pytest.raises(RuntimeError, match="The lamp fell over"):
+        work_off(app)
+    work_off(app)
+    age_everything(services)
+    sweep_and_work_off(app)
+    assert counts_of(read(app, organisation_id, bulk_action_id)) == {"row": 300, "created": 300}
+    assert len(contacts(services, organisation_id)) == 300
+
+
+def test_a_chunk_that_fails_every_time_ends_the_import_with_its_rows_and_its_reason(
+    app: APIFlask, services: Settings, organisation_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, skip_header: bool) -> None:
+        raise RuntimeError("The lamp fell over.")
+
+    monkeypatch.setattr(work, "parse", fail)
+    bulk_action_id = start(app, organisation_id, people(20))
+    for _ in range(chunks.MAX_ATTEMPTS):
+        with pytest.raises(RuntimeError):
+            work_off(app)
+        age_everything(services)
+        sweep(app)
+    sweep_and_work_off(app)
+    bulk_action = read(app, organisation_id, bulk_action_id)
+    assert bulk_action.state is BulkActionState.FAILED
+    assert (bulk_action.error or "").startswith("Rows 2 to 21 stopped the worker 3 times. Nothing was imported.")
+    assert "The lamp fell over." in (bulk_action.error or "")
+    assert contacts(services, organisation_id) == []
+
+
+def test_a_chunk_that_somebody_is_at_work_on_is_left_alone(
+    app: APIFlask, services: Settings, organisation_id: UUID
+) -> None:
+    bulk_action_id = start(app, organisation_id, people(20))
+    work_off(app, limit=1)
+    age_everything(services, started=True)
+    broker_client(services).flushall()
+    with owner_connection(services) as connection, connection.transaction():
+        connection.execute("SELECT 1 FROM bulk_action_chunks FOR UPDATE")
+        sweep(app)
+        assert waiting_count("imports") == 0
+        tasks.send_chunk(organisation_id, bulk_action_id, Phase.STAGE, 0)
+        work_off(app)
+        assert read(app, organisation_id, bulk_action_id).staged_chunk_count == 0
+    sweep_and_work_off(app)
+    assert counts_of(read(app, organisation_id, bulk_action_id)) == {"row": 20, "created": 20}
+
+
+def test_cancelling_while_rows_are_staged_changes_no_contact(
+    app: APIFlask, services: Settings, organisation_id: UUID
+) -> None:
+    bulk_action_id = start(app, organisation_id, people(500))
+    work_off(app, limit=4)
+    cancel(app, organisation_id, bulk_action_id)
+    work_off(app)
+    age_everything(services)
+    sweep_and_work_off(app)
+    bulk_action = read(app, organisation_id, bulk_action_id)
+    assert bulk_action.state is BulkActionState.CANCELLED
+    assert contacts(services, organisation_id) == []
+    assert count_rows(services, "staged_contacts") == 0
+    with app.app_context(), tenant(organisation_id):
+        job = get_job(organisation_id, bulk_action.job_id or UUID(int=0))
+        assert job is not None
+        assert job.state is JobState.CANCELLED
+
+
+def test_cancelling_while_contacts_are_written_keeps_and_counts_the_written_ones(
+    app: APIFlask, services: Settings, organisation_id: UUID
+) -> None:
+    bulk_action_id = start(app, organisation_id, people(500))
+    while read(app, organisation_id, bulk_action_id).merged_partition_count < 2:
+        work_off(app, limit=1)
+    cancel(app, organisation_id, bulk_action_id)
+    work_off(app)
+    created_count = read(app, organisation_id, bulk_action_id).created_count
+    assert 0 < created_count < 500
+    assert len(contacts(services, organisation_id)) == created_count
+
+
+def test_a_chunk_whose_import_is_cancelled_under_its_hands_rolls_back(
+    app: APIFlask, services: Settings, organisation_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancel_meanwhile(buckets: BucketRange, now: datetime) -> MergeCounts:
+        counts = merge_contacts(buckets, now)
+        thread = threading.Thread(target=cancel, args=(app, organisation_id, bulk_action_id))
+        thread.start()
+        thread.join()
+        return counts
+
+    monkeypatch.setattr(work, "merge_contacts", cancel_meanwhile)
+    bulk_action_id = start(app, organisation_id, people(300))
+    work_off(app)
+    assert read(app, organisation_id, bulk_action_id).state is BulkActionState.CANCELLED
+    assert contacts(services, organisation_id) == []
+
+
+def test_a_job_that_is_asked_to_stop_stops_its_import(app: APIFlask, services: Settings, organisation_id: UUID) -> None:
+    bulk_action_id = start(app, organisation_id, people(500))
+    work_off(app, limit=3)
+    with owner_connection(services) as connection:
+        connection.execute("UPDATE jobs SET cancel_requested_at = now()")
+    work_off(app)
+    assert read(app, organisation_id, bulk_action_id).state is BulkActionState.CANCELLED
+
+
+def test_imports_of_the_same_people_at_the_same_time_are_counted_exactly(
+    app: APIFlask, services: Settings, organisation_id: UUID
+) -> None:
+    ids = [start(app, organisation_id, people(2_000, name)) for name in ("Ada", "Bea", "Cleo")]
+    threads = [threading.Thread(target=work_off, args=(app,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    age_everything(services)
+    sweep_and_work_off(app)
+    imports = [read(app, organisation_id, bulk_action_id) for bulk_action_id in ids]
+    assert [one.state for one in imports] == [BulkActionState.COMPLETED] * 3
+    assert sum(one.created_count for one in imports) == 2_000
+    assert sum(one.updated_count for one in imports) == 4_000
+    assert {row[1] for row in contacts(services, organisation_id)} <= {"Ada", "Bea", "Cleo"}
+
+
+def test_a_contact_created_meanwhile_is_updated_instead(
+    app: APIFlask, services: Settings, organisation_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_all = merge.CREATE_ALL
+    race = iter([True])
+    run = merge._run
+
+    def create_first(statement: str, values: object = None) -> int:
+        if statement == create_all and next(race, False):
+            with owner_connection(services) as connection:
+                connection.execute(
+                    "INSERT INTO contacts (organisation_id, id, email, email_key, created_at, updated_at)"
+                    " VALUES (%s, gen_random_uuid(), 'P7@example.com', 'p7@example.com', now(), now())",
+                    [organisation_id],
+                )
+        return run(statement, values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(merge, "_run", create_first)
+    bulk_action_id = start(app, organisation_id, people(10))
+    work_off(app)
+    assert counts_of(read(app, organisation_id, bulk_action_id)) == {"row": 10, "created": 9, "updated": 1}
+
+
+def test_another_organisation_sees_nothing_of_an_import(
+    app: APIFlask, services: Settings, organisation_id: UUID, charlie: Person
+) -> None:
+    bulk_action_id = start(app, organisation_id, people(10))
+    work_off(app)
+    with app.app_context(), tenant(charlie.organisation_id):
+        assert get_bulk_action(organisation_id, bulk_action_id) is None
+        assert get_bulk_action(charlie.organisation_id, bulk_action_id) is None
+        assert lock_bulk_action(organisation_id, bulk_action_id) is None
+
+
+def test_the_sweeper_sees_what_is_unfinished_in_every_organisation_and_nothing_else(
+    app: APIFlask, services: Settings, organisation_id: UUID, charlie: Person
+) -> None:
+    first = start(app, organisation_id, people(10))
+    work_off(app)
+    second = start(app, charlie.organisation_id, people(10))
+    with app.app_context():
+        assert find_unswept(10) == [(charlie.organisation_id, second)]
+    assert first != second
+
+
+def cancel(app: APIFlask, organisation_id: UUID, bulk_action_id: UUID) -> None:
+    with app.app_context(), tenant(organisation_id):
+        bulk_action = lock_bulk_action(organisation_id, bulk_action_id)
+        assert bulk_action is not None
+        service.cancel(bulk_action)
+        db.session.commit()
+
+
+def sweep(app: APIFlask) -> None:
+    with app.app_context():
+        tasks.sweep()
+
+
+def sweep_and_work_off(app: APIFlask) -> None:
+    sweep(app)
+    work_off(app)
+
+
+def age_everything(settings: Settings, *, started: bool = False) -> None:
+    """As if a minute had passed since anything was begun, sent or ended."""
+    minute = timedelta(minutes=1)
+    with owner_connection(settings) as connection:
+        connection.execute(
+            "UPDATE bulk_action_chunks SET sent_at = sent_at - %s, started_at = started_at - %s", [minute, minute]
+        )
+        connection.execute("UPDATE bulk_actions SET ended_at = ended_at - %s", [minute])
+        if started:
+            connection.execute(
+                "UPDATE bulk_action_chunks SET attempt_count = 1, started_at = now() - interval '1 minute'"
+                " WHERE state = 'pending'"
+            )
