@@ -13,6 +13,8 @@ from tests.browser.conftest import Installation
 from tests.browser.journeys import contacts_csv, drop_file, sign_in
 from tests.browser_support import WatchedPage, launch_browser, new_page
 
+pytestmark = pytest.mark.alone
+
 ROWS = 50_000
 IMPORT_MILLISECONDS = 120_000
 

@@ -12,6 +12,8 @@ from tests.browser.conftest import Installation
 from tests.browser.journeys import sign_in
 from tests.browser_support import WatchedPage, launch_browser, new_page
 
+pytestmark = pytest.mark.alone
+
 WITHIN_SECONDS = 5.0
 """What the page promises, not a limit on this machine's speed: a visit shows within five seconds."""
 
