@@ -10,11 +10,9 @@ if TYPE_CHECKING:
 
 def init_app(app: APIFlask) -> None:
     """Register the pages and the API. Imported lazily: the edge imports no Flask."""
-    from webapp.bulk_actions.api import blueprint as api_blueprint
+    from webapp.bulk_actions import api, views
     from webapp.extensions import csrf
 
-    csrf.exempt(api_blueprint)  # a key in a header, never a cookie, speaks for the caller
-    app.register_blueprint(api_blueprint)
-    from webapp.bulk_actions.views import blueprint
-
-    app.register_blueprint(blueprint)
+    csrf.exempt(api.blueprint)  # a key in a header, never a cookie, speaks for the caller
+    app.register_blueprint(views.blueprint)
+    app.register_blueprint(api.blueprint)

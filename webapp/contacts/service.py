@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 
-from webapp.contacts.fields import FIELDS, FIELDS_BY_NAME, KEY_FIELD, clean, email_key
+from webapp.contacts.fields import FIELD_NAMES, FIELDS_BY_NAME, KEY_FIELD, clean, email_key
 from webapp.contacts.models import Contact
 from webapp.contacts.queries import find_contact_by_email
 from webapp.extensions import db
@@ -33,7 +33,7 @@ class EmailTakenError(InvalidContactError):
 
 def create_contact(organisation_id: UUID, values: Mapping[str, str | None]) -> Contact:
     """A new contact of these values; raises InvalidContactError, which EmailTakenError is one of."""
-    cleaned = check_values({field.name: values.get(field.name) for field in FIELDS})
+    cleaned = check_values({**dict.fromkeys(FIELD_NAMES), **values})
     _refuse_taken(organisation_id, cleaned)
     contact = Contact(organisation_id=organisation_id)
     with _unless_taken(organisation_id, cleaned):
