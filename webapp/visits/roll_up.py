@@ -38,6 +38,7 @@ class Counted:
     """What became of a batch."""
 
     position: str
+    row_count: int = 0
     pageview_counts: dict[UUID, int] = field(default_factory=dict)
     dead_count: int = 0
 
@@ -63,6 +64,7 @@ def count_entries(connection: Connection, entries: list[Entry]) -> Counted:
             rows += backlog.decode_rows(entry.content)
         except (msgspec.MsgspecError, ValueError) as error:
             _lay_aside(connection, SYSTEM_ORGANISATION_ID, entry.content, error, counted)
+    counted.row_count = len(rows) + counted.dead_count
     _count_or_halve(connection, rows, counted)
     roll_up_sql.set_tenant(connection, SYSTEM_ORGANISATION_ID)
     roll_up_sql.set_position(connection, counted.position)

@@ -28,7 +28,10 @@ SEEN_DAYS = 7
 
 @actor("visits")
 def roll_up() -> None:
-    """Count what waits in the stream, batch after batch, until nothing does."""
+    """Count what waits in the stream, batch after batch, until less than a batch waits.
+
+    What came meanwhile is left for the next message: many small batches would cost more than they are worth.
+    """
     settings: Settings = current_app.extensions["settings"]
     with beacons_client(settings) as stream:
         until = time.monotonic() + ROLL_UP_SECONDS
@@ -37,7 +40,7 @@ def roll_up() -> None:
 
 
 def roll_up_once(stream: redis.Redis, batch: int) -> bool:
-    """Count one batch: commit, then trim the stream, then tell the pages. False when nothing is left to do."""
+    """Count one batch: commit, then trim the stream, then tell the pages. Whether another batch may wait."""
     try:
         connection = driver_connection()
         position = begin_batch(connection)
@@ -51,7 +54,7 @@ def roll_up_once(stream: redis.Redis, batch: int) -> bool:
     backlog.trim(stream, counted.position if counted else position)
     if counted:
         _tell_pages(counted)
-    return counted is not None
+    return counted is not None and counted.row_count >= batch
 
 
 @actor("default")
