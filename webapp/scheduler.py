@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import dramatiq
 from redis.exceptions import RedisError
@@ -32,40 +31,35 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Tick:
-    """Something to look after every so many seconds."""
+    """Something to send every so many seconds, when there is a reason to."""
 
     every_seconds: float
-    do: Callable[[], None]
+    actor: dramatiq.Actor[[], None]
+    is_wanted: Callable[[], bool]
     due_at: float = 0.0
-
-    def run_if_due(self, now: float) -> None:
-        if now >= self.due_at:
-            self.due_at = now + self.every_seconds
-            self.do()
 
 
 def make_ticks() -> list[Tick]:
-    """Everything that is looked after, with its rhythm."""
+    """Everything that is looked after, with its rhythm.
+
+    What looks around does so again soon, so it is left out while its like still waits for a worker.
+    """
     from webapp.bulk_actions.tasks import sweep
     from webapp.jobs.tasks import send_due_jobs
     from webapp.visits.tasks import backlog_count, make_partitions, roll_up
 
-    def roll_up_if_needed() -> None:
-        if backlog_count() and not waiting_count("visits"):
-            roll_up.send()
+    def is_idle() -> bool:
+        return not waiting_count("default")
+
+    def has_beacons() -> bool:
+        return backlog_count() > 0 and not waiting_count("visits")
 
     return [
-        Tick(TICK_SECONDS, roll_up_if_needed),
-        Tick(1.0, partial(_send_unless_busy, send_due_jobs)),
-        Tick(2.0, partial(_send_unless_busy, sweep)),
-        Tick(3600.0, partial(_send_unless_busy, make_partitions)),
+        Tick(TICK_SECONDS, roll_up, has_beacons),
+        Tick(1.0, send_due_jobs, is_idle),
+        Tick(2.0, sweep, is_idle),
+        Tick(3600.0, make_partitions, lambda: True),
     ]
-
-
-def _send_unless_busy(actor: dramatiq.Actor[[], None]) -> None:
-    """What the last ticks sent is still waiting: more of the same would only pile up."""
-    if not waiting_count("default"):
-        actor.send()
 
 
 def main() -> None:
@@ -91,14 +85,16 @@ def _work(stop: threading.Event, ticks: list[Tick]) -> None:
         while not stop.is_set():
             connection.execute(text("SELECT 1"))
             connection.commit()
-            _run_ticks(ticks)
+            _run_ticks(ticks, time.monotonic())
             stop.wait(TICK_SECONDS)
 
 
-def _run_ticks(ticks: list[Tick]) -> None:
-    now = time.monotonic()
-    for tick in ticks:
-        tick.run_if_due(now)
+def _run_ticks(ticks: list[Tick], now: float) -> None:
+    """Send what is due. All is asked before anything is sent, or one tick's message would silence the next."""
+    wanted = [tick for tick in ticks if now >= tick.due_at and tick.is_wanted()]
+    for tick in wanted:
+        tick.actor.send()
+        tick.due_at = now + tick.every_seconds
 
 
 def _is_leader(connection: Connection) -> bool:
