@@ -11,7 +11,7 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.conftest import Person
+from tests.conftest import Person, add_organisation
 from tests.visits.support import MISSING, ORIGIN, add_rows, add_site, count_all, counted, make_beacon, make_row, utc
 from webapp.accounts.service import create_api_key
 from webapp.config import Settings
@@ -83,8 +83,19 @@ def test_visits_are_counted_by_page_and_bucket(
         ({"aggregation": "minute", "dateFrom": "2026-11-01", "dateTo": "2026-11-20"}, "1,500"),
         ({"aggregation": "hour", "dateFrom": "2026-01-01", "dateTo": "2026-11-20"}, "745"),
         ({"aggregation": "day", "dateFrom": "2016-01-01", "dateTo": "2026-11-20"}, "400"),
-        ({"aggregation": "month", "dateFrom": "0001-01-01", "dateTo": "9999-12-30"}, "120"),
-        ({"dateTo": "9999-12-31"}, "ISO 8601"),
+        ({"aggregation": "month", "dateFrom": "1971-01-01", "dateTo": "8999-12-31"}, "120"),
+        ({"aggregation": "month", "dateFrom": "0001-01-01", "dateTo": "9999-12-30"}, "1971 to 8999"),
+        ({"dateTo": "9999-12-31"}, "1971 to 8999"),
+        ({"dateTo": "0001-01-02"}, "1971 to 8999"),
+        ({"dateFrom": "0001-01-01T00:00:00+14:00"}, "ISO 8601"),
+        ({"aggregation": "month", "dateFrom": "9999-12-01", "dateTo": "9999-12-02"}, "1971 to 8999"),
+        *[
+            (
+                {"aggregation": width, "dateFrom": "9999-12-31T23:00:00Z", "dateTo": "9999-12-31T23:30:00Z"},
+                "1971 to 8999",
+            )
+            for width in ("minute", "hour")
+        ],
         ({"siteId": "nonsense"}, "site"),
     ],
 )
@@ -94,6 +105,17 @@ def test_what_cannot_be_answered_says_what_is_allowed(
     answer = ask(client, key, **query)
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
     assert words in answer.json["detail"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("aggregation", ["minute", "hour", "day", "month"])
+@pytest.mark.parametrize("day", ["1971-01-01", "8999-12-31"])
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_the_first_and_the_last_day_that_can_be_asked_for_are_answered(
+    app: APIFlask, client: FlaskClient, aggregation: str, day: str, zone: str
+) -> None:
+    headers = make_key(app, add_organisation(app, "far", "Far", zone))
+    assert ask(client, headers, aggregation=aggregation, dateFrom=day, dateTo=day).json == {"data": {}}
+    assert ask(client, headers, aggregation=aggregation, dateTo=day).status_code == 200
 
 
 def test_without_a_key_nothing_is_told(client: FlaskClient, alice: Person) -> None:

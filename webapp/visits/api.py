@@ -37,7 +37,7 @@ from webapp.visits.beacon import (
 )
 from webapp.visits.buckets import BUCKET_LIMITS, Aggregation, TooManyBucketsError, local_midnight, make_edges
 from webapp.visits.models import Site
-from webapp.visits.periods import utc_iso
+from webapp.visits.periods import FIRST_YEAR, LAST_YEAR, is_possible, utc_iso
 
 BEACONS_LIMIT = 500
 LIST_LIMIT_BYTES = 4 * 1024 * 1024
@@ -51,6 +51,7 @@ USUAL_SPANS = {
 ALLOWED = {
     "aggregation": [aggregation.value for aggregation in Aggregation],
     "dates": "ISO 8601: a day (2026-01-31, in the organisation's time zone) or a moment (2026-01-31T12:00:00Z)",
+    "years": f"{FIRST_YEAR} to {LAST_YEAR}",
     "most_buckets": {aggregation.value: limit for aggregation, limit in BUCKET_LIMITS.items()},
 }
 
@@ -275,14 +276,23 @@ def _read_edges(aggregation: Aggregation, first: str | None, last: str | None, z
 def _read_moment(name: str, value: str, zone: ZoneInfo, *, is_end: bool) -> datetime:
     """A day begins (or, as an end, is over) at midnight of the organisation; a moment without a zone is its own."""
     try:
-        if len(value) == len("2026-01-31"):
-            day = date.fromisoformat(value)
-            return local_midnight(day + timedelta(days=1) if is_end else day, zone)
-        moment = datetime.fromisoformat(value.replace(" ", "+"))
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
-        return moment.astimezone(zone)
+        moment = _parse_moment(value, zone)
     except (ValueError, OverflowError) as error:
         raise Problem(422, "Not a date", f"`{name}` must be {ALLOWED['dates']}.", allowed=ALLOWED) from error
+    if not is_possible(moment):
+        detail = f"`{name}` must lie in the years {ALLOWED['years']}."
+        raise Problem(422, "Date out of range", detail, allowed=ALLOWED)
+    if isinstance(moment, datetime):
+        return moment
+    return local_midnight(moment + timedelta(days=1) if is_end else moment, zone)
+
+
+def _parse_moment(value: str, zone: ZoneInfo) -> date | datetime:
+    if len(value) == len("2026-01-31"):
+        return date.fromisoformat(value)
+    moment = datetime.fromisoformat(value.replace(" ", "+"))
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+    return moment.astimezone(zone)
 
 
 def _read_site_ids(organisation_id: UUID, site_id: str | None) -> list[UUID]:

@@ -11,6 +11,8 @@ from webapp.visits.buckets import BUCKET_LIMITS, Aggregation, TooManyBucketsErro
 DEFAULT_PRESET = "30d"
 CUSTOM = "custom"
 MOST_DAYS = 3653
+FIRST_YEAR, LAST_YEAR = 1971, 8999
+"""Far enough from both ends of the calendar that stepping from bucket to bucket stays inside it."""
 DAYS_BACK = {"today": 0, "yesterday": 1, "7d": 6, "30d": 29, "90d": 89}
 PRESETS = {
     "today": "Today",
@@ -108,9 +110,16 @@ def _custom_period(zone: ZoneInfo, today: date, first: str, last: str) -> Period
         raise BadPeriodError("Give both dates, as in 2026-01-31.") from error
     if period.first > period.last:
         raise BadPeriodError("The first day must not come after the last.")
-    if period.day_count > MOST_DAYS or not 1970 < period.first.year < 9000:
+    if period.day_count > MOST_DAYS:
         raise BadPeriodError("A range may be at most ten years long.")
+    if not (is_possible(period.first) and is_possible(period.last)):
+        raise BadPeriodError(f"Choose dates in the years {FIRST_YEAR} to {LAST_YEAR}.")
     return period
+
+
+def is_possible(day: date) -> bool:
+    """Whether this day (or moment) lies in the years that can be asked for."""
+    return FIRST_YEAR <= day.year <= LAST_YEAR
 
 
 def _months_back(first_of_month: date, count: int) -> date:
