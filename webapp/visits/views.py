@@ -108,10 +108,8 @@ def add_site() -> ResponseReturnValue:
     try:
         site = create_site(organisation.id, request.form.get("name", ""), request.form.get("origin", ""))
     except BadSiteError as error:
-        field = "name" if "name of" in str(error) and "website" not in str(error) else "origin"
-        return render_page(
-            "visits/new.html", status=422, values=request.form, errors={field: str(error)}, is_first=False
-        )
+        errors = {error.field: str(error)}
+        return render_page("visits/new.html", status=422, values=request.form, errors=errors, is_first=False)
     db.session.commit()
     return redirect(url_for("visits.show_site", site_id=site.id), code=303)
 
