@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -182,6 +183,66 @@ def test_what_a_server_reports_wrongly_is_refused_with_the_reason(
     add_site(app, alice.organisation_id, "https://other.example")
     answer = client.post("/api/v1/visits", json=make_beacon("", siteKey=MISSING), headers=key)
     assert (answer.status_code, answer.headers["X-Footfall-Dropped"]) == (422, "missing-site-key")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "text/plain;charset=UTF-8",
+        None,
+        "application/x-www-form-urlencoded",
+        "application/octet-stream",
+        "no content type",
+    ],
+)
+def test_json_is_taken_whatever_the_content_type_says(
+    app: APIFlask, client: FlaskClient, alice: Person, key: dict[str, str], content_type: str | None
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    for body in (make_beacon(site.site_key), [make_beacon(site.site_key)]):
+        data = json.dumps(body).encode()
+        answer = client.post("/api/v1/visits", data=data, content_type=content_type, headers=key)
+        assert (answer.status_code, answer.json and answer.json["accepted"]) == (202, 1)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", None])
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (b"", 400, "malformed"),
+        (b"{", 400, "malformed"),
+        (b"[{", 400, "malformed"),
+        (b"[1,]", 400, "malformed"),
+        (b"siteKey=fs_1&identifier=x", 400, "malformed"),
+        (b'{"identifier":"\xff"}', 400, "malformed"),
+        (b"[]", 422, "wrong-count"),
+        (b"3", 422, "wrong-fields"),
+        (b'[{"identifier":1}]', 422, "wrong-fields"),
+        (b'{"junk":"' + b"x" * 65_536 + b'"}', 413, "too-large"),
+        (b"[" + b" " * 5 * 1024**2 + b"]", 413, "too-large"),
+    ],
+)
+def test_every_refusal_has_one_shape(
+    app: APIFlask,
+    client: FlaskClient,
+    key: dict[str, str],
+    body: bytes,
+    status: int,
+    reason: str,
+    content_type: str | None,
+) -> None:
+    answer = client.post("/api/v1/visits", data=body, content_type=content_type, headers=key)
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+    assert answer.json is not None
+    assert answer.headers["X-Footfall-Dropped"] == answer.json["reason"] == reason
+    assert answer.json["detail"]
+
+
+def test_the_description_says_that_text_is_taken_too(client: FlaskClient) -> None:
+    content = client.get("/openapi.json").json["paths"]["/api/v1/visits"]["post"]["requestBody"]["content"]  # type: ignore[index]
+    assert set(content) == {"application/json", "text/plain"}
+    assert len({json.dumps(one) for one in content.values()}) == 1
 
 
 def test_a_full_stream_asks_the_server_to_come_back(

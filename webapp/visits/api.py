@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from flask import Response, current_app, request
 from flask.typing import ResponseReturnValue
 from marshmallow import EXCLUDE
 from redis.exceptions import RedisError
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
@@ -41,7 +43,15 @@ from webapp.visits.periods import FIRST_YEAR, LAST_YEAR, is_possible, utc_iso
 
 BEACONS_LIMIT = 500
 LIST_LIMIT_BYTES = 4 * 1024 * 1024
+BODY_TYPES = ["application/json", "text/plain"]
 FULL_RETRY_SECONDS = 10
+REFUSALS = {
+    400: "Not JSON",
+    403: "No site of the organisation",
+    413: "Too large",
+    422: "No visit that can be counted",
+    503: "Try again later",
+}
 USUAL_SPANS = {
     Aggregation.MINUTE: timedelta(hours=1),
     Aggregation.HOUR: timedelta(days=1),
@@ -111,6 +121,12 @@ class AcceptedAnswer(Schema):
     refused = List(Nested(Refusal))
 
 
+def _takes_beacons(view: Callable[[], Any]) -> Callable[[], Any]:
+    """Describe the body without having it parsed: JSON that goes by another name is understood as well."""
+    vars(view)["_spec"] = {"body": BeaconBody(), "content_type": BODY_TYPES}
+    return view
+
+
 @api_visits.get("/visits")
 @api_visits.auth_required(api_auth)
 @api_visits.input(VisitsQuery, location="query", arg_name="query")
@@ -134,13 +150,20 @@ def list_visits(query: dict[str, str]) -> ResponseReturnValue:
 
 @api_visits.post("/visits")
 @api_visits.auth_required(api_auth)
-@api_visits.input(BeaconBody, location="json", validation=False, arg_name="body")
 @api_visits.output(AcceptedAnswer, status_code=202)
-@api_visits.doc(summary="Report visits", responses={413: "Too large", 503: "Try again later"})
-def create_visits(body: Any) -> Response | dict[str, object]:
-    """Report one visit, or a list of up to 500, from a server. They are counted within seconds."""
+@api_visits.doc(summary="Report visits", responses=REFUSALS)
+@_takes_beacons
+def create_visits() -> Response | dict[str, object]:
+    """Report one visit, or a list of up to 500, from a server. They are counted within seconds.
+
+    The body is read as JSON whatever its content type says, so a beacon for `/collect` (text/plain) can be
+    posted here as it is. Every refusal names its reason in X-Footfall-Dropped.
+    """
     organisation_id = current_organisation().id
-    parts, is_list = _split_body()
+    try:
+        parts, is_list = _split_body()
+    except RefusedError as refusal:
+        return _refuse(refusal)
     sites = {site.site_key: site for site in queries.list_sites(organisation_id)}
     batch = _check_all(organisation_id, parts, sites)
     if not batch.rows:
@@ -169,18 +192,27 @@ class Batch:
 
 def _split_body() -> tuple[list[bytes], bool]:
     """The beacons in the body, each still as JSON, and whether they came as a list."""
-    body = request.get_data()
-    if len(body) > LIST_LIMIT_BYTES:
-        raise Problem(413, "Too large", f"At most {LIST_LIMIT_BYTES // 1024**2} MiB at a time.")
+    body = _read_body()
     if not body.lstrip().startswith(b"["):
         return [body], False
     try:
         parts = msgspec.json.decode(body, type=list[msgspec.Raw])
     except (ValueError, RecursionError) as error:
-        raise Problem(400, "Malformed JSON", f"The body cannot be read: {error}") from error
+        raise RefusedError(400, "malformed", f"This is not a list of beacons in JSON: {error}") from error
     if not 1 <= len(parts) <= BEACONS_LIMIT:
-        raise Problem(422, "Wrong number of visits", f"Send 1 to {BEACONS_LIMIT} visits at a time.")
+        raise RefusedError(422, "wrong-count", f"Send 1 to {BEACONS_LIMIT} visits at a time.")
     return [bytes(part) for part in parts], True
+
+
+def _read_body() -> bytes:
+    request.max_content_length = LIST_LIMIT_BYTES
+    try:
+        return request.get_data()
+    except RequestEntityTooLarge as error:
+        limit = f"{LIST_LIMIT_BYTES // 1024**2} MiB"
+        raise RefusedError(
+            413, "too-large", f"At most {limit} at a time, and at most {BEACONS_LIMIT} visits."
+        ) from error
 
 
 def _check_all(organisation_id: UUID, parts: list[bytes], sites: dict[str, Site]) -> Batch:
@@ -231,11 +263,17 @@ def _refuse_all(batch: Batch, is_list: bool) -> Response:
     first = batch.first_refusal
     if first is None:
         raise RuntimeError("A request without beacons was not refused.")
-    headers = {"X-Footfall-Dropped": first.reason}
-    if is_list:
-        detail = "None of these visits can be taken; `refused` says why."
-        return answer(Problem(422, "Visits refused", detail, headers=headers, refused=batch.refused))
-    return answer(Problem(first.status, "Visit refused", first.detail, headers=headers, reason=first.reason))
+    if not is_list:
+        return _refuse(first)
+    detail = "None of these visits can be taken; `refused` says why."
+    return _refuse(RefusedError(422, first.reason, detail), title="Visits refused", refused=batch.refused)
+
+
+def _refuse(refusal: RefusedError, title: str = "Visit refused", **extensions: object) -> Response:
+    """The one shape of every refusal here, the same as the collector's."""
+    headers = {"X-Footfall-Dropped": refusal.reason}
+    problem = Problem(refusal.status, title, refusal.detail, headers=headers, reason=refusal.reason, **extensions)
+    return answer(problem)
 
 
 def _add(rows: list[Row]) -> None:
