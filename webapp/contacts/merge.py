@@ -3,8 +3,8 @@
 Rows of one key are folded in file order: a later cell wins, a blank one leaves what is there. What
 happens to each contact is known before anything is written, by comparing; so the counts are exact,
 and what would not change is not even locked. Whatever is locked or written goes in the order of
-keys. A key that another transaction creates meanwhile ends this one in a unique violation, after
-which the whole of it is done again.
+keys. When another transaction creates, changes or deletes one of these contacts after the comparison,
+this one ends in a unique violation or a serialization failure, after which the whole of it is done again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+import psycopg
 
 from webapp.contacts.fields import FIELD_NAMES, KEY_FIELD
 from webapp.extensions import driver_connection
@@ -52,6 +54,10 @@ def merge_contacts(buckets: BucketRange, now: datetime) -> MergeCounts:
     key_count, known_count, changed_count = _rows(COMPARE, values)[0]
     updated_count = _update(values) if changed_count else 0
     created_count = 0 if known_count == key_count else _run(CREATE if known_count else CREATE_ALL, values)
+    if (updated_count, created_count) != (changed_count, key_count - known_count):
+        raise psycopg.errors.SerializationFailure(
+            "Another transaction changed these contacts after they were compared."
+        )
     return MergeCounts(
         row_count=key_count + duplicate_count,
         duplicate_count=duplicate_count,
