@@ -16,7 +16,9 @@ import redis.asyncio
 STREAM = "beacons"
 COUNT_KEY = "beacons:count"
 START = "0-0"
-READ_ENTRIES = 1000
+READ_ENTRIES = 50
+"""Entries read or removed in one step: a group may be some megabytes large."""
+READ_LIMIT_BYTES = 32 * 1024 * 1024
 
 ADD = """
 local waiting = tonumber(redis.call('GET', KEYS[2]) or '0')
@@ -91,20 +93,34 @@ class AsyncAdder:
 
 
 def read_after(client: redis.Redis, position: str, beacon_limit: int) -> list[Entry]:
-    """Whole entries after the position, until about so many beacons are together."""
+    """Whole entries after the position, until about so many beacons, or bytes, are together."""
     entries: list[Entry] = []
-    count = 0
-    while count < beacon_limit:
+    beacon_count = byte_count = 0
+    while True:
         found = cast("list[Any]", client.xrange(STREAM, f"({position}", "+", count=READ_ENTRIES))
         for entry_id, fields in found:
             entries.append(Entry(entry_id.decode(), fields.get(b"rows", b"")))
-            count += int(fields.get(b"n", 1))
-            if count >= beacon_limit:
+            beacon_count += int(fields.get(b"n", 1))
+            byte_count += len(entries[-1].content)
+            if beacon_count >= beacon_limit or byte_count >= READ_LIMIT_BYTES:
                 return entries
         if len(found) < READ_ENTRIES:
             return entries
         position = entries[-1].id
-    return entries
+
+
+def is_behind(client: redis.Redis, position: str) -> bool:
+    """Whether the stream's ids lie before the position, which is then another stream's: Redis was replaced
+    by one whose clock is behind. Reading from the start is safe, since ids that were counted are kept."""
+    if not client.exists(STREAM):
+        return False
+    newest = client.xinfo_stream(STREAM)["last-generated-id"]
+    return _parts(newest.decode() if isinstance(newest, bytes) else str(newest)) < _parts(position)
+
+
+def _parts(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number)
 
 
 def trim(client: redis.Redis, position: str) -> None:

@@ -33,7 +33,7 @@ _VISIT_MAX_AHEAD_MS = int(VISIT_MAX_AHEAD.total_seconds()) * 1000
 _OLDEST_VISIT_MS = int(OLDEST_VISIT.timestamp()) * 1000
 _ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}")
 _PAGE_URL = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@\\\x00-\x20\x7f]+(?:[/?#][^\s\x00-\x20\x7f]*)?")
-_WEB_URL = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#\\\x00-\x20\x7f]+(?:[/?#][^\x00-\x1f\x7f]*)?")
+_WEB_URL = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#\\\x00-\x20\x7f]{1,255}(?:[/?#][^\x00-\x1f\x7f]*)?")
 _ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x1f\x7f]*")
 _SCREEN = re.compile(r"[0-9]{1,5}x[0-9]{1,5}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -150,7 +150,10 @@ def _check_page_url(text: str) -> str:
 
 
 def _check_referrer(text: str | None) -> str:
-    """Another app may send people too (`android-app:`): a visit, but no website that brought it."""
+    """Another app may send people too (`android-app:`): a visit, but no website that brought it.
+
+    Nor is there a website whose name is longer than names in the DNS are (RFC 1035, section 2.3.4).
+    """
     if not text:
         return ""
     if not _ANY_URL.fullmatch(text):

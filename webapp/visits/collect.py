@@ -12,8 +12,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from webapp.config import Settings
 from webapp.lib.problem import CONTENT_TYPE, problem_body
 from webapp.lib.redis import async_beacons_client
@@ -75,12 +73,14 @@ class GroupCommit:
             await self._writer
 
     async def _write(self) -> None:
-        await asyncio.sleep(GATHER_SECONDS)
-        while self._rows:
-            rows, self._rows = self._rows[:GROUP_LIMIT], self._rows[GROUP_LIMIT:]
-            waiting, self._waiting = self._waiting[:GROUP_LIMIT], self._waiting[GROUP_LIMIT:]
-            _tell(waiting, await self._commit(rows))
-        self._writer = None
+        try:
+            await asyncio.sleep(GATHER_SECONDS)
+            while self._rows:
+                rows, self._rows = self._rows[:GROUP_LIMIT], self._rows[GROUP_LIMIT:]
+                waiting, self._waiting = self._waiting[:GROUP_LIMIT], self._waiting[GROUP_LIMIT:]
+                _tell(waiting, await self._commit(rows))
+        finally:
+            self._writer = None
 
     async def _commit(self, rows: list[Row]) -> RefusedError | None:
         try:
@@ -88,7 +88,7 @@ class GroupCommit:
                 await self._adder.add(rows)
         except BacklogFullError:
             return backlog_full()
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:  # whatever it was, those who wait must hear that their beacons are not kept
             logger.warning("Beacons could not be written to Redis: %r", error)
             return try_again("The queue of beacons cannot be reached.")
         return None

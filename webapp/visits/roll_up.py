@@ -25,8 +25,19 @@ from webapp.lib.ids import uuid7
 from webapp.visits import backlog, roll_up_sql
 from webapp.visits.backlog import Entry, Row
 
-POISON = (psycopg.DataError, psycopg.IntegrityError, ValueError, OverflowError, struct.error)
-"""What one row can cause. Anything else is no row's fault: the batch is tried again as a whole."""
+POISON = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,  # too large for an index
+    ValueError,
+    ArithmeticError,
+    LookupError,  # a time zone that this machine does not know
+    RuntimeError,  # a sketch that cannot be read
+    TypeError,
+    struct.error,
+)
+"""What one row, or one organisation's rows, can cause: they alone are laid aside. Anything else is a server
+or a lock, and the batch is tried again as a whole."""
 REASON_LIMIT = 500
 
 logger = logging.getLogger(__name__)

@@ -46,6 +46,8 @@ def roll_up_once(stream: redis.Redis, batch: int) -> bool:
         position = begin_batch(connection)
         if position is None:
             return False
+        if backlog.is_behind(stream, position):
+            position = backlog.START
         entries = backlog.read_after(stream, position, batch)
         counted = count_entries(connection, entries) if entries else None
         db.session.commit()
