@@ -72,6 +72,16 @@ def test_a_column_without_a_name_is_called_by_its_place() -> None:
     assert detect(b"Email,,City\na@example.com,x,y\n", is_whole=True).format.header == ["Email", "Column 2", "City"]
 
 
+def test_the_character_zero_is_left_out_of_a_columns_name() -> None:
+    content = b"Ema\x00il,\x00,City\n" + b"a@example.com,x,y\n" * 20
+    assert detect(content, is_whole=True).format.header == ["Email", "Column 2", "City"]
+
+
+@pytest.mark.parametrize("first", ["[Email],[City]", "{Email},{City}", '"{Email}","[""City""]"'])
+def test_brackets_around_names_are_no_json(first: str) -> None:
+    assert detect(f"{first}\na@example.com,x\n".encode(), is_whole=True).format.has_header
+
+
 def test_a_sample_that_is_cut_in_a_character_and_a_row_is_read_up_to_there() -> None:
     content = (PEOPLE * 50).encode()[: len((PEOPLE * 49).encode()) - 15]
     assert all(len(row) == 3 for row in detect(content, is_whole=False).rows)
@@ -92,6 +102,11 @@ def test_a_sample_that_is_cut_in_a_character_and_a_row_is_read_up_to_there() -> 
         (gzip.compress(b"Email\na@example.com\n", mtime=0), "compressed"),
         (bytes(range(256)) * 8, "bytes that are not text"),
         (b'{"email": "a@example.com"}', "a JSON file"),
+        (b'{ "email": "a@example.com"}', "a JSON file"),
+        (b'\xef\xbb\xbf \n{\n\t"email": "a@example.com"\n}\n', "a JSON file"),
+        (b'[\r\n  {"email": "a@example.com"}\r\n]', "a JSON file"),
+        (b'{"email": "a@example.com"}\n{"email": "b@example.com"}\n', "a JSON file"),
+        (b"{}", "a JSON file"),
         (b"<!DOCTYPE html><html></html>", "a web page"),
         (b"Email," + b"x," * 1_200 + b"\na@example.com\n", "at most 1,000 are read"),
     ],

@@ -56,11 +56,10 @@ MARKUP = (
     (b"<!doctype", "a web page"),
     (b"<html", "a web page"),
     (b"<?xml", "an XML file"),
-    (b'{"', "a JSON file"),
-    (b"[{", "a JSON file"),
-    (b"{\n", "a JSON file"),
-    (b"{\r", "a JSON file"),
 )
+MARKUP_BYTES = 1024
+# An object opens with a name or is empty; an array that is no row of a CSV opens with another, an object or a text.
+JSON_START = re.compile(rb'\{\s*["}]|\[\s*[{\["\]]')
 
 
 @dataclass(frozen=True)
@@ -131,10 +130,12 @@ def refuse_other_formats(sample: bytes) -> None:
     for signature, name in SIGNATURES:
         if sample.startswith(signature):
             raise UnreadableFileError(f"This is {name}, not a CSV. {SAVE_AS_CSV}")
-    start = sample[:64].removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    start = sample[:MARKUP_BYTES].removeprefix(codecs.BOM_UTF8).lstrip().lower()
     for signature, name in MARKUP:
         if start.startswith(signature):
             raise UnreadableFileError(f"This is {name}, not a CSV. {SAVE_AS_CSV}")
+    if JSON_START.match(start):
+        raise UnreadableFileError(f"This is a JSON file, not a CSV. {SAVE_AS_CSV}")
 
 
 def find_encoding(sample: bytes, *, is_whole: bool, is_utf8: bool | None = None, odd_sample: bytes = b"") -> str:
@@ -193,8 +194,8 @@ def looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def name_columns(first: Sequence[str], *, has_header: bool) -> list[str]:
-    """The header's names; a column without one is called by its place."""
-    names = [cell.strip() for cell in first] if has_header else [""] * len(first)
+    """The header's names, without U+0000, which PostgreSQL cannot keep; a column without one is called by its place."""
+    names = [cell.replace("\x00", "").strip() for cell in first] if has_header else [""] * len(first)
     return [name or f"Column {number}" for number, name in enumerate(names, 1)]
 
 
