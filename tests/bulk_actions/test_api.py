@@ -58,7 +58,11 @@ def test_an_upload_starts_an_import_with_automatic_matching(
     answer = upload(call, csv_of([["ada@example.com", "Ada"]], ["Mail", "Forename"]), entity="contacts")
     assert answer.status_code == 202
     assert answer.json is not None
-    assert (answer.json["state"], answer.json["mapping"]) == ("pending", {"Mail": "email", "Forename": "first_name"})
+    assert answer.json["state"] == "pending"
+    assert answer.json["mapping"] == [
+        {"column": 1, "name": "Mail", "field": "email"},
+        {"column": 2, "name": "Forename", "field": "first_name"},
+    ]
     work_off(app)
     shown = call(f"/api/v1/bulk-actions/{answer.json['id']}").json
     assert shown is not None
@@ -82,6 +86,16 @@ def test_what_cannot_be_imported_is_refused_and_forgotten(
     assert status == 422
     assert words in detail
     assert count_rows(services, "bulk_actions") == 0
+
+
+def test_two_columns_of_one_name_are_told_apart_by_their_place(call: Call) -> None:
+    answer = upload(call, b"email,email,city\na@example.com,b@example.com,Leeds\n")
+    assert answer.json is not None
+    assert [(one["column"], one["name"], one["field"]) for one in answer.json["mapping"]] == [
+        (1, "email", "email"),
+        (2, "email", None),
+        (3, "city", "city"),
+    ]
 
 
 def test_an_unknown_entity_and_a_missing_file_are_named(call: Call) -> None:

@@ -30,7 +30,7 @@ from webapp.bulk_actions.queries import each_rejected_row, list_replaced_rows
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.bulk_actions.service import start_upload
 from webapp.config import Settings
-from webapp.extensions import tenant
+from webapp.extensions import db, tenant
 from webapp.jobs.models import JobState
 from webapp.jobs.queries import get_job, list_attempts
 from webapp.lib.storage import StorageMissingError
@@ -232,6 +232,27 @@ def test_a_refused_file_leaves_nothing_behind(app: APIFlask, services: Settings,
             upload(app, organisation_id, content)
     assert count_rows(services, "bulk_actions") == 0
     assert stored_files(services) == before
+
+
+def test_a_file_whose_row_cannot_be_written_is_not_kept(
+    app: APIFlask, services: Settings, organisation_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ConnectionError("The database is away.")
+
+    before = stored_files(services)
+    with app.app_context():
+        monkeypatch.setattr(db.session, "flush", fail)
+    with pytest.raises(ConnectionError):
+        upload(app, organisation_id, csv_of([["a@example.com"]]))
+    assert stored_files(services) == before
+
+
+def test_the_character_zero_in_the_header_stops_nothing(app: APIFlask, organisation_id: UUID) -> None:
+    rows = [[f"p{n}@example.com", "Ada"] for n in range(20)]
+    bulk_action = import_file(app, organisation_id, csv_of(rows, ["Email", "First\x00 name"]))
+    assert bulk_action.format["header"] == ["Email", "First name"]
+    assert counts_of(bulk_action) == {"row": 20, "created": 20}
 
 
 def test_a_file_over_the_limit_is_refused_before_its_end_is_read(

@@ -166,11 +166,31 @@ def test_another_delimiter_reads_the_columns_anew(alice: Person) -> None:
     assert "of 2 matched" in page
 
 
-def test_an_encoding_nobody_offers_is_refused(alice: Person) -> None:
-    path = f"/bulk-actions/{dropped(alice)}/mapping"
-    answer = alice.client.post(path, data={"encoding": "rot13", "delimiter": ","}, headers=HTMX)
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"encoding": "rot13"},
+        {"encoding": "\x00"},
+        {"encoding": ""},
+        {"delimiter": "\x00"},
+        {"delimiter": "x"},
+        {"delimiter": " "},
+        {"delimiter": "é"},
+        {"delimiter": '"'},
+        {"delimiter": ",;"},
+        {"delimiter": ""},
+    ],
+)
+@pytest.mark.parametrize("verb", ["mapping", "start"])
+def test_an_encoding_or_a_delimiter_that_nobody_offers_is_refused(
+    app: APIFlask, alice: Person, form: dict[str, str], verb: str
+) -> None:
+    bulk_action_id = dropped(alice)
+    answer = alice.client.post(f"/bulk-actions/{bulk_action_id}/{verb}", data=form, headers=HTMX)
     assert answer.status_code == 422
-    assert "Choose one of the encodings" in answer.text
+    assert "Choose one of the encodings and delimiters that are offered." in answer.text
+    kept = read(app, alice.organisation_id, bulk_action_id)
+    assert (kept.state, kept.format["encoding"], kept.format["delimiter"]) == (BulkActionState.DRAFT, "utf-8", ",")
 
 
 def test_a_file_read_another_way_is_shown_again_before_it_starts(app: APIFlask, alice: Person) -> None:

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
-from webapp.bulk_actions.files import UploadTooLargeError
+from webapp.bulk_actions.files import UploadTooLargeError, deleted_on_error
 from webapp.bulk_actions.mapping import MappingError
 from webapp.bulk_actions.models import BulkAction, BulkActionState, Phase
 from webapp.bulk_actions.progress import progress_of, publish_progress
@@ -31,6 +31,17 @@ blueprint = APIBlueprint("api_bulk_actions", __name__, url_prefix="/api/v1", tag
 FORM_SLACK_BYTES = 64 * 1024
 MAX_LIMIT = 100
 FILE_DOC = {"type": "string", "format": "binary", "description": "A CSV file; columns are matched by their names."}
+
+
+class ColumnOut(Schema):
+    """A column of the file. Two may have the same name, so its place tells which one is meant."""
+
+    column = fields.Integer(metadata={"description": "Its place in the file; the first is 1.", "example": 1})
+    name = fields.String(metadata={"description": "Its name in the header.", "example": "E-Mail"})
+    field = fields.String(
+        allow_none=True,
+        metadata={"description": "The field, or null for a column that is left out.", "example": "email"},
+    )
 
 
 class BulkActionOut(Schema):
@@ -55,7 +66,10 @@ class BulkActionOut(Schema):
     fraction = fields.Float()
     rows_per_second = fields.Integer()
     seconds_left = fields.Integer(allow_none=True)
-    mapping = fields.Dict(metadata={"description": "The field that each column goes into."})
+    mapping = fields.List(
+        fields.Nested(ColumnOut),
+        metadata={"description": "Every column of the file, in its order, and the field that it goes into."},
+    )
     error = fields.String(allow_none=True)
     created_at = fields.DateTime()
     started_at = fields.DateTime(allow_none=True)
@@ -87,8 +101,6 @@ class ListQuery(Schema):
 def bulk_action_json(bulk_action: BulkAction) -> dict[str, Any]:
     """What a program is told of a bulk action."""
     progress = progress_of(bulk_action)
-    header = bulk_action.format.get("header", [])
-    mapping = {name: bulk_action.mapping.get(str(column)) for column, name in enumerate(header)}
     return {
         "id": bulk_action.id,
         "verb": bulk_action.verb.value,
@@ -103,12 +115,19 @@ def bulk_action_json(bulk_action: BulkAction) -> dict[str, Any]:
         "fraction": progress.fraction,
         "rows_per_second": progress.rows_per_second,
         "seconds_left": progress.seconds_left,
-        "mapping": mapping,
+        "mapping": _columns_json(bulk_action),
         "error": bulk_action.error,
         "created_at": bulk_action.created_at,
         "started_at": bulk_action.started_at,
         "ended_at": bulk_action.ended_at,
     }
+
+
+def _columns_json(bulk_action: BulkAction) -> list[dict[str, Any]]:
+    return [
+        {"column": column + 1, "name": name, "field": bulk_action.mapping.get(str(column))}
+        for column, name in enumerate(bulk_action.format.get("header", []))
+    ]
 
 
 COUNTS = ("created_count", "updated_count", "unchanged_count", "rejected_count", "duplicate_count")
@@ -129,10 +148,9 @@ def upload() -> dict[str, Any]:
     """Store the file, match its columns and begin."""
     bulk_action = _upload()
     try:
-        start_import(bulk_action)
+        with deleted_on_error(_storage(), bulk_action.file_key):
+            start_import(bulk_action)
     except MappingError as error:
-        db.session.rollback()
-        _storage().delete(bulk_action.file_key)
         raise Problem(422, "The columns could not be matched", str(error)) from error
     db.session.commit()
     send_chunk(bulk_action.organisation_id, bulk_action.id, Phase.PLAN, 0)

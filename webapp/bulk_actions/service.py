@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from webapp.bulk_actions.detect import ENCODINGS, PREVIEW_ROWS, Detected, FileFormat, detect, detect_as
-from webapp.bulk_actions.files import Upload, delete_files, file_key, read_sample
+from webapp.bulk_actions.detect import DELIMITERS, ENCODINGS, PREVIEW_ROWS, Detected, FileFormat, detect, detect_as
+from webapp.bulk_actions.files import Upload, delete_files, deleted_on_error, file_key, read_sample
 from webapp.bulk_actions.mapping import ColumnMapping, check_mapping, fingerprint, match_columns
 from webapp.bulk_actions.models import (
     BulkAction,
@@ -68,7 +68,7 @@ def start_upload(
 ) -> BulkAction:
     """Store a file, look at it, and match its columns: a draft.
 
-    Raises UnreadableFileError (UploadTooLargeError when it is over the limit), with nothing left behind.
+    Raises UnreadableFileError (UploadTooLargeError when it is over the limit). Whatever it raises, nothing stays behind.
     """
     bulk_action_id = uuid7()
     key = file_key(organisation_id, bulk_action_id)
@@ -84,13 +84,10 @@ def start_upload(
         file_sha256=upload.sha256,
         created_by=user_id,
     )
-    try:
+    with deleted_on_error(storage, key):
         _detect(bulk_action, upload, storage)
-    except UnreadableFileError:
-        storage.delete(key)
-        raise
-    db.session.add(bulk_action)
-    db.session.flush()
+        db.session.add(bulk_action)
+        db.session.flush()
     return bulk_action
 
 
@@ -123,7 +120,7 @@ def change_format(
     before = FileFormat(**bulk_action.format)
     if (encoding, delimiter, has_header) == (before.encoding, before.delimiter, before.has_header):
         return
-    if encoding not in ENCODINGS or len(delimiter) != 1 or delimiter in '"\r\n':
+    if encoding not in ENCODINGS or delimiter not in DELIMITERS:
         raise UnreadableFileError("Choose one of the encodings and delimiters that are offered.")
     sample, is_whole = read_sample(storage, bulk_action)
     _take(bulk_action, detect_as(sample, encoding, is_whole=is_whole, delimiter=delimiter, has_header=has_header))

@@ -305,7 +305,7 @@ def _mapping_page(bulk_action: BulkAction, *, file_problem: str | None = None, s
         file_problem=file_problem,
         fields=FIELDS,
         encodings=[(name, ENCODING_LABELS.get(name, name)) for name in ENCODINGS],
-        delimiters=_delimiters(preview.format.delimiter),
+        delimiters=[(delimiter, DELIMITER_LABELS[delimiter]) for delimiter in DELIMITERS],
     )
 
 
@@ -323,11 +323,6 @@ def _mapping_problem(bulk_action: BulkAction, file_format: FileFormat) -> str | 
     except MappingError as error:
         return str(error)
     return None
-
-
-def _delimiters(chosen: str) -> list[tuple[str, str]]:
-    known = [(delimiter, DELIMITER_LABELS[delimiter]) for delimiter in DELIMITERS]
-    return known if chosen in DELIMITERS else [*known, (chosen, chosen)]
 
 
 # Small things -------------------------------------------------------------------------------------
