@@ -211,7 +211,7 @@ def _people(app: Flask) -> tuple[UUID, UUID, FlaskClient, dict[str, str]]:
             found = organisation.id, site.id
         client = app.test_client()
         with client.session_transaction() as session:
-            session["_user_id"], session["_fresh"] = str(user.id), True
+            session["_user_id"], session["_fresh"] = user.get_id(), True
     return *found, client, {"Authorization": f"Bearer {secret}"}
 
 

@@ -40,6 +40,7 @@ class Person:
     user_id: UUID
     email: str
     organisation_id: UUID
+    cookie_id: str
 
 
 @pytest.fixture(scope="session")
@@ -62,10 +63,10 @@ def shared_app(services: Settings) -> APIFlask:
 
 
 @pytest.fixture
-def app(shared_app: APIFlask, services: Settings) -> Iterator[APIFlask]:
+def app(shared_app: APIFlask, services: Settings) -> APIFlask:
     """The app, on empty tables and empty Redis servers."""
     empty_everything(services)
-    yield shared_app
+    return shared_app
 
 
 @pytest.fixture
@@ -120,12 +121,13 @@ def add_person(app: APIFlask, organisation_id: UUID, name: str, role: Role) -> P
         db.session.flush()
         user_id = user.id
         db.session.add(Membership(organisation_id=organisation_id, user_id=user_id, role=role))
+        cookie_id = user.get_id()
         db.session.commit()
     client = app.test_client()
     with client.session_transaction() as session:
-        session["_user_id"] = str(user_id)
+        session["_user_id"] = cookie_id
         session["_fresh"] = True
-    return Person(client, user_id, email, organisation_id)
+    return Person(client, user_id, email, organisation_id, cookie_id)
 
 
 @contextmanager

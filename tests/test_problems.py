@@ -100,7 +100,7 @@ def test_a_problem_of_our_own_carries_its_kind_and_its_extensions(api: FlaskClie
 def test_a_pages_error_stays_a_page(alice: Person, services: Settings) -> None:
     client = probe_app(services).test_client()
     with client.session_transaction() as cookie:
-        cookie["_user_id"] = str(alice.user_id)
+        cookie["_user_id"] = alice.cookie_id
     for path, status in (("/probe/404", 404), ("/probe/boom", 500), ("/nowhere", 404), ("/probe/problem", 409)):
         answer = client.get(path)
         assert (answer.status_code, answer.mimetype) == (status, "text/html")
@@ -109,7 +109,7 @@ def test_a_pages_error_stays_a_page(alice: Person, services: Settings) -> None:
 def test_a_page_wants_its_token_and_the_api_does_not(alice: Person, services: Settings) -> None:
     client = probe_app(services, csrf_enabled=True).test_client()
     with client.session_transaction() as cookie:
-        cookie["_user_id"] = str(alice.user_id)
+        cookie["_user_id"] = alice.cookie_id
     assert client.post("/probe/leak").status_code == 400
     assert client.post("/sign-out").status_code == 400
     assert client.post("/api/v1/probe/things", json={"name": "a", "size": 1}).status_code == 200

@@ -56,7 +56,7 @@ Say = Callable[[str], None]
 def seed(say: Say) -> None:
     """Make whatever of the demo is not there yet; calling it again changes nothing."""
     settings: Settings = current_app.extensions["settings"]
-    organisation = _get_organisation()
+    organisation = get_organisation()
     with tenant(organisation.id):
         _seed_contacts(organisation.id, say)
         site = _get_site(organisation.id, settings)
@@ -67,7 +67,8 @@ def seed(say: Say) -> None:
         _write_site_key(settings, site.site_key)
 
 
-def _get_organisation() -> Organisation:
+def get_organisation() -> Organisation:
+    """The demo's organisation; who signs in as its owner joins at once, or is asked if they are known already."""
     organisation = db.session.scalar(select(Organisation).where(Organisation.slug == SLUG))
     if organisation is None:
         organisation = create_organisation(NAME, slug=SLUG, time_zone=ZONE)

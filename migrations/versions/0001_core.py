@@ -63,10 +63,14 @@ def _create_accounts() -> None:
         sa.Column("issuer", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("email_is_verified", sa.Boolean(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("signed_in_at", TIME, nullable=False),
+        sa.Column("sign_in_number", sa.Integer(), nullable=False),
+        sa.Column("last_organisation_id", sa.Uuid(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
+        sa.ForeignKeyConstraint(["last_organisation_id"], ["organisations.id"], name="fk_users_last_organisation_id"),
         sa.UniqueConstraint("issuer", "subject", name="uq_users_issuer_subject"),
     )
     op.create_table(

@@ -88,7 +88,7 @@ def test_a_revoked_key_is_refused(probe: APIFlask, alice: Person, services: Sett
 def test_a_signed_in_browsers_cookie_opens_nothing(probe: APIFlask, alice: Person) -> None:
     client = probe.test_client()
     with client.session_transaction() as cookie:
-        cookie["_user_id"] = str(alice.user_id)
+        cookie["_user_id"] = alice.cookie_id
     assert_refused(client.get("/api/v1/probe/keyed"))
 
 

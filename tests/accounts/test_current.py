@@ -28,7 +28,7 @@ def probe(app: APIFlask, services: Settings) -> APIFlask:
 def as_person(probe: APIFlask, person: Person) -> FlaskClient:
     client = probe.test_client()
     with client.session_transaction() as cookie:
-        cookie["_user_id"] = str(person.user_id)
+        cookie["_user_id"] = person.cookie_id
     return client
 
 
@@ -111,7 +111,7 @@ def test_nobody_switches_to_an_organisation_of_others(probe: APIFlask, alice: Pe
 def test_a_cookie_of_somebody_who_is_gone_signs_nobody_in(probe: APIFlask) -> None:
     client = probe.test_client()
     with client.session_transaction() as cookie:
-        cookie["_user_id"] = str(uuid7())
+        cookie["_user_id"] = f"{uuid7()}:1"
     assert client.get("/probe").headers["Location"] == "/sign-in?next=/probe"
 
 

@@ -45,6 +45,45 @@ def test_every_open_invitation_is_accepted_at_once_and_once(app_context: APIFlas
     assert names_of_places(replace(DANA, subject="8")) == ["Acme"]
 
 
+def test_a_later_invitation_moves_nobody(app_context: APIFlask) -> None:
+    assert names_of_places(DANA) == ["Acme"]
+    service.invite(service.create_organisation("AAA Strangers").id, DANA.email)
+    assert names_of_places(DANA) == ["Acme"]
+
+
+def test_a_later_invitation_waits_for_an_answer(app_context: APIFlask) -> None:
+    user = service.sign_in(DANA)
+    other = service.create_organisation("Other")
+    service.invite(other.id, DANA.email, Role.OWNER)
+    received = queries.list_received_invitations(user)
+    assert [(one.organisation.name, one.inviter) for one in received] == [("Other", None)]
+    assert service.accept_invitation(user, received[0].invitation)
+    assert not service.accept_invitation(user, received[0].invitation)
+    assert [place.organisation.name for place in queries.list_places(user.id)] == ["Acme", "Other"]
+    assert queries.list_received_invitations(user) == []
+
+
+def test_an_unverified_address_is_shown_no_invitation(app_context: APIFlask) -> None:
+    user = service.sign_in(replace(DANA, email_is_verified=False))
+    service.invite(service.create_organisation("Other").id, DANA.email)
+    assert queries.list_received_invitations(user) == []
+
+
+def test_a_member_is_not_invited_to_where_they_are(app_context: APIFlask) -> None:
+    user = service.sign_in(DANA)
+    service.invite(queries.list_places(user.id)[0].organisation.id, DANA.email)
+    assert queries.list_received_invitations(user) == []
+
+
+def test_a_declined_invitation_is_gone(app_context: APIFlask) -> None:
+    user = service.sign_in(DANA)
+    service.invite(service.create_organisation("Other").id, DANA.email)
+    invitation = queries.list_received_invitations(user)[0].invitation
+    assert service.decline_invitation(invitation)
+    assert queries.list_received_invitations(user) == []
+    assert len(queries.list_places(user.id)) == 1
+
+
 def test_inviting_again_opens_the_place_again(app_context: APIFlask) -> None:
     organisation = service.create_organisation("First")
     for _ in range(2):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from tests.accounts.conftest import SignIn
 from tests.conftest import owner_connection
+from webapp import demo
 from webapp.accounts import service
 from webapp.accounts.models import Role
 from webapp.app import create_app
@@ -81,6 +84,94 @@ def test_an_invited_person_joins_and_gets_no_organisation_of_their_own(
     assert "Acme" in shown(browser, "/settings")
     assert count(services, "organisations WHERE slug <> 'system'") == 1
     assert count(services, "invitations WHERE accepted_at IS NOT NULL") == 1
+
+
+def test_an_invitation_moves_nobody_who_is_known_already(
+    sign_in: SignIn, browser: FlaskClient, services: Settings
+) -> None:
+    sign_in.as_person(browser, "bob")
+    invite(sign_in, "bob@example.com", Role.OWNER)
+    sign_in.as_person(browser, "bob")
+    assert count(services, "memberships") == 1
+    for path in ("/", "/settings"):
+        page = shown(browser, path)
+        assert '<span class="switch__name">Example</span>' in page
+        assert "Acme invites you" in page
+
+
+def answer(browser: FlaskClient, verb: str) -> TestResponse:
+    path = re.search(rf"/invitations/[0-9a-f-]+/{verb}", shown(browser, "/settings"))
+    assert path is not None
+    return browser.post(path[0], follow_redirects=True)
+
+
+def test_who_joins_sees_the_organisation_now_and_at_the_next_sign_in(sign_in: SignIn, browser: FlaskClient) -> None:
+    sign_in.as_person(browser, "bob")
+    invite(sign_in, "bob@example.com")
+    page = answer(browser, "accept").text
+    assert "You joined Acme." in page
+    assert "invites you" not in page
+    browser.post("/sign-out")
+    sign_in.as_person(browser, "bob")
+    assert "Acme, " in shown(browser, "/")
+
+
+def test_who_declines_an_invitation_stays_where_they_are(
+    sign_in: SignIn, browser: FlaskClient, services: Settings
+) -> None:
+    sign_in.as_person(browser, "bob")
+    invite(sign_in, "bob@example.com")
+    page = answer(browser, "decline").text
+    assert "You declined the invitation of Acme." in page
+    assert "invites you" not in page
+    assert count(services, "invitations") == 0
+    assert count(services, "memberships") == 1
+
+
+def test_nobody_answers_for_another_person(sign_in: SignIn, browser: FlaskClient, services: Settings) -> None:
+    sign_in.as_person(browser, "bob")
+    invite(sign_in, "alice@example.com")
+    with owner_connection(services) as connection:
+        row = connection.execute("SELECT id FROM invitations").fetchone()
+    assert row is not None
+    for verb in ("accept", "decline"):
+        assert browser.post(f"/invitations/{row[0]}/{verb}").status_code == 404
+    assert count(services, "invitations WHERE accepted_at IS NULL") == 1
+
+
+def test_a_sign_in_begins_with_the_organisation_that_was_seen_last(
+    sign_in: SignIn, browser: FlaskClient, services: Settings
+) -> None:
+    invite(sign_in, "bob@example.com")
+    sign_in.as_person(browser, "bob")
+    with owner_connection(services) as connection:
+        connection.execute("INSERT INTO organisations VALUES (gen_random_uuid(), 'aaa', 'AAA', 'UTC', now())")
+        row = connection.execute("SELECT id FROM organisations WHERE slug = 'aaa'").fetchone()
+        assert row is not None
+        connection.execute("INSERT INTO memberships SELECT %s, id, 'member', now() FROM users", [row[0]])
+    assert "Acme, " in shown(browser, "/")  # the one they have known longer
+    browser.post(f"/organisations/{row[0]}/switch")
+    browser.post("/sign-out")
+    sign_in.as_person(browser, "bob")
+    assert "AAA, " in shown(browser, "/")
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_the_demos_person_owns_the_demo(
+    sign_in: SignIn, browser: FlaskClient, services: Settings, is_known: bool
+) -> None:
+    if is_known:
+        sign_in.as_person(browser, "demo")
+    with sign_in.app.app_context():
+        demo.get_organisation()
+    if is_known:
+        answer(browser, "accept")
+    else:
+        sign_in.as_person(browser, "demo")
+    assert "Harbour Coffee, " in shown(browser, "/")
+    role = "SELECT role FROM memberships m JOIN organisations o ON o.id = organisation_id WHERE slug = 'demo'"
+    with owner_connection(services) as connection:
+        assert connection.execute(role).fetchall() == [("owner",)]
 
 
 def test_somebody_else_is_not_let_in_by_the_invitation(sign_in: SignIn, browser: FlaskClient) -> None:
@@ -162,6 +253,25 @@ def test_signing_out_is_a_post_and_ends_the_sign_in(sign_in: SignIn, browser: Fl
     assert browser.get("/settings").status_code == 200
     assert browser.post("/sign-out").headers["Location"] == "/sign-in"
     assert browser.get("/settings").status_code == 302
+
+
+def test_a_copied_cookie_opens_nothing_after_signing_out(sign_in: SignIn, browser: FlaskClient) -> None:
+    sign_in.as_person(browser, "alice")
+    copied = browser.get_cookie("session")
+    assert copied is not None
+    browser.post("/sign-out")
+    thief = sign_in.app.test_client()
+    thief.set_cookie("session", copied.value)
+    assert thief.get("/settings").headers["Location"].startswith("/sign-in")
+    sign_in.as_person(browser, "alice")
+    assert browser.get("/settings").status_code == 200
+    assert thief.get("/settings").status_code == 302
+
+
+def test_the_cookie_ends_with_the_browser(sign_in: SignIn, browser: FlaskClient) -> None:
+    cookies = sign_in.as_person(browser, "alice").headers.getlist("Set-Cookie")
+    assert cookies
+    assert not any("Expires" in cookie or "Max-Age" in cookie for cookie in cookies)
 
 
 def test_the_demo_button_leads_to_the_local_issuer(sign_in: SignIn, browser: FlaskClient) -> None:

@@ -9,8 +9,8 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user, logout_user
 
 from webapp.accounts import current, queries
-from webapp.accounts.models import User
-from webapp.accounts.queries import Place
+from webapp.accounts.models import Organisation, User
+from webapp.accounts.queries import Place, ReceivedInvitation
 from webapp.extensions import login_manager
 from webapp.problems import is_api_request
 
@@ -50,17 +50,17 @@ def admit() -> ResponseReturnValue | None:
     return _enter(places())
 
 
-def load_user(user_id: str) -> User | None:
-    """The person in the cookie, with their organisations, by one statement.
+def load_user(cookie_id: str) -> User | None:
+    """The person in the cookie, with their organisations, by one statement; nobody when they signed out since.
 
     Tried once: when the database is away, the page that says so asks again, and is shown to nobody in particular.
     """
     if g.get("was_loading_user"):
         return None
     g.was_loading_user = True
-    found = queries.get_user_with_places(UUID(user_id))
+    found = queries.get_user_with_places(UUID(cookie_id.partition(":")[0]))
     g.was_loading_user = False
-    if found is None:
+    if found is None or found[0].get_id() != cookie_id:
         return None
     user, g.places = found
     return user
@@ -74,6 +74,11 @@ def places() -> tuple[Place, ...]:
     return found
 
 
+def received_invitations() -> list[ReceivedInvitation]:
+    """The organisations that wait for the signed-in person's answer."""
+    return queries.list_received_invitations(current_user) if current_user.is_authenticated else []
+
+
 def send_to_sign_in() -> ResponseReturnValue:
     """To the sign-in page, and back to this one afterwards if it was only being read."""
     wanted = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
@@ -85,9 +90,14 @@ def template_context() -> dict[str, object]:
     return {
         "current_organisation": g.get("organisation"),
         "current_membership": g.get("membership"),
-        "current_organisations": lambda: [place.organisation for place in places()],
+        "current_organisations": _organisations_by_name,
+        "received_invitations": received_invitations,
         "is_owner": current.is_owner(),
     }
+
+
+def _organisations_by_name() -> list[Organisation]:
+    return sorted((place.organisation for place in places()), key=lambda organisation: organisation.name.casefold())
 
 
 def _enter(places: tuple[Place, ...]) -> ResponseReturnValue | None:

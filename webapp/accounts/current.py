@@ -10,7 +10,7 @@ from uuid import UUID
 
 from flask import g, session
 
-from webapp.accounts.models import Membership, Organisation, Role
+from webapp.accounts.models import Membership, Organisation, Role, User
 from webapp.accounts.queries import Place
 from webapp.extensions import current_tenant, db, enter_tenant
 
@@ -66,12 +66,19 @@ def enter_organisation(organisation: Organisation, membership: Membership | None
     enter_tenant(organisation.id)
 
 
-def choose_organisation(organisation_id: UUID) -> None:
-    """Remember, in the cookie, which organisation a person wants to see."""
+def choose_organisation(user: User, organisation_id: UUID) -> None:
+    """Remember which organisation a person wants to see: in this browser, and at their next sign-in."""
     session[CHOSEN] = organisation_id.hex
+    user.last_organisation_id = organisation_id
+
+
+def resume_organisation(user: User) -> None:
+    """Begin a sign-in where the last one was."""
+    if user.last_organisation_id is not None:
+        session[CHOSEN] = user.last_organisation_id.hex
 
 
 def chosen_place(places: tuple[Place, ...]) -> Place | None:
-    """The organisation in the cookie if the person still belongs to it, else their first."""
+    """The organisation in the cookie if the person still belongs to it, else the one they know longest."""
     wanted = session.get(CHOSEN)
     return next((place for place in places if place.organisation.id.hex == wanted), places[0] if places else None)

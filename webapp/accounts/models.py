@@ -45,9 +45,16 @@ class User(UserMixin, Model):  # type: ignore[misc]  # Flask-Login has no types
     issuer: Mapped[str]
     subject: Mapped[str]
     email: Mapped[str]
+    email_is_verified: Mapped[bool] = mapped_column(default=False)
     name: Mapped[str]
     created_at: Mapped[CreatedAt]
     signed_in_at: Mapped[datetime] = mapped_column(default=utc_now)
+    sign_in_number: Mapped[int] = mapped_column(default=1)
+    last_organisation_id: Mapped[UUID | None] = mapped_column(ForeignKey("organisations.id"))
+
+    def get_id(self) -> str:
+        """What the cookie says of the person. A sign-out raises the number, so that older cookies count no more."""
+        return f"{self.id}:{self.sign_in_number}"
 
 
 class Membership(Model):

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
+from webapp.accounts.identity import email_key
 from webapp.accounts.models import ApiKey, Invitation, Membership, Organisation, Role, User
 from webapp.extensions import db
 
@@ -20,6 +21,15 @@ class Place:
 
     membership: Membership
     organisation: Organisation
+
+
+@dataclass(frozen=True)
+class ReceivedInvitation:
+    """An invitation as whoever it is for sees it."""
+
+    invitation: Invitation
+    organisation: Organisation
+    inviter: User | None
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class Member:
 
 
 def get_user_with_places(user_id: UUID) -> tuple[User, tuple[Place, ...]] | None:
-    """A person and all their organisations, by one statement; it needs no tenant."""
+    """A person and all their organisations, the longest-known first, by one statement; it needs no tenant."""
     membership = _memberships_of(User.id)
     rows = db.session.execute(
         select(User, membership, Organisation)
@@ -42,7 +52,7 @@ def get_user_with_places(user_id: UUID) -> tuple[User, tuple[Place, ...]] | None
         .outerjoin(membership, true())
         .outerjoin(Organisation, Organisation.id == membership.organisation_id)
         .where(User.id == user_id)
-        .order_by(Organisation.name, Organisation.id)
+        .order_by(membership.created_at, membership.organisation_id)
     ).all()
     if not rows:
         return None
@@ -50,16 +60,31 @@ def get_user_with_places(user_id: UUID) -> tuple[User, tuple[Place, ...]] | None
 
 
 def list_places(user_id: UUID) -> Sequence[Place]:
-    """A person's organisations, by name; it needs no tenant."""
+    """A person's organisations, the longest-known first; it needs no tenant."""
     found = get_user_with_places(user_id)
     return found[1] if found else ()
 
 
 def list_open_invitations(email_key: str) -> Sequence[Invitation]:
     """Places kept for this address in any organisation; it needs no tenant."""
-    lent = func.footfall_invitations(email_key).table_valued(*_columns(Invitation), name="open_invitations")
-    invitation = aliased(Invitation, lent, adapt_on_names=True)
+    invitation = _open_invitations(email_key)
     return db.session.scalars(select(invitation).order_by(invitation.created_at)).all()
+
+
+def list_received_invitations(user: User) -> list[ReceivedInvitation]:
+    """What this person may join: only for an address that the provider has verified; it needs no tenant."""
+    if not user.email_is_verified:
+        return []
+    invitation = _open_invitations(email_key(user.email))
+    membership = _memberships_of(user.id)
+    rows = db.session.execute(
+        select(invitation, Organisation, User)
+        .join(Organisation, Organisation.id == invitation.organisation_id)
+        .outerjoin(User, User.id == invitation.invited_by)
+        .where(invitation.organisation_id.not_in(select(membership.organisation_id)))
+        .order_by(invitation.created_at)
+    )
+    return [ReceivedInvitation(*row) for row in rows]
 
 
 def get_organisation(organisation_id: UUID) -> Organisation | None:
@@ -133,7 +158,13 @@ def find_api_key(organisation_id: UUID, secret_hash: bytes) -> tuple[ApiKey, Org
     return (row[0], row[1]) if row else None
 
 
-def _memberships_of(user_id: InstrumentedAttribute[UUID]) -> type[Membership]:
+def _open_invitations(email_key: str) -> type[Invitation]:
+    """Invitation, read through the function that looks across organisations."""
+    lent = func.footfall_invitations(email_key).table_valued(*_columns(Invitation), name="open_invitations")
+    return aliased(Invitation, lent, adapt_on_names=True)
+
+
+def _memberships_of(user_id: InstrumentedAttribute[UUID] | UUID) -> type[Membership]:
     """Membership, read through the function that looks across organisations."""
     lent = func.footfall_memberships(user_id).table_valued(*_columns(Membership), name="places")
     return aliased(Membership, lent.lateral(), adapt_on_names=True)

@@ -26,15 +26,22 @@ class LastOwnerError(Exception):
 def sign_in(identity: Identity) -> User:
     """The person with this identity; at first, with what they were invited to or an organisation of their own.
 
+    Later invitations wait for the person's answer: whoever is known already is not moved by a stranger.
     The upsert locks the person's row until the commit, so that of two first sign-ins at once the second waits
     and finds what the first has made.
     """
-    user = _upsert_user(identity)
-    if identity.email_is_verified:
+    user, is_new = _upsert_user(identity)
+    if is_new and identity.email_is_verified:
         _accept_invitations(user, identity.email_key)
     if not queries.list_places(user.id):
         create_organisation(organisation_name_for(identity), owner_id=user.id)
     return user
+
+
+def sign_out(user: User) -> None:
+    """End the person's sign-ins, in every browser, and with them every copy of their cookies."""
+    user.sign_in_number = User.sign_in_number + 1
+    db.session.flush()
 
 
 def create_organisation(
@@ -68,6 +75,21 @@ def invite(organisation_id: UUID, email: str, role: Role = Role.MEMBER, invited_
         db.session.execute(statement)
 
 
+def accept_invitation(user: User, invitation: Invitation) -> bool:
+    """Join the organisation; whether the invitation was still open."""
+    with tenant(invitation.organisation_id):
+        if not _claim(invitation):
+            return False
+        _join(invitation.organisation_id, user.id, invitation.role)
+    return True
+
+
+def decline_invitation(invitation: Invitation) -> bool:
+    """Give the place up; whether the invitation was still open."""
+    with tenant(invitation.organisation_id):
+        return withdraw_invitation(invitation.organisation_id, invitation.id)
+
+
 def withdraw_invitation(organisation_id: UUID, invitation_id: UUID) -> bool:
     """Whether there was an invitation to take back."""
     statement = delete(Invitation).where(
@@ -98,22 +120,28 @@ def create_api_key(organisation_id: UUID, name: str) -> tuple[ApiKey, str]:
     return api_key, secret
 
 
-def _upsert_user(identity: Identity) -> User:
-    changing = {"email": identity.email, "name": identity.name, "signed_in_at": utc_now()}
+def _upsert_user(identity: Identity) -> tuple[User, bool]:
+    """The person's row, and whether it is new."""
+    new_id = uuid7()
+    changing = {
+        "email": identity.email,
+        "email_is_verified": identity.email_is_verified,
+        "name": identity.name,
+        "signed_in_at": utc_now(),
+    }
     statement = (
         insert(User)
-        .values(id=uuid7(), issuer=identity.issuer, subject=identity.subject, created_at=utc_now(), **changing)
+        .values(id=new_id, issuer=identity.issuer, subject=identity.subject, created_at=utc_now(), **changing)
         .on_conflict_do_update(index_elements=["issuer", "subject"], set_=changing)
         .returning(User)
     )
-    return db.session.scalars(statement, execution_options={"populate_existing": True}).one()
+    user = db.session.scalars(statement, execution_options={"populate_existing": True}).one()
+    return user, user.id == new_id
 
 
 def _accept_invitations(user: User, key: str) -> None:
     for invitation in queries.list_open_invitations(key):
-        with tenant(invitation.organisation_id):
-            if _claim(invitation):
-                _join(invitation.organisation_id, user.id, invitation.role)
+        accept_invitation(user, invitation)
 
 
 def _claim(invitation: Invitation) -> bool:

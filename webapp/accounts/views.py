@@ -1,16 +1,17 @@
-"""Signing in, signing out, and changing from one organisation to another."""
+"""Signing in, signing out, joining an organisation, and changing from one to another."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from flask import Blueprint, abort, current_app, redirect, request, session, url_for
+from flask import Blueprint, abort, current_app, flash, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_user, logout_user
 
 from webapp.accounts import access, oidc, service
-from webapp.accounts.current import choose_organisation
+from webapp.accounts.current import choose_organisation, resume_organisation
+from webapp.accounts.queries import ReceivedInvitation
 from webapp.config import LOOPBACK_NAMES, Settings
 from webapp.extensions import db
 from webapp.lib.paths import own_path
@@ -80,13 +81,16 @@ def callback() -> ResponseReturnValue:
     db.session.commit()
     next_path = own_path(session.get(NEXT))
     session.clear()  # what an earlier holder of this cookie put in must not stay
+    resume_organisation(user)
     login_user(user)
     return redirect(next_path)
 
 
 @bp.post("/sign-out")
 def sign_out() -> ResponseReturnValue:
-    """Forget the person in this browser."""
+    """End the sign-in here and in every other browser: a copy of the cookie opens nothing any more."""
+    service.sign_out(current_user)
+    db.session.commit()
     logout_user()
     session.clear()
     return redirect(url_for("accounts.sign_in"), 303)
@@ -97,8 +101,39 @@ def switch(organisation_id: UUID) -> ResponseReturnValue:
     """Look at another of the person's organisations from now on."""
     if organisation_id not in {place.organisation.id for place in access.places()}:
         abort(404)
-    choose_organisation(organisation_id)
+    choose_organisation(current_user, organisation_id)
+    db.session.commit()
     return redirect("/", 303)
+
+
+@bp.post("/invitations/<uuid:invitation_id>/accept")
+def accept_invitation(invitation_id: UUID) -> ResponseReturnValue:
+    """Join the organisation, and look at it from now on."""
+    received = _received_or_404(invitation_id)
+    organisation_id, name = received.organisation.id, received.organisation.name
+    if not service.accept_invitation(current_user, received.invitation):
+        abort(404)
+    choose_organisation(current_user, organisation_id)
+    db.session.commit()
+    flash(f"You joined {name}.", "success")
+    return redirect("/", 303)
+
+
+@bp.post("/invitations/<uuid:invitation_id>/decline")
+def decline_invitation(invitation_id: UUID) -> ResponseReturnValue:
+    """Stay out; the organisation may ask again."""
+    received = _received_or_404(invitation_id)
+    name = received.organisation.name
+    if not service.decline_invitation(received.invitation):
+        abort(404)
+    db.session.commit()
+    flash(f"You declined the invitation of {name}.", "success")
+    return redirect(url_for(".settings"), 303)
+
+
+def _received_or_404(invitation_id: UUID) -> ReceivedInvitation:
+    found = (received for received in access.received_invitations() if received.invitation.id == invitation_id)
+    return next(found, None) or abort(404)
 
 
 def _settings() -> Settings:
