@@ -187,7 +187,13 @@ def test_presets_are_whole_days_of_the_zone() -> None:
 
 @pytest.mark.parametrize(
     ("first", "last"),
-    [("", ""), ("2026-02-30", "2026-03-01"), ("2026-03-02", "2026-03-01"), ("1900-01-01", "2026-01-01"), ("8999-12-01", "9000-01-01")],
+    [
+        ("", ""),
+        ("2026-02-30", "2026-03-01"),
+        ("2026-03-02", "2026-03-01"),
+        ("1900-01-01", "2026-01-01"),
+        ("8999-12-01", "9000-01-01"),
+    ],
 )
 def test_dates_that_are_no_range_are_explained(first: str, last: str) -> None:
     with pytest.raises(BadPeriodError):

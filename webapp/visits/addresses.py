@@ -1,34 +1,46 @@
-"""What a page and a referrer count as. Pure functions."""
+"""What a page and a referrer count as. Pure functions.
+
+Anyone may post addresses of 2 KB with a public site key, so what is remembered of them is bounded in number
+and in length, and holds no queries.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
+import re
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from hashlib import sha1
+from typing import TypeVar
 from urllib.parse import urlsplit
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL
 
-CACHED_URLS = 100_000
+CACHED_TEXTS = 10_000
+CACHED_LENGTH = 256
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_WEBSITE = re.compile(r"[^/?#]+://[^/?#]*")
+Answer = TypeVar("Answer")
 
 
-@lru_cache(CACHED_URLS)
+def _remembering(function: Callable[[str], Answer]) -> Callable[[str], Answer]:
+    """Remember the answers to short texts."""
+    remembered = lru_cache(CACHED_TEXTS)(function)
+
+    @wraps(function)
+    def answer(text: str) -> Answer:
+        return remembered(text) if len(text) <= CACHED_LENGTH else function(text)
+
+    return answer
+
+
 def page_of(url: str) -> tuple[str, bytes]:
     """The page that an address shows, without query and fragment, and its id's bytes."""
-    scheme, _, rest = url.partition("://")
-    scheme = scheme.lower()
-    rest = rest.partition("#")[0].partition("?")[0]
-    host, _, path = rest.partition("/")
-    page = f"{scheme}://{host.lower().removesuffix(DEFAULT_PORTS.get(scheme, ''))}/{path}"
-    return page, uuid5(NAMESPACE_URL, page).bytes
+    return _page_of(url.partition("#")[0].partition("?")[0])
 
 
-@lru_cache(CACHED_URLS)
 def host_of(url: str) -> str:
     """The website of an address, without its `www.`; '' for no address."""
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-    return host.removeprefix("www.")
+    website = _WEBSITE.match(url)
+    return _host_of(website[0]) if website else ""
 
 
 def referrer_of(referrer: str, page_url: str) -> str | None:
@@ -37,3 +49,29 @@ def referrer_of(referrer: str, page_url: str) -> str | None:
         return ""
     host = host_of(referrer)
     return None if host and host == host_of(page_url) else host
+
+
+@_remembering
+def _page_of(address: str) -> tuple[str, bytes]:
+    scheme, _, rest = address.partition("://")
+    scheme = scheme.lower()
+    host, _, path = rest.partition("/")
+    page = f"{scheme}://{host.lower().removesuffix(DEFAULT_PORTS.get(scheme, ''))}/{path}"
+    return page, _uuid5(page)
+
+
+@_remembering
+def _host_of(website: str) -> str:
+    try:
+        host = urlsplit(website).hostname or ""
+    except ValueError:
+        return ""
+    return host.removeprefix("www.")
+
+
+def _uuid5(page: str) -> bytes:
+    """The bytes of `uuid5(NAMESPACE_URL, page)`, three times as fast as by way of a UUID."""
+    made = bytearray(sha1(NAMESPACE_URL.bytes + page.encode(), usedforsecurity=False).digest()[:16])
+    made[6] = made[6] & 0x0F | 0x50
+    made[8] = made[8] & 0x3F | 0x80
+    return bytes(made)
