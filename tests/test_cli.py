@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from webapp.embedded import running_servers
 from webapp.embedded.postgres import find_cluster, is_accepting
 from webapp.embedded.processes import wait_until
 from webapp.embedded.servers import stop_servers
+from webapp.visits.beacon import check_beacon, read_beacon
 
 COMMAND = (sys.executable, "-m", "webapp.cli")
 START_SECONDS = 90.0
@@ -98,6 +100,23 @@ def test_generated_data_goes_to_standard_output_and_is_the_same_for_the_same_see
     first, again = (installation.run("generate", "contacts", "5", "--seed", "7").stdout for _ in range(2))
     assert len(first.splitlines()) == 6
     assert first == again
+
+
+def test_generated_beacons_are_of_the_last_day_unless_another_end_is_given(installation: Installation) -> None:
+    command = ("generate", "beacons", "300", "--site-key", "fs_1")
+    now_ms = time.time_ns() // 1_000_000
+    fresh = installation.run(*command).stdout.splitlines()
+    assert len(fresh) == 300
+    for line in fresh:
+        assert now_ms - 25 * 3_600_000 < check_beacon(read_beacon(line.encode()), now_ms + 60_000).visited_ms
+    ends = ("2026-03-01T12:00:00Z", "2026-03-01T12:00", "2026-03-01T14:00:00+02:00")
+    once, *others = (installation.run(*command, "--end", end).stdout for end in ends)
+    assert once.count('"visitedAt":"2026-0') == 300
+    assert others == [once, once]
+    for wrong in ("soon", "0001-01-01", "1969-12-31"):
+        refused = installation.run(*command, "--end", wrong)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "--end" in refused.stderr
 
 
 def test_a_reader_that_has_enough_ends_a_generator_quietly(installation: Installation) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -180,13 +181,22 @@ def products(count: int, seed: int) -> None:
 
 @generate.command()
 @click.argument("count", type=click.IntRange(0))
-@click.option("--seed", default=1, show_default=True, help="The same seed gives the same data.")
+@click.option("--seed", default=1, show_default=True, help="The same seed and end give the same data.")
 @click.option("--site-key", default="SITE_KEY", show_default=True, help="The site that they report to.")
-def beacons(count: int, seed: int, site_key: str) -> None:
-    """Write COUNT beacons as JSON, one a line."""
+@click.option(
+    "--end",
+    metavar="ISO",
+    callback=lambda _context, _option, value: _moment(value),
+    help="When the last was seen, as 2026-01-31T12:00:00Z; now, unless given.",
+)
+def beacons(count: int, seed: int, site_key: str, end: datetime) -> None:
+    """Write COUNT beacons as JSON, one a line, seen in the 24 hours before the end.
+
+    /collect takes them for a day after it; older ones it refuses.
+    """
     from webapp.generate.beacons import write
 
-    write(sys.stdout, count, seed, site_key=site_key)
+    write(sys.stdout, count, seed, end=end, site_key=site_key)
 
 
 @contextmanager
@@ -226,6 +236,21 @@ def _plain_words(error: Exception) -> str:
     if type(error).__module__ == "redis.exceptions":
         return f"Redis cannot be used: {error}"
     return ""
+
+
+def _moment(value: str | None) -> datetime:
+    """A moment that was given, in UTC unless it says otherwise, or now."""
+    from webapp.generate.beacons import EARLIEST_END
+    from webapp.lib.clock import utc_now
+
+    try:
+        moment = datetime.fromisoformat(value) if value else utc_now()
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(f"{value!r} is not a moment in ISO 8601, as 2026-01-31T12:00:00Z.") from error
+    if moment < EARLIEST_END:
+        raise click.BadParameter(f"The end must be {EARLIEST_END:%Y-%m-%d} or later.")
+    return moment
 
 
 def _host() -> str:

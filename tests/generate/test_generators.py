@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TextIO
 from uuid import UUID
 
@@ -18,7 +20,9 @@ from webapp.generate import beacons, contacts, products
 from webapp.visits.beacon import check_beacon, read_beacon
 
 Write = Callable[[TextIO, int, int], None]
-WRITERS: list[Write] = [contacts.write, products.write, beacons.write]
+END = datetime(2026, 6, 1, tzinfo=UTC)
+write_beacons: Write = partial(beacons.write, end=END)
+WRITERS: list[Write] = [contacts.write, products.write, write_beacons]
 WRITER_NAMES = ["contacts", "products", "beacons"]
 every_generator = pytest.mark.parametrize("write", WRITERS, ids=WRITER_NAMES)
 
@@ -55,7 +59,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(write: Wri
 @every_generator
 @pytest.mark.parametrize("count", [0, 1, 4_095, 4_096, 4_097])
 def test_as_many_rows_come_out_as_were_asked_for(write: Write, count: int) -> None:
-    header_lines = 0 if write is beacons.write else 1
+    header_lines = 0 if write is write_beacons else 1
     assert len(generated(write, count).splitlines()) == count + header_lines
 
 
@@ -110,7 +114,7 @@ def test_every_product_has_a_sku_of_its_own_and_a_price() -> None:
     assert any("," in row["Description"] for row in rows)
 
 
-def beacons_of(count: int, end: datetime = beacons.DEFAULT_END, start: datetime | None = None) -> list[dict[str, str]]:
+def beacons_of(count: int, end: datetime = END, start: datetime | None = None) -> list[dict[str, str]]:
     file = io.StringIO()
     beacons.write(file, count, 1, site_key='key "of" alice', end=end, start=start)
     return [json.loads(line) for line in file.getvalue().splitlines()]
@@ -145,13 +149,19 @@ def test_beacons_fill_the_given_time_in_order_and_nights_are_quiet() -> None:
 
 def test_an_end_that_is_not_after_the_start_is_refused() -> None:
     with pytest.raises(ValueError, match="start must be before end"):
-        beacons.write(Discard(), 1, start=beacons.DEFAULT_END)
+        beacons.write(Discard(), 1, start=END, end=END)
 
 
-def test_what_is_generated_the_collector_takes() -> None:
-    now_ms = round(beacons.DEFAULT_END.timestamp() * 1000)
-    for line in generated(beacons.write, 1_000).splitlines():
-        assert check_beacon(read_beacon(line.encode()), now_ms).visited_ms < now_ms
+@pytest.mark.parametrize("posted_after", [timedelta(), timedelta(hours=23)])
+def test_what_is_generated_the_collector_takes_for_a_day(posted_after: timedelta) -> None:
+    """Ids carry the moments of the visits, and the collector refuses ids older than two days."""
+    end_ms = time.time_ns() // 1_000_000
+    posted_ms = end_ms + int(posted_after.total_seconds() * 1000)
+    file = io.StringIO()
+    beacons.write(file, 2_000, end=datetime.fromtimestamp(end_ms / 1000, UTC))
+    for line in file.getvalue().splitlines():
+        beacon = read_beacon(line.encode())
+        assert check_beacon(beacon, posted_ms).visited_ms < end_ms
 
 
 def test_some_pages_are_seen_far_more_often_and_visitors_return() -> None:

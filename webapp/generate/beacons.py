@@ -10,8 +10,9 @@ from typing import TextIO
 
 from webapp.generate.blocks import BLOCK_ROWS, number_blocks, seeded
 
-DEFAULT_END = datetime(2026, 6, 1, tzinfo=UTC)
 DEFAULT_SPAN = timedelta(hours=24)
+EARLIEST_END = datetime(1970, 1, 3, tzinfo=UTC)
+"""The time in an id counts from 1970."""
 DEFAULT_WEBSITE = "https://shop.example"
 
 # How busy a shop's website is in each hour of the day (UTC).
@@ -38,15 +39,15 @@ def write(
     count: int,
     seed: int = 1,
     *,
+    end: datetime,
     site_key: str = "SITE_KEY",
-    end: datetime = DEFAULT_END,
     start: datetime | None = None,
     website: str = DEFAULT_WEBSITE,
 ) -> None:
     """Write `count` beacons seen from `start` (24 hours before `end`, unless given) until `end`.
 
-    The end is a fixed moment, not now, so that the same arguments always give the same bytes; pass
-    `end=utc_now()` for beacons that a collector is to accept. `sentAt` is left out on purpose: a
+    The same arguments always give the same bytes. A collector takes beacons whose `end` is about now,
+    and a day later still: their ids carry the moments of their visits. `sentAt` is left out on purpose: a
     collector corrects a visitor's clock by it, and would move every visit to the moment of arrival.
     """
     start = start or end - DEFAULT_SPAN
