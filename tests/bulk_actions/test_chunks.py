@@ -13,6 +13,7 @@ from apiflask import APIFlask
 from tests.bulk_actions.support import contacts, count_rows, counts_of, csv_of, read, start, work_off
 from tests.conftest import Person, owner_connection
 from webapp.bulk_actions import chunks, service, tasks, work
+from webapp.bulk_actions.chunks import ChunkId
 from webapp.bulk_actions.models import BulkActionState, Phase
 from webapp.bulk_actions.queries import find_unswept, get_bulk_action, lock_bulk_action
 from webapp.config import Settings
@@ -137,6 +138,45 @@ def test_a_chunk_that_somebody_is_at_work_on_is_left_alone(
     assert counts_of(read(app, organisation_id, bulk_action_id)) == {"row": 20, "created": 20}
 
 
+def test_copies_of_a_message_that_come_at_once_are_one_attempt(
+    app: APIFlask, services: Settings, organisation_id: UUID
+) -> None:
+    bulk_action_id = start(app, organisation_id, people(20))
+    work_off(app, limit=1)
+    chunk_id = ChunkId(organisation_id, bulk_action_id, Phase.STAGE, 0)
+    claims = [claim(app, chunk_id) for _ in range(2 * chunks.MAX_ATTEMPTS)]
+    assert claims == [True, *[False] * (2 * chunks.MAX_ATTEMPTS - 1)]
+    assert read(app, organisation_id, bulk_action_id).state is BulkActionState.RUNNING
+    assert stage_attempts(services) == 1
+    age_everything(services)
+    assert claim(app, chunk_id)
+    assert stage_attempts(services) == 2
+
+
+def test_a_claimed_chunk_is_worked_on_though_a_copy_of_its_message_looks_at_it(
+    app: APIFlask, services: Settings, organisation_id: UUID
+) -> None:
+    bulk_action_id = start(app, organisation_id, people(20))
+    work_off(app, limit=1)
+    chunk_id = ChunkId(organisation_id, bulk_action_id, Phase.STAGE, 0)
+    assert claim(app, chunk_id)
+    held = []
+
+    def take() -> None:
+        with app.app_context(), tenant(organisation_id):
+            held.append(chunks.hold(chunk_id).index)
+            db.session.rollback()
+
+    thread = threading.Thread(target=take)
+    with owner_connection(services) as connection, connection.transaction():
+        connection.execute("SELECT 1 FROM bulk_action_chunks FOR UPDATE")
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+    thread.join(10)
+    assert held == [0]
+
+
 def test_cancelling_while_rows_are_staged_changes_no_contact(
     app: APIFlask, services: Settings, organisation_id: UUID
 ) -> None:
@@ -256,6 +296,21 @@ def test_the_sweeper_sees_what_is_unfinished_in_every_organisation_and_nothing_e
     with app.app_context():
         assert find_unswept(10) == [(charlie.organisation_id, second)]
     assert first != second
+
+
+def claim(app: APIFlask, chunk_id: ChunkId) -> bool:
+    """As an actor begins."""
+    with app.app_context(), tenant(chunk_id.organisation_id):
+        is_mine = chunks.claim(chunk_id, "worker:1")
+        db.session.commit()
+        return is_mine
+
+
+def stage_attempts(settings: Settings) -> int:
+    with owner_connection(settings) as connection:
+        row = connection.execute("SELECT sum(attempt_count) FROM bulk_action_chunks WHERE phase = 'stage'").fetchone()
+        assert row is not None
+        return int(row[0])
 
 
 def cancel(app: APIFlask, organisation_id: UUID, bulk_action_id: UUID) -> None:

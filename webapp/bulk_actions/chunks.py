@@ -10,7 +10,7 @@ from uuid import UUID
 
 from webapp.bulk_actions import service
 from webapp.bulk_actions.models import BulkAction, BulkActionChunk, ChunkState, Phase
-from webapp.bulk_actions.queries import lock_bulk_action, lock_chunk
+from webapp.bulk_actions.queries import lock_bulk_action, lock_chunk, was_just_begun
 from webapp.contacts.merge import MergeCounts
 from webapp.contacts.staging import BUCKET_COUNT
 from webapp.extensions import db
@@ -47,10 +47,12 @@ class Sends:
 def claim(chunk_id: ChunkId, worker: str) -> bool:
     """Count an attempt before it begins, so that a chunk that kills its worker is noticed.
 
-    False when there is nothing to do: it is done, somebody is at it, or the bulk action is over.
+    False when there is nothing to do: it is done, somebody is at it or just about to be, or the bulk action is
+    over. Copies of one message that come at once are thus one attempt; should that one die in its first
+    moments, the sweeper sends the chunk again.
     """
     chunk = lock_chunk(chunk_id.organisation_id, chunk_id.bulk_action_id, chunk_id.phase, chunk_id.index)
-    if chunk is None:
+    if chunk is None or was_just_begun(chunk):
         return False
     bulk_action = lock_bulk_action(chunk_id.organisation_id, chunk_id.bulk_action_id)
     if bulk_action is None or not bulk_action.is_running or _was_cancelled(bulk_action):
@@ -91,8 +93,11 @@ def _given_up(chunk: BulkActionChunk) -> str:
 
 
 def hold(chunk_id: ChunkId) -> BulkActionChunk:
-    """The chunk, locked for as long as the work takes; raises OverError when it is done or another's."""
-    chunk = lock_chunk(chunk_id.organisation_id, chunk_id.bulk_action_id, chunk_id.phase, chunk_id.index)
+    """The claimed chunk, locked for as long as the work takes; raises OverError when it is done.
+
+    It waits for whoever only looks at the chunk, such as a copy of the message or the sweeper.
+    """
+    chunk = lock_chunk(chunk_id.organisation_id, chunk_id.bulk_action_id, chunk_id.phase, chunk_id.index, wait=True)
     if chunk is None:
         raise OverError
     return chunk

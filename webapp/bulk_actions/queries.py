@@ -19,6 +19,7 @@ from webapp.bulk_actions.models import (
     ReplacedRow,
 )
 from webapp.extensions import db
+from webapp.lib.clock import utc_now
 
 PAGE_SIZE = 40
 REPORT_PAGE_ROWS = 2_000
@@ -60,8 +61,10 @@ def list_bulk_actions(
     return db.session.scalars(query.order_by(BulkAction.id.desc()).limit(limit)).all()
 
 
-def lock_chunk(organisation_id: UUID, bulk_action_id: UUID, phase: Phase, index: int) -> BulkActionChunk | None:
-    """The chunk, locked, if it is not done and nobody else is at work on it."""
+def lock_chunk(
+    organisation_id: UUID, bulk_action_id: UUID, phase: Phase, index: int, *, wait: bool = False
+) -> BulkActionChunk | None:
+    """The chunk, locked, if it is not done and nobody else is at work on it; `wait` lets them finish first."""
     query = (
         select(BulkActionChunk)
         .where(
@@ -71,10 +74,15 @@ def lock_chunk(organisation_id: UUID, bulk_action_id: UUID, phase: Phase, index:
             BulkActionChunk.index == index,
             BulkActionChunk.state == ChunkState.PENDING,
         )
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=not wait)
         .execution_options(populate_existing=True)
     )
     return db.session.scalar(query)
+
+
+def was_just_begun(chunk: BulkActionChunk) -> bool:
+    """Whether an attempt is so young that no lock may mean that its worker is about to take it."""
+    return bool(chunk.attempt_count and chunk.started_at and chunk.started_at >= utc_now() - STUCK_AFTER)
 
 
 def find_unswept(limit: int) -> list[tuple[UUID, UUID]]:
