@@ -6,6 +6,7 @@ from alembic import context
 from flask import current_app
 from sqlalchemy import create_engine, pool, text
 
+from migrations.partitions import declared_names
 from webapp.app import sqlalchemy_url
 from webapp.extensions import Base
 
@@ -20,8 +21,11 @@ def run_migrations() -> None:
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
         connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+        include_name = declared_names(connection)
         connection.commit()
-        context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)
+        context.configure(
+            connection=connection, target_metadata=Base.metadata, compare_type=True, include_name=include_name
+        )
         with context.begin_transaction():
             context.run_migrations()
 
