@@ -10,10 +10,11 @@ from uuid import UUID
 
 import pytest
 from apiflask import APIFlask
+from werkzeug.http import parse_options_header
 from werkzeug.test import TestResponse
 
 from tests.bulk_actions.support import count_rows, csv_of, read, start, upload, work_off
-from tests.conftest import Person
+from tests.conftest import Person, owner_connection
 from webapp.bulk_actions.models import BulkActionState
 from webapp.config import Settings
 
@@ -170,9 +171,9 @@ def test_another_delimiter_reads_the_columns_anew(alice: Person) -> None:
     "form",
     [
         {"encoding": "rot13"},
-        {"encoding": "\x00"},
+        {"encoding": "idna"},
         {"encoding": ""},
-        {"delimiter": "\x00"},
+        {"delimiter": "\x01"},
         {"delimiter": "x"},
         {"delimiter": " "},
         {"delimiter": "é"},
@@ -249,6 +250,31 @@ def test_rejected_rows_come_back_with_number_and_reason(app: APIFlask, alice: Pe
     assert head == "Email,First name,Row number,Reason"
     assert row.startswith('nobody,"Grace, Admiral",3,')
     assert "is not an e-mail address" in row
+
+
+@pytest.mark.parametrize(
+    ("kept", "plain", "whole"),
+    [
+        ("a\r\nX-Evil: 1.csv", "aX-Evil: 1", "aX-Evil: 1"),
+        ("Zoë € 東.csv", "Zoe  ", "Zoë € 東"),
+        ('say "hi"; \\ %41\'.csv', 'say "hi"; \\ %41\'', 'say "hi"; \\ %41\''),
+    ],
+)
+def test_rejected_rows_can_be_fetched_whatever_the_file_was_called(
+    app: APIFlask, services: Settings, alice: Person, kept: str, plain: str, whole: str
+) -> None:
+    bulk_action_id = start(app, alice.organisation_id, PEOPLE)
+    with owner_connection(services) as connection:
+        connection.execute("UPDATE bulk_actions SET file_name = %s", [kept])
+    answer = alice.client.get(f"/bulk-actions/{bulk_action_id}/rejected-rows.csv")
+    assert answer.status_code == 200
+    assert answer.data
+    header = answer.headers["Content-Disposition"]
+    assert header.isascii()
+    assert parse_options_header(header)[1]["filename"] == f"{whole} - rejected rows.csv"
+    before_whole = header.split("; filename*=")[0]
+    assert parse_options_header(before_whole)[1]["filename"] == f"{plain} - rejected rows.csv"
+    assert "X-Evil" not in answer.headers
 
 
 def test_a_cancelled_import_says_what_stays(app: APIFlask, alice: Person) -> None:

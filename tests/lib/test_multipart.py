@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 
 import pytest
+from werkzeug.wsgi import LimitedStream
 
-from webapp.lib.multipart import MAX_FIELDS_BYTES, MultipartError, read_file
+from webapp.lib.multipart import MAX_FIELDS_BYTES, BodyTooLargeError, MultipartError, plain_name, read_file
 
 TYPE = "multipart/form-data; boundary=cut"
 
@@ -43,6 +44,31 @@ def test_an_empty_file_has_no_bytes() -> None:
 def test_a_path_in_the_file_name_is_cut_off() -> None:
     upload = read_file(io.BytesIO(file_part(b"a", "C:/Users/alice/people.csv") + END), TYPE)
     assert upload.name == "people.csv"
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("a%0D%0AX-Evil%3A1.csv", "aX-Evil:1.csv"),
+        ("a%00b%09c%1B%7F%C2%85d.csv", "abcd.csv"),
+        ("%E2%80%A8Zo%C3%AB%20%E2%82%AC.csv", "Zoë €.csv"),
+        ("%0D%0A", ""),
+    ],
+)
+def test_a_file_name_is_one_line_without_control_characters(sent: str, name: str) -> None:
+    disposition = f"Content-Disposition: form-data; name=\"file\"; filename*=utf-8''{sent}"
+    upload = read_file(io.BytesIO(f"--cut\r\n{disposition}\r\n\r\na".encode() + b"\r\n" + END), TYPE)
+    assert upload.name == name
+
+
+def test_half_a_letter_is_no_part_of_a_name() -> None:
+    assert plain_name("a\ud83d\u2029 \U0001f600.csv ") == "a \U0001f600.csv"
+
+
+def test_a_body_over_the_apps_limit_is_called_too_large_and_nothing_else() -> None:
+    stream = LimitedStream(io.BytesIO(file_part(b"x" * 100_000) + END), 50_000, is_max=True)
+    with pytest.raises(BodyTooLargeError, match="larger than what is accepted"):
+        b"".join(read_file(stream, TYPE).blocks)
 
 
 def test_fields_after_the_file_are_left_out() -> None:

@@ -22,7 +22,7 @@ from webapp.bulk_actions.records import UnreadableFileError
 from webapp.bulk_actions.service import start_import, start_upload
 from webapp.bulk_actions.tasks import send_chunk
 from webapp.extensions import db
-from webapp.lib.multipart import MultipartError, read_file
+from webapp.lib.multipart import BodyTooLargeError, MultipartError, read_file
 from webapp.lib.storage import Storage, storage_at
 from webapp.live.channels import bulk_action_channel, stream_url
 from webapp.problems import Problem
@@ -169,6 +169,8 @@ def _upload() -> BulkAction:
         return start_upload(
             current_organisation().id, None, file.name, file.blocks, storage=_storage(), limit_bytes=limit_bytes
         )
+    except BodyTooLargeError as error:
+        raise Problem(413, "The file is too large", str(UploadTooLargeError(limit_bytes))) from error
     except MultipartError as error:
         raise Problem(422, "No file was received", str(error)) from error
     except UploadTooLargeError as error:

@@ -68,7 +68,7 @@ def start_upload(
 ) -> BulkAction:
     """Store a file, look at it, and match its columns: a draft.
 
-    Raises UnreadableFileError (UploadTooLargeError when it is over the limit). Whatever it raises, nothing stays behind.
+    Raises UnreadableFileError (UploadTooLargeError when it is over the limit). Whatever is raised, nothing stays.
     """
     bulk_action_id = uuid7()
     key = file_key(organisation_id, bulk_action_id)

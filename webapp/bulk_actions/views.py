@@ -35,13 +35,13 @@ from webapp.bulk_actions.queries import (
     lock_bulk_action,
 )
 from webapp.bulk_actions.records import UnreadableFileError
-from webapp.bulk_actions.report import rejected_rows_csv
+from webapp.bulk_actions.report import as_attachment, rejected_rows_csv, report_name
 from webapp.bulk_actions.service import NotADraftError, Preview
 from webapp.bulk_actions.tasks import send_chunk
 from webapp.config import Settings
 from webapp.contacts.fields import FIELDS
 from webapp.extensions import csrf, db
-from webapp.lib.multipart import MultipartError, UploadedFile, read_file
+from webapp.lib.multipart import BodyTooLargeError, MultipartError, UploadedFile, read_file
 from webapp.lib.storage import Storage, StorageMissingError, storage_at
 from webapp.live.channels import bulk_action_channel, jobs_channel, stream_url
 from webapp.pages import render_page
@@ -185,8 +185,7 @@ def rejected_rows(bulk_action_id: UUID) -> Response:
     file_format = FileFormat(**bulk_action.format)
     lines = rejected_rows_csv(bulk_action.organisation_id, bulk_action_id, file_format)
     response = Response(stream_with_context(lines), content_type="text/csv; charset=utf-8")
-    name = bulk_action.file_name.rsplit(".", 1)[0]
-    response.headers.set("Content-Disposition", "attachment", filename=f"{name} - rejected rows.csv")
+    response.headers["Content-Disposition"] = as_attachment(report_name(bulk_action.file_name))
     return response
 
 
@@ -253,6 +252,8 @@ def _store(organisation_id: UUID, user_id: UUID, upload: UploadedFile) -> BulkAc
         raise _too_large(error) from error
     except UnreadableFileError as error:
         raise Problem(422, "This file can't be imported", str(error)) from error
+    except BodyTooLargeError as error:
+        raise _too_large(UploadTooLargeError(_settings().upload_limit_bytes)) from error
     except MultipartError as error:
         raise Problem(400, "The upload broke off", str(error)) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
@@ -13,10 +14,20 @@ from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, Multip
 READ_BLOCK_BYTES = 256 * 1024
 MAX_FIELDS_BYTES = 64 * 1024
 MAX_PARTS = 20
+MAX_NAME_LENGTH = 255
+# Control characters, halves of letters, and the separators of lines and paragraphs.
+NOT_IN_A_NAME = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 class MultipartError(ValueError):
     """The body is not a form with a file in it, or it broke off; the message says which."""
+
+
+class BodyTooLargeError(MultipartError):
+    """The request goes on beyond the most that the app reads of one."""
+
+    def __init__(self) -> None:
+        super().__init__("The upload is larger than what is accepted here.")
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,13 @@ def _boundary(content_type: str) -> bytes:
 
 def _base_name(file_name: str) -> str:
     """Some browsers send a whole path; only its last part is the file's name."""
-    return file_name.replace("\\", "/").rsplit("/", 1)[-1].replace("\x00", "").strip()[:255]
+    return plain_name(file_name.replace("\\", "/").rsplit("/", 1)[-1])
+
+
+def plain_name(file_name: str) -> str:
+    """A file's name on one line, without control characters: it goes into pages, titles and headers."""
+    letters = (letter for letter in file_name if unicodedata.category(letter) not in NOT_IN_A_NAME)
+    return "".join(letters).strip()[:MAX_NAME_LENGTH]
 
 
 def _events(stream: IO[bytes], boundary: bytes) -> Iterator[Event]:
@@ -60,15 +77,24 @@ def _events(stream: IO[bytes], boundary: bytes) -> Iterator[Event]:
         while True:
             event = decoder.next_event()
             if isinstance(event, NeedData):
-                decoder.receive_data(stream.read(READ_BLOCK_BYTES) or None)
+                decoder.receive_data(_read(stream) or None)
                 continue
             yield event
             if isinstance(event, Epilogue):
                 return
-    except RequestEntityTooLarge as error:
+    except MultipartError:
+        raise
+    except RequestEntityTooLarge as error:  # of the decoder, which was given no other limit
         raise MultipartError(f"The form has more than {MAX_PARTS} parts.") from error
     except (ValueError, AttributeError) as error:  # the decoder's own words for a body that is cut or malformed
         raise MultipartError("The upload broke off or is damaged. Send the file again.") from error
+
+
+def _read(stream: IO[bytes]) -> bytes:
+    try:
+        return stream.read(READ_BLOCK_BYTES)
+    except RequestEntityTooLarge as error:
+        raise BodyTooLargeError from error
 
 
 def _blocks(events: Iterator[Event]) -> Iterator[bytes]:

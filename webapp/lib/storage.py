@@ -29,7 +29,9 @@ class Storage:
     def write(self, key: str, blocks: Iterable[bytes]) -> int:
         """Keep all blocks under the key and return their length in bytes.
 
-        The object appears whole or not at all: when `blocks` raises, nothing is kept.
+        The object appears whole or not at all: when `blocks` raises, nothing is kept. `blocks` runs inside
+        obstore's own loop, so it must not read this or any other store (obstore panics): let another
+        thread read and hand the bytes over.
         """
         length = 0
 
