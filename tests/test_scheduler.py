@@ -27,12 +27,15 @@ def sent_at(moments: Iterable[float], *, workers_keep_up: bool) -> Counter[str]:
 
 def test_every_tick_comes_round_while_workers_keep_up(app_context: APIFlask) -> None:
     sent = sent_at(A_MINUTE, workers_keep_up=True)
-    assert sent == {"jobs.send_due_jobs": 60, "bulk_actions.sweep": 30, "visits.make_partitions": 1}
+    assert sent["jobs.send_due_jobs"] == 60
+    assert sent["bulk_actions.sweep"] == 30
+    assert sent["jobs.publish_lost_ends"] == 12
+    assert sent["visits.make_partitions"] == 1
 
 
 def test_ticks_do_not_pile_up_while_workers_are_busy(app_context: APIFlask) -> None:
     sent_at(A_MINUTE, workers_keep_up=False)
-    assert waiting_count("default") <= 3
+    assert waiting_count("default") <= len(make_ticks())
 
 
 def test_partitions_are_made_at_the_start_and_every_hour(app_context: APIFlask) -> None:

@@ -45,7 +45,7 @@ def make_ticks() -> list[Tick]:
     What looks around does so again soon, so it is left out while its like still waits for a worker.
     """
     from webapp.bulk_actions.tasks import sweep
-    from webapp.jobs.tasks import send_due_jobs
+    from webapp.jobs.tasks import publish_lost_ends, send_due_jobs
     from webapp.visits.tasks import backlog_count, make_partitions, roll_up
 
     def is_idle() -> bool:
@@ -58,6 +58,7 @@ def make_ticks() -> list[Tick]:
         Tick(TICK_SECONDS, roll_up, has_beacons),
         Tick(1.0, send_due_jobs, is_idle),
         Tick(2.0, sweep, is_idle),
+        Tick(5.0, publish_lost_ends, is_idle),
         Tick(3600.0, make_partitions, lambda: True),
     ]
 

@@ -26,7 +26,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for function in ("footfall_due_jobs", "footfall_invitations", "footfall_memberships"):
+    for function in ("footfall_ended_jobs", "footfall_due_jobs", "footfall_invitations", "footfall_memberships"):
         op.execute(f"DROP FUNCTION {function}")
     for table in ("job_attempts", "jobs", "api_keys", "invitations", "memberships", "users", "organisations"):
         op.drop_table(table)
@@ -136,6 +136,7 @@ def _create_jobs() -> None:
         sa.Column("progress_count", sa.BigInteger(), nullable=False),
         sa.Column("total_count", sa.BigInteger(), nullable=True),
         sa.Column("attempt_count", sa.Integer(), nullable=False),
+        sa.Column("attempt_limit", sa.Integer(), nullable=False),
         sa.Column("result", JSONB(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("subject_path", sa.Text(), nullable=True),
@@ -153,6 +154,7 @@ def _create_jobs() -> None:
     op.create_index("ix_jobs_organisation_id_state_id", "jobs", ["organisation_id", "state", "id"])
     unfinished = sa.text("state IN ('pending', 'retrying', 'running')")
     op.create_index("ix_jobs_unfinished", "jobs", ["run_at"], postgresql_where=unfinished)
+    op.create_index("ix_jobs_ended_at", "jobs", ["ended_at"])
     op.create_table(
         "job_attempts",
         sa.Column("organisation_id", sa.Uuid(), nullable=False),
@@ -202,6 +204,10 @@ def _create_functions() -> None:
           )
         ORDER BY j.run_at LIMIT most
         """,
+    )
+    _lend(
+        "footfall_ended_jobs(since timestamptz, most integer) RETURNS TABLE (organisation_id uuid, id uuid)",
+        "SELECT j.organisation_id, j.id FROM jobs j WHERE j.ended_at >= since ORDER BY j.ended_at LIMIT most",
     )
 
 

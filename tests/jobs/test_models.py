@@ -12,9 +12,8 @@ from webapp.lib.ids import uuid7
 
 
 def make_job(**values: object) -> Job:
-    return Job(
-        organisation_id=uuid7(), id=uuid7(), kind="x", title="X", state=JobState.PENDING, attempt_count=0, **values
-    )
+    new = {"state": JobState.PENDING, "attempt_count": 0, "attempt_limit": MAX_ATTEMPTS}
+    return Job(organisation_id=uuid7(), id=uuid7(), kind="x", title="X", **{**new, **values})
 
 
 def test_an_attempt_makes_the_job_run() -> None:
@@ -84,3 +83,14 @@ def test_cancelling_what_is_over_changes_nothing() -> None:
     job.complete({})
     job.cancel()
     assert (job.state, job.cancel_requested_at) == (JobState.COMPLETED, None)
+
+
+def test_a_dead_job_that_begins_again_has_all_its_attempts() -> None:
+    job = make_job()
+    for _ in range(MAX_ATTEMPTS):
+        job.begin("machine:1")
+        job.fail("no luck")
+    job.begin_again()
+    job.begin("machine:1")
+    job.fail("no luck")
+    assert job.state is JobState.RETRYING

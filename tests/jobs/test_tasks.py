@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,14 +14,18 @@ import pytest
 from apiflask import APIFlask
 
 from tests.conftest import Person
+from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.jobs.broker import waiting_count
 from webapp.jobs.kinds import Kind, PermanentError, Run, register_kind
-from webapp.jobs.models import Job, JobState
+from webapp.jobs.models import MAX_ATTEMPTS, Job, JobState
 from webapp.jobs.queries import find_due_jobs, get_job, list_attempts
-from webapp.jobs.service import create_job
-from webapp.jobs.tasks import alive, run_job, send_due_jobs
+from webapp.jobs.service import begin_attempt, create_job
+from webapp.jobs.tasks import alive, publish_lost_ends, run_job, send_due_jobs
 from webapp.lib.clock import utc_now
+from webapp.lib.redis import broker_client
+from webapp.live.channels import job_channel, state_key
+from webapp.live.publish import publish
 
 runs: list[UUID] = []
 
@@ -56,11 +61,10 @@ def cancelled_meanwhile(run: Run) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def kinds() -> Iterator[None]:
+def kinds() -> None:
     for function in (double, stumble, give_up, overtaken, cancelled_meanwhile):
         register_kind(Kind(function.__name__, function.__name__.capitalize(), function))
     runs.clear()
-    yield
 
 
 @pytest.fixture
@@ -201,3 +205,39 @@ def test_a_killed_workers_job_is_found_and_runs_again(organisation: UUID) -> Non
     assert (finished.state, finished.result) == (JobState.COMPLETED, {"doubled": 8})
     lost, good = list_attempts(organisation, job.id)
     assert (lost.error, good.error) == ("The worker stopped without a word.", None)
+
+
+def test_a_job_that_kills_its_workers_is_dead_after_its_last_attempt(organisation: UUID, services: Settings) -> None:
+    job = add_job(organisation, "double", parameters={"number": 4})
+    for number in range(MAX_ATTEMPTS):
+        begin_attempt(job, f"doomed {number}")
+        db.session.commit()
+    dead = run(job)
+    assert (dead.state, runs) == (JobState.DEAD, [])
+    assert "The worker stopped without a word." in (dead.error or "")
+    assert all(attempt.ended_at for attempt in list_attempts(organisation, job.id))
+    assert present_state(services, job)["state"] == "dead"
+
+
+def test_beginning_again_shows_at_once(organisation: UUID, alice: Person, services: Settings) -> None:
+    job = run(add_job(organisation, "give_up"))
+    assert present_state(services, job)["state"] == "failed"
+    assert alice.client.post(f"/jobs/{job.id}/retry").status_code == 303
+    assert present_state(services, job)["state"] == "pending"
+
+
+def test_an_end_that_nobody_said_is_said_later(organisation: UUID, services: Settings) -> None:
+    job = run(add_job(organisation, "double", parameters={"number": 1}))
+    with broker_client(services) as client:
+        publish(client, job_channel(organisation, job.id), {"state": "running"})
+    publish_lost_ends.fn()
+    assert present_state(services, job)["state"] == "completed"
+
+
+def present_state(settings: Settings, job: Job) -> dict[str, Any]:
+    """What a stream of this job would say first."""
+    with broker_client(settings) as client:
+        state = client.get(state_key(job_channel(job.organisation_id, job.id)))
+    assert isinstance(state, bytes)
+    data: dict[str, Any] = json.loads(state)["data"]
+    return data

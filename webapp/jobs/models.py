@@ -46,6 +46,7 @@ class Job(Model):
     __table_args__ = (
         ForeignKeyConstraint(["organisation_id"], ["organisations.id"]),
         Index(None, "organisation_id", "state", "id"),
+        Index("ix_jobs_ended_at", "ended_at"),
         Index("ix_jobs_unfinished", "run_at", postgresql_where="state IN ('pending', 'retrying', 'running')"),
     )
 
@@ -58,6 +59,7 @@ class Job(Model):
     progress_count: Mapped[int] = mapped_column(BigInteger, default=0)
     total_count: Mapped[int | None] = mapped_column(BigInteger)
     attempt_count: Mapped[int] = mapped_column(default=0)
+    attempt_limit: Mapped[int] = mapped_column(default=MAX_ATTEMPTS)
     result: Mapped[dict[str, Any] | None]
     error: Mapped[str | None]
     subject_path: Mapped[str | None]
@@ -86,6 +88,11 @@ class Job(Model):
             started_at=now,
         )
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether no attempt is left; a worker's death counts as one too."""
+        return self.attempt_count >= self.attempt_limit
+
     def check_attempt(self, number: int) -> None:
         """Raise StaleAttemptError unless attempt `number` is the running one."""
         if self.attempt_count != number or self.state is not JobState.RUNNING:
@@ -101,10 +108,17 @@ class Job(Model):
         self.error = error
         if not may_retry:
             self._end(JobState.FAILED)
-        elif self.attempt_count >= MAX_ATTEMPTS:
+        elif self.is_spent:
             self._end(JobState.DEAD)
         else:
             self._plan_retry()
+
+    def begin_again(self) -> None:
+        """After an end without success: as many attempts as at first, from now on."""
+        self.state = JobState.PENDING
+        self.attempt_limit = self.attempt_count + MAX_ATTEMPTS
+        self.ended_at = self.cancel_requested_at = self.sent_at = None
+        self.run_at = utc_now()
 
     def cancel(self) -> None:
         """Cancel at once what has not begun; ask what runs to stop at its next safe point."""

@@ -58,3 +58,11 @@ def find_due_jobs(now: datetime, limit: int) -> list[tuple[UUID, UUID]]:
     """
     rows = db.session.execute(text("SELECT * FROM footfall_due_jobs(:now, :limit)"), {"now": now, "limit": limit})
     return [(row[0], row[1]) for row in rows]
+
+
+def find_ended_jobs(since: datetime, limit: int) -> list[tuple[UUID, UUID]]:
+    """(organisation, job) of every organisation that ended since then, the earliest first; as `find_due_jobs`."""
+    rows = db.session.execute(
+        text("SELECT * FROM footfall_ended_jobs(:since, :limit)"), {"since": since, "limit": limit}
+    )
+    return [(row[0], row[1]) for row in rows]

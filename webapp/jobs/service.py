@@ -12,6 +12,8 @@ from webapp.jobs.queries import get_job_for_update
 from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 
+LOST = "The worker stopped without a word."
+
 
 class JobMissingError(Exception):
     """There is no such job in this organisation."""
@@ -67,13 +69,22 @@ def end_attempt(organisation_id: UUID, job_id: UUID, number: int, error: str = "
     return job
 
 
-def retry_job(job: Job) -> None:
-    """Let a job that ended without success begin again with a fresh count of attempts to come."""
-    job.state = JobState.PENDING
-    job.ended_at = None
-    job.cancel_requested_at = None
-    job.run_at = utc_now()
-    job.sent_at = None
+def cancel_unbegun(job: Job) -> bool:
+    """End a job that was cancelled before this attempt; False when it may run."""
+    if job.cancel_requested_at is None:
+        return False
+    _close_lost_attempt(job)
+    job.end_cancelled()
+    return True
+
+
+def end_lost(job: Job) -> bool:
+    """End a job whose workers died until no attempt was left; False when it may run."""
+    if job.state is not JobState.RUNNING or not job.is_spent:
+        return False
+    _close_lost_attempt(job)
+    job.fail(f"{LOST} That was the last of its attempts.")
+    return True
 
 
 def _close_lost_attempt(job: Job) -> None:
@@ -83,4 +94,4 @@ def _close_lost_attempt(job: Job) -> None:
     if attempt is None or attempt.ended_at is not None:
         return
     attempt.ended_at = utc_now()
-    attempt.error = "The worker stopped without a word."
+    attempt.error = LOST

@@ -7,6 +7,7 @@ import socket
 import traceback as tracebacks
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from uuid import UUID
 
 from flask import current_app
@@ -17,11 +18,14 @@ from webapp.jobs.broker import actor
 from webapp.jobs.kinds import PermanentError, Run, get_kind
 from webapp.jobs.live import publish_job
 from webapp.jobs.models import StaleAttemptError
-from webapp.jobs.queries import find_due_jobs, get_job_for_update
-from webapp.jobs.service import begin_attempt, end_attempt
+from webapp.jobs.queries import find_due_jobs, find_ended_jobs, get_job, get_job_for_update
+from webapp.jobs.service import begin_attempt, cancel_unbegun, end_attempt, end_lost
 from webapp.lib.clock import utc_now
+from webapp.live.channels import job_channel
+from webapp.live.publish import has_ended
 
 DUE_LIMIT = 200
+LOST_END_WINDOW = timedelta(minutes=2)
 ERROR_LIMIT = 2_000
 
 
@@ -48,6 +52,20 @@ def send_due_jobs() -> None:
                 job.sent_at = utc_now()
             db.session.commit()
         run_job.send(str(organisation_id), str(job_id))
+
+
+@actor("default")
+def publish_lost_ends() -> None:
+    """Tell pages what ended while its worker died, or lost Redis, before it could say so."""
+    broker = current_app.extensions["broker"]
+    for organisation_id, job_id in find_ended_jobs(utc_now() - LOST_END_WINDOW, DUE_LIMIT):
+        if has_ended(broker, job_channel(organisation_id, job_id)):
+            continue
+        with tenant(organisation_id):
+            job = get_job(organisation_id, job_id)
+            if job is not None and job.state.is_final:
+                publish_job(broker, job)
+            db.session.rollback()
 
 
 @contextmanager
@@ -96,9 +114,9 @@ def _claim(organisation_id: UUID, job_id: UUID) -> tuple[str, Run] | None:
     if job is None or job.state.is_final or job.run_at > utc_now():
         db.session.rollback()
         return None
-    if job.cancel_requested_at is not None:
-        job.end_cancelled()
+    if cancel_unbegun(job) or end_lost(job):
         db.session.commit()
+        publish_job(current_app.extensions["broker"], job)
         return None
     number = begin_attempt(job, worker_name()).number
     run = job.kind, Run(organisation_id, job_id, number, job.parameters, _reporter(organisation_id, job_id, number))

@@ -13,7 +13,6 @@ from webapp.jobs.kinds import label_of
 from webapp.jobs.live import publish_job
 from webapp.jobs.models import Job, JobState
 from webapp.jobs.queries import PAGE_SIZE, get_job, get_job_for_update, list_attempts, list_jobs
-from webapp.jobs.service import retry_job
 from webapp.live.channels import job_channel, jobs_channel, stream_url
 from webapp.pages import render_page
 
@@ -78,8 +77,9 @@ def retry(job_id: UUID) -> BaseResponse:
     if job.in_chunks or job.state not in {JobState.FAILED, JobState.DEAD, JobState.CANCELLED}:
         flash("Only a job that failed or was cancelled can begin again.", "error")
         return redirect(url_for(".show", job_id=job_id), 303)
-    retry_job(job)
+    job.begin_again()
     db.session.commit()
+    publish_job(current_app.extensions["broker"], job)
     run_job.send(str(job.organisation_id), str(job.id))
     return redirect(url_for(".show", job_id=job_id), 303)
 

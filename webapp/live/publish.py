@@ -29,3 +29,9 @@ def publish(broker: redis.Redis, channel: str, data: dict[str, Any], html: str =
 def may_publish(broker: redis.Redis, channel: str, every_milliseconds: int) -> bool:
     """Whether this channel was silent for long enough; a busy subject asks before it renders."""
     return bool(broker.set(f"{state_key(channel)}:pace", 1, nx=True, px=every_milliseconds))
+
+
+def has_ended(broker: redis.Redis, channel: str) -> bool:
+    """Whether the channel's kept state is a final one, after which its streams end."""
+    state = broker.get(state_key(channel))
+    return isinstance(state, bytes) and bool(json.loads(state)["final"])
