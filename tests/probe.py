@@ -7,8 +7,11 @@ from apiflask.fields import Integer, String
 from flask import Response, abort
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text
+from sqlalchemy.pool import QueuePool
 
 from webapp.accounts.api_auth import api_auth
+from webapp.accounts.current import current_organisation
+from webapp.accounts.models import Organisation
 from webapp.app import create_app
 from webapp.config import Settings
 from webapp.extensions import csrf, current_tenant, db, enter_tenant
@@ -40,6 +43,11 @@ def probe_app(settings: Settings, *, csrf_enabled: bool = False) -> APIFlask:
     def create_thing(json_data: dict[str, object]) -> ResponseReturnValue:
         return json_data
 
+    @bp.post("/connections")
+    @bp.auth_required(api_auth)
+    def connections_for_key() -> ResponseReturnValue:
+        return connections_in_use()
+
     @bp.get("/<string:failure>")
     def fail(failure: str) -> ResponseReturnValue:
         return fail_as(failure)
@@ -47,6 +55,7 @@ def probe_app(settings: Settings, *, csrf_enabled: bool = False) -> APIFlask:
     csrf.exempt(bp)
     app.register_blueprint(bp)
     app.add_url_rule("/probe", view_func=what_is_seen)
+    app.add_url_rule("/probe/connections", view_func=connections_in_use, methods=["GET", "POST"])
     app.add_url_rule("/probe/<string:failure>", view_func=fail_as, methods=["GET", "POST"])
     return app
 
@@ -58,11 +67,26 @@ def what_is_seen() -> ResponseReturnValue:
     return {"tenant": str(tenant) if tenant else None, "count": count}
 
 
+def connections_in_use() -> ResponseReturnValue:
+    """How many connections are taken before and after the view has asked for a row, and whose rows it sees."""
+    pool = db.engine.pool
+    assert isinstance(pool, QueuePool)
+    before = pool.checkedout()
+    name = current_organisation().name
+    after = pool.checkedout()
+    return {"before": before, "after": after, "name": name, **what_is_seen()}  # type: ignore[dict-item]
+
+
 def fail_as(failure: str) -> Response:
     if failure == "leak":
         enter_tenant(uuid7())
     if failure == "broken":
         db.session.execute(text("SELECT 1 / 0"))
+    if failure == "flush":
+        db.session.add(Organisation(slug="system", name="Twice"))
+        db.session.flush()
+    if failure == "recursion":
+        return fail_as(failure)
     if failure == "problem":
         raise Problem(409, "Thing exists", "There is one already.", thing_id="7")
     if failure.isdecimal():

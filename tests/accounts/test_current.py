@@ -12,6 +12,7 @@ from sqlalchemy import event
 
 from tests.conftest import Person, add_organisation, owner_connection
 from tests.probe import probe_app
+from webapp.accounts import service
 from webapp.accounts.current import NoOrganisationError, current_membership, current_organisation
 from webapp.config import Settings
 from webapp.extensions import current_tenant, db, enter_tenant
@@ -75,6 +76,17 @@ def test_the_person_and_their_organisations_are_read_by_one_statement(
         ["SELECT", "users.id,"],
         ["SELECT", "set_config('footfall.organisation_id',"],
     ]
+
+
+def test_no_connection_is_held_while_a_body_arrives(probe: APIFlask, alice: Person) -> None:
+    expected = {"before": 0, "after": 0, "name": "Acme", "tenant": str(alice.organisation_id), "count": 1}
+    assert as_person(probe, alice).post("/probe/connections").json == expected
+    with probe.app_context():
+        _, secret = service.create_api_key(alice.organisation_id, "a program")
+        db.session.commit()
+    headers = {"Authorization": f"Bearer {secret}"}
+    for _ in range(2):  # the first use of a key is noted, the second is not
+        assert probe.test_client().post("/api/v1/probe/connections", headers=headers).json == expected
 
 
 def test_somebody_who_was_removed_is_out_at_the_next_click(probe: APIFlask, bob: Person, services: Settings) -> None:

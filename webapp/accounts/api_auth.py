@@ -40,8 +40,8 @@ def verify(secret: str) -> ApiKey | None:
         enter_tenant(None)
         return None
     api_key, organisation = found
-    enter_organisation(organisation)
     _note_use(api_key)
+    enter_organisation(organisation)
     return api_key
 
 

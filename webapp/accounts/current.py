@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from flask import g, session
+from flask import g, request, session
 
 from webapp.accounts.models import Membership, Organisation, Role, User
 from webapp.accounts.queries import Place
 from webapp.extensions import current_tenant, db, enter_tenant
 
 CHOSEN = "organisation_id"
+WITHOUT_BODY = {"GET", "HEAD", "OPTIONS"}
 
 
 class NoOrganisationError(RuntimeError):
@@ -64,6 +65,19 @@ def enter_organisation(organisation: Organisation, membership: Membership | None
     g.organisation = organisation
     g.membership = membership
     enter_tenant(organisation.id)
+    if request.method not in WITHOUT_BODY:
+        _give_connection_back()
+
+
+def _give_connection_back() -> None:
+    """End the transaction before the body is read, which may take as long as the sender likes.
+
+    What is loaded stays loaded: a plain rollback would have each row read again.
+    """
+    loaded = list(db.session)
+    db.session.expunge_all()
+    db.session.rollback()
+    db.session.add_all(loaded)
 
 
 def choose_organisation(user: User, organisation_id: UUID) -> None:
