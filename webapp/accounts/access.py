@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from flask import Flask, g, redirect, request, session, url_for
+from flask import Flask, current_app, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, logout_user
 
 from webapp.accounts import current, queries
 from webapp.accounts.models import Organisation, User
 from webapp.accounts.queries import Place, ReceivedInvitation
-from webapp.extensions import login_manager
+from webapp.extensions import csrf, login_manager
 from webapp.problems import is_api_request
 
 PUBLIC_ENDPOINTS = frozenset(
@@ -33,6 +33,7 @@ def init_app(app: Flask) -> None:
     login_manager.user_loader(load_user)
     login_manager.unauthorized_handler(send_to_sign_in)
     app.before_request(admit)
+    app.before_request(check_form)
     app.teardown_request(current.restore_tenant)
     app.context_processor(template_context)
 
@@ -48,6 +49,12 @@ def admit() -> ResponseReturnValue | None:
     if not current_user.is_authenticated:
         return send_to_sign_in() if request.endpoint else None
     return _enter(places())
+
+
+def check_form() -> None:
+    """Look for the form's token. This reads the body, so it comes after `admit`: a stranger's is not read."""
+    if current_app.config["WTF_CSRF_ENABLED"]:
+        csrf.protect(apply_exemptions=True)
 
 
 def load_user(cookie_id: str) -> User | None:

@@ -218,6 +218,7 @@ def summary_of(bulk_action: BulkAction) -> str:
 def _incoming_file() -> UploadedFile:
     """The file in the request, of which nothing is read yet, from a form of ours."""
     limit = _settings().upload_limit_bytes
+    request.max_content_length = limit + FORM_OVERHEAD_BYTES
     if (request.content_length or 0) > limit + FORM_OVERHEAD_BYTES:
         raise _too_large(UploadTooLargeError(limit))
     try:
