@@ -9,8 +9,10 @@ import pytest
 from apiflask import APIFlask
 from flask import abort, g
 from flask.testing import FlaskClient
+from werkzeug.routing import BuildError
 
 from tests.conftest import Person
+from webapp import pages
 from webapp.accounts.models import Organisation
 from webapp.pages import ERRORS, byte_size, duration, local_time, number, render_block
 
@@ -114,6 +116,16 @@ def test_pages_run_no_scripts_but_our_own(app: APIFlask, alice: Person) -> None:
     assert "script-src 'self';" in policy
     assert f"connect-src 'self' {app.extensions['settings'].edge_url};" in policy
     assert "frame-ancestors 'none'" in policy
+    assert "form-action 'self'" in policy
+    assert alice.client.get("/api-docs").headers["Content-Security-Policy"] == policy
+
+
+def test_a_side_bars_line_that_leads_nowhere_is_an_error(
+    app: APIFlask, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "NAVIGATION", (pages.NavigationItem("nowhere.index", "Nowhere", "jobs"),))
+    with pytest.raises(BuildError):
+        alice.client.get("/jobs")
 
 
 def test_pages_have_no_scripts_and_no_styles_of_another_site(alice: Person) -> None:

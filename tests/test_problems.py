@@ -82,6 +82,16 @@ def test_a_body_that_is_no_json_is_refused(api: FlaskClient, body: bytes) -> Non
     assert answer.content_type == "application/problem+json"
 
 
+def test_json_that_is_nested_too_deeply_is_refused(api: FlaskClient) -> None:
+    for body in (b"[" * 60_000, b'{"name":' * 60_000):
+        answer = api.post("/api/v1/probe/things", data=body, content_type="application/json")
+        assert_problem(answer, 400, "Malformed JSON")
+
+
+def test_a_recursion_of_our_own_is_our_failure(api: FlaskClient) -> None:
+    assert_problem(api.get("/api/v1/probe/recursion"), 500, "Internal Server Error")
+
+
 def test_another_content_type_is_refused_as_such(api: FlaskClient) -> None:
     answer = api.post("/api/v1/probe/things", data="name=a", content_type="text/plain")
     assert_problem(answer, 415, "Unsupported Media Type")
@@ -104,6 +114,25 @@ def test_a_pages_error_stays_a_page(alice: Person, services: Settings) -> None:
     for path, status in (("/probe/404", 404), ("/probe/boom", 500), ("/nowhere", 404), ("/probe/problem", 409)):
         answer = client.get(path)
         assert (answer.status_code, answer.mimetype) == (status, "text/html")
+
+
+def test_the_log_of_a_failure_holds_nothing_that_people_typed(
+    api: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.get("/api/v1/probe/flush")
+    assert "UniqueViolation" in caplog.text
+    assert "Twice" not in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/probe/broken", "/probe/flush", "/probe/recursion"])
+def test_a_failure_is_a_page_whatever_it_left_behind(alice: Person, services: Settings, path: str) -> None:
+    client = probe_app(services).test_client()
+    with client.session_transaction() as cookie:
+        cookie["_user_id"] = alice.cookie_id
+    answer = client.get(path)
+    assert (answer.status_code, answer.mimetype) == (500, "text/html")
+    assert "Something broke on our side" in answer.text
+    assert client.get("/probe").status_code == 200
 
 
 def test_a_page_wants_its_token_and_the_api_does_not(alice: Person, services: Settings) -> None:

@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.config import Settings
-from webapp.extensions import htmx
+from webapp.extensions import db, htmx
 from webapp.lib.clock import utc_now
 
 
@@ -48,7 +48,7 @@ def init_app(app: Flask) -> None:
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters.update(number=number, duration=duration, bytes=byte_size, local_time=local_time)
     environment.globals["ui"] = environment.get_template("components/ui.html").module
-    environment.globals["navigation"] = navigation
+    environment.globals["navigation"] = lambda: NAVIGATION
     app.register_error_handler(HTTPException, error_page)
     app.after_request(add_headers)
 
@@ -128,11 +128,6 @@ NAVIGATION = (
 )
 
 
-def navigation() -> list[NavigationItem]:
-    """The side bar's lines, of the features that this app has."""
-    return [item for item in NAVIGATION if item.endpoint in current_app.view_functions]
-
-
 # Errors -------------------------------------------------------------------------------------------
 
 ERRORS = {
@@ -157,8 +152,15 @@ ERRORS_BY_HUNDRED = {4: ERRORS[400], 5: ERRORS[500]}
 
 
 def error_page(error: HTTPException) -> BaseResponse:
-    """An error in plain words with what to do about it; its small form where htmx asked for a part."""
+    """An error in plain words with what to do about it; its small form where htmx asked for a part.
+
+    After a failure of ours it is shown to nobody in particular: what it knows of the person may have to be
+    read again, in a transaction that is broken, or from a database that is away.
+    """
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        db.session.rollback()
+        g.organisation = g.membership = None
     if error.response is not None or status < 400:
         return BaseResponse.force_type(error.get_response(request.environ), request.environ)
     title, remedy = error_words(error, status)
@@ -179,8 +181,6 @@ def error_words(error: HTTPException, status: int) -> tuple[str, str]:
 
 # Headers ------------------------------------------------------------------------------------------
 
-API_DOCS_PATH = "/api-docs"
-
 
 def add_headers(response: Response) -> Response:
     """Let pages run scripts of this site only, and talk to it and to the edge only."""
@@ -193,10 +193,10 @@ def add_headers(response: Response) -> Response:
 
 
 def content_security_policy() -> str:
-    """The policy of this page. Charts write style attributes; the API's try-out page has a script in it."""
+    """The same policy for every page. Charts write style attributes; sign-in begins with a link, not with a form."""
     settings: Settings = current_app.extensions["settings"]
-    scripts = "'self' 'unsafe-inline'" if request.path == API_DOCS_PATH else "'self'"
     return (
-        f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-        f"connect-src 'self' {settings.edge_url}; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        f"connect-src 'self' {settings.edge_url}; form-action 'self'; object-src 'none'; base-uri 'none'; "
+        "frame-ancestors 'none'"
     )

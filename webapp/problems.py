@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json.decoder
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -64,12 +65,23 @@ def init_app(app: APIFlask) -> None:
 
     app.register_error_handler(HTTPException, answer_http_exception)
     app.register_error_handler(HTTPError, lambda error: answer(problem_of_apiflask(error)))
+    app.register_error_handler(RecursionError, answer_deep_json)
     app.before_request(require_json_where_json_is_read)
 
 
 def is_api_request() -> bool:
     """Whether a program asked, so that errors must be JSON."""
     return request.path.startswith(API_PREFIX)
+
+
+def answer_deep_json(error: RecursionError) -> Response:
+    """JSON nested too deeply to be read is the sender's mistake; any other recursion without end is ours."""
+    last = error.__traceback__
+    while last and last.tb_next:
+        last = last.tb_next
+    if last is None or last.tb_frame.f_globals.get("__name__") != json.decoder.__name__:
+        raise error
+    return answer(Problem(HTTPStatus.BAD_REQUEST, "Malformed JSON", "The body is nested too deeply to be read."))
 
 
 def answer(problem: Problem) -> Response:
