@@ -44,7 +44,7 @@ def make_ticks() -> list[Tick]:
 
     What looks around does so again soon, so it is left out while its like still waits for a worker.
     """
-    from webapp.bulk_actions.tasks import sweep
+    from webapp.bulk_actions.tasks import sweep, sweep_uploads
     from webapp.jobs.tasks import publish_lost_ends, send_due_jobs
     from webapp.visits.tasks import backlog_count, make_partitions, roll_up
 
@@ -60,6 +60,7 @@ def make_ticks() -> list[Tick]:
         Tick(2.0, sweep, is_idle),
         Tick(5.0, publish_lost_ends, is_idle),
         Tick(3600.0, make_partitions, lambda: True),
+        Tick(3600.0, sweep_uploads, lambda: True),
     ]
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 from apiflask import APIFlask
+from redis.client import PubSub
 
 from tests.bulk_actions.support import contacts, count_rows, counts_of, csv_of, read, start, work_off
 from tests.conftest import Person, owner_connection
@@ -24,6 +27,7 @@ from webapp.jobs.broker import waiting_count
 from webapp.jobs.models import JobState
 from webapp.jobs.queries import get_job
 from webapp.lib.redis import broker_client
+from webapp.live.channels import bulk_action_channel, job_channel, state_key
 
 
 @pytest.fixture(autouse=True)
@@ -226,6 +230,40 @@ def test_a_chunk_whose_import_is_cancelled_under_its_hands_rolls_back(
     assert contacts(services, organisation_id) == []
 
 
+@pytest.mark.parametrize("done_count", [0, 3])
+def test_whoever_watches_hears_at_once_that_it_was_cancelled(
+    app: APIFlask, services: Settings, alice: Person, done_count: int
+) -> None:
+    bulk_action_id = start(app, alice.organisation_id, people(500))
+    work_off(app, limit=done_count)
+    job_id = read(app, alice.organisation_id, bulk_action_id).job_id
+    assert job_id is not None
+    channels = bulk_action_channel(alice.organisation_id, bulk_action_id), job_channel(alice.organisation_id, job_id)
+    with broker_client(services).pubsub() as listener:  # type: ignore[no-untyped-call]
+        listener.subscribe(*map(state_key, channels))
+        alice.client.post(f"/bulk-actions/{bulk_action_id}/cancel")
+        heard = heard_by(listener)
+    for channel in channels:
+        assert heard[state_key(channel)] == kept_state(services, channel)
+        assert (heard[state_key(channel)]["final"], heard[state_key(channel)]["data"]["state"]) == (True, "cancelled")
+    work_off(app)
+    for channel in channels:
+        assert kept_state(services, channel)["data"] == heard[state_key(channel)]["data"]
+
+
+def test_an_end_that_nobody_lived_to_tell_is_told_by_the_sweeper(
+    app: APIFlask, services: Settings, organisation_id: UUID
+) -> None:
+    bulk_action_id = start(app, organisation_id, people(20))
+    work_off(app, limit=1)
+    cancel(app, organisation_id, bulk_action_id)
+    channel = bulk_action_channel(organisation_id, bulk_action_id)
+    assert not kept_state(services, channel)["final"]
+    age_everything(services)
+    sweep_and_work_off(app)
+    assert kept_state(services, channel)["final"]
+
+
 def test_a_job_that_is_asked_to_stop_stops_its_import(app: APIFlask, services: Settings, organisation_id: UUID) -> None:
     bulk_action_id = start(app, organisation_id, people(500))
     work_off(app, limit=3)
@@ -296,6 +334,23 @@ def test_the_sweeper_sees_what_is_unfinished_in_every_organisation_and_nothing_e
     with app.app_context():
         assert find_unswept(10) == [(charlie.organisation_id, second)]
     assert first != second
+
+
+def heard_by(listener: PubSub) -> dict[str, Any]:
+    """The last message of each channel."""
+    heard = {}
+    while message := listener.get_message(timeout=0.2):
+        if message["type"] == "message":
+            heard[message["channel"].decode()] = json.loads(message["data"])
+    return heard
+
+
+def kept_state(settings: Settings, channel: str) -> dict[str, Any]:
+    """What a stream of the channel begins with."""
+    state = broker_client(settings).get(state_key(channel))
+    assert isinstance(state, bytes)
+    content: dict[str, Any] = json.loads(state)
+    return content
 
 
 def claim(app: APIFlask, chunk_id: ChunkId) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import IO, cast
 
 import pytest
 from werkzeug.wsgi import LimitedStream
@@ -66,7 +67,8 @@ def test_half_a_letter_is_no_part_of_a_name() -> None:
 
 
 def test_a_body_over_the_apps_limit_is_called_too_large_and_nothing_else() -> None:
-    stream = LimitedStream(io.BytesIO(file_part(b"x" * 100_000) + END), 50_000, is_max=True)
+    body = io.BytesIO(file_part(b"x" * 100_000) + END)
+    stream = cast("IO[bytes]", LimitedStream(body, 50_000, is_max=True))
     with pytest.raises(BodyTooLargeError, match="larger than what is accepted"):
         b"".join(read_file(stream, TYPE).blocks)
 

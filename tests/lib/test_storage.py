@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from webapp.lib import storage as storage_module
+from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage, StorageMissingError, storage_at
 
 
@@ -32,6 +35,28 @@ def test_an_upload_that_breaks_off_leaves_nothing(storage: Storage) -> None:
         storage.write("a/b.csv", broken())
     with pytest.raises(StorageMissingError):
         storage.size("a/b.csv")
+
+
+def test_keys_are_listed_by_age(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "KEYS_PER_PAGE", 2)
+    keys = {f"a/{number}.csv" for number in range(5)}
+    for key in keys:
+        storage.write(key, [b"x"])
+    soon, before = utc_now() + timedelta(seconds=5), utc_now() - timedelta(hours=1)
+    pages = list(storage.key_pages(soon))
+    assert (len(pages) > 1, {key for page in pages for key in page}) == (True, keys)
+    assert [key for page in storage.key_pages(before) for key in page] == []
+
+
+def test_what_a_killed_writer_left_is_removed_when_it_is_old(storage: Storage, tmp_path: Path) -> None:
+    storage.write("a/b.csv", [b"whole"])
+    half = tmp_path / "uploads" / "a" / "b.csv#2"
+    half.write_bytes(b"half")
+    storage.delete_unfinished(utc_now() - timedelta(hours=1))
+    assert half.exists()
+    storage.delete_unfinished(utc_now() + timedelta(seconds=5))
+    assert not half.exists()
+    assert storage.size("a/b.csv") == 5
 
 
 def test_a_missing_object_is_missing_and_can_be_deleted_twice(storage: Storage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ CONVERTED_SUFFIX = ".utf8"
 ODD_SAMPLE_BYTES = 64 * 1024
 # A UTF-8 file with a few broken bytes stays one; its broken rows are rejected.
 CLEARLY_MORE = 10
+FILE_KEY = re.compile(r"([0-9a-f-]{36})/bulk-actions/([0-9a-f-]{36})\.csv(?:\.utf8)?")
 BEYOND_ASCII = bytes(range(128, 256))
 
 
@@ -98,6 +100,12 @@ def _ascii_count(block: bytes) -> int:
 def file_key(organisation_id: UUID, bulk_action_id: UUID) -> str:
     """Where the store keeps an import's file."""
     return f"{organisation_id}/bulk-actions/{bulk_action_id}.csv"
+
+
+def owner_of(key: str) -> tuple[UUID, UUID] | None:
+    """(organisation, bulk action) of a stored import's file or its conversion; None for any other key."""
+    found = FILE_KEY.fullmatch(key)
+    return (UUID(found[1]), UUID(found[2])) if found else None
 
 
 def read_sample(storage: Storage, bulk_action: BulkAction) -> tuple[bytes, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -59,6 +59,14 @@ def list_bulk_actions(
     if before is not None:
         query = query.where(BulkAction.id < before)
     return db.session.scalars(query.order_by(BulkAction.id.desc()).limit(limit)).all()
+
+
+def find_with_file(organisation_id: UUID, ids: Collection[UUID]) -> set[UUID]:
+    """Those whose file is still wanted: drafts, and imports that are not cleaned up."""
+    query = select(BulkAction.id).where(
+        BulkAction.organisation_id == organisation_id, BulkAction.id.in_(ids), BulkAction.cleaned_at.is_(None)
+    )
+    return set(db.session.scalars(query))
 
 
 def lock_chunk(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
+
+from sqlalchemy import delete
 
 from webapp.bulk_actions.detect import DELIMITERS, ENCODINGS, PREVIEW_ROWS, Detected, FileFormat, detect, detect_as
 from webapp.bulk_actions.files import Upload, delete_files, deleted_on_error, file_key, read_sample
@@ -156,6 +159,17 @@ def _samples(rows: list[list[str]], column: int) -> list[str]:
     """The first different cells of a column that are not blank."""
     cells = (row[column].strip()[:SAMPLE_LENGTH] for row in rows if column < len(row))
     return list(dict.fromkeys(cell for cell in cells if cell))[:SAMPLES_PER_COLUMN]
+
+
+def delete_drafts(organisation_id: UUID, ids: Collection[UUID], created_before: datetime) -> None:
+    """Remove those of these uploads that nobody started; their files are for the caller, after the commit."""
+    statement = delete(BulkAction).where(
+        BulkAction.organisation_id == organisation_id,
+        BulkAction.id.in_(ids),
+        BulkAction.state == BulkActionState.DRAFT,
+        BulkAction.created_at < created_before,
+    )
+    db.session.execute(statement, execution_options={"synchronize_session": False})
 
 
 def start_import(bulk_action: BulkAction, mapping: Mapping[str, str | None] | None = None) -> None:

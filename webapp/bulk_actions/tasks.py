@@ -12,7 +12,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from uuid import UUID
 
@@ -22,9 +22,17 @@ from sqlalchemy.exc import DBAPIError
 
 from webapp.bulk_actions import service
 from webapp.bulk_actions.chunks import ChunkId, OverError, Sends, claim, hold
+from webapp.bulk_actions.files import owner_of
 from webapp.bulk_actions.models import BulkActionChunk, Phase
 from webapp.bulk_actions.progress import publish_progress
-from webapp.bulk_actions.queries import find_stuck_chunks, find_unswept, get_bulk_action, lock_bulk_action, lock_chunk
+from webapp.bulk_actions.queries import (
+    find_stuck_chunks,
+    find_unswept,
+    find_with_file,
+    get_bulk_action,
+    lock_bulk_action,
+    lock_chunk,
+)
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.bulk_actions.work import merge_chunk, plan_step, stage_chunk
 from webapp.extensions import db, tenant
@@ -37,6 +45,10 @@ RETRY_SECONDS = 0.05
 SWEEP_LIMIT = 500
 CLEAN_AFTER = timedelta(seconds=5)
 ERROR_LIMIT = 500
+DRAFT_LIFETIME = timedelta(days=7)
+UNOWNED_AFTER = timedelta(days=1)
+REMOVE_LIMIT = 1_000
+"""A sweep of the store ends when it removed so many files; the next one goes on."""
 # Deadlock, serialisation failure, and a key that another transaction created meanwhile.
 PASSING_ERRORS = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.UniqueViolation)
 
@@ -72,6 +84,7 @@ def clean(organisation: str, bulk_action: str) -> None:
         if found and found.state.is_final and found.cleaned_at is None:
             service.clean_up(found, _storage())
         db.session.commit()
+        publish_progress(organisation_id, bulk_action_id)  # whoever ended it may have died before saying so
 
 
 @actor("default")
@@ -82,6 +95,21 @@ def sweep() -> None:
     for organisation_id, bulk_action_id in unswept:
         with tenant(organisation_id):
             _sweep_one(organisation_id, bulk_action_id)
+
+
+@actor("default")
+def sweep_uploads() -> None:
+    """Remove uploads that nobody started within a week, and files that no import will read any more.
+
+    A process that dies between storing a file and committing its row leaves such a file behind.
+    """
+    storage, removed_count = _storage(), 0
+    storage.delete_unfinished(utc_now() - UNOWNED_AFTER)
+    for keys in storage.key_pages(utc_now() - UNOWNED_AFTER):
+        for organisation_id, ids_by_key in _by_organisation(keys).items():
+            removed_count += _remove_unwanted(organisation_id, ids_by_key, storage)
+        if removed_count >= REMOVE_LIMIT:
+            return
 
 
 def send_chunk(organisation_id: UUID, bulk_action_id: UUID, phase: Phase, index: int) -> None:
@@ -187,6 +215,29 @@ def _send_stuck(organisation_id: UUID, bulk_action_id: UUID) -> None:
     db.session.commit()
     for phase, index in sends:
         send_chunk(organisation_id, bulk_action_id, phase, index)
+
+
+def _by_organisation(keys: Iterable[str]) -> dict[UUID, dict[str, UUID]]:
+    """The keys of imports' files with the ids of their bulk actions, for each organisation."""
+    found: dict[UUID, dict[str, UUID]] = {}
+    for key in keys:
+        if owner := owner_of(key):
+            found.setdefault(owner[0], {})[key] = owner[1]
+    return found
+
+
+def _remove_unwanted(organisation_id: UUID, ids_by_key: dict[str, UUID], storage: Storage) -> int:
+    """Rows first: a file without a row is found again, a draft without its file would stay."""
+    ids = set(ids_by_key.values())
+    with tenant(organisation_id):
+        service.delete_drafts(organisation_id, ids, utc_now() - DRAFT_LIFETIME)
+        db.session.commit()
+        wanted = find_with_file(organisation_id, ids)
+        db.session.rollback()
+    unwanted = [key for key, bulk_action_id in ids_by_key.items() if bulk_action_id not in wanted]
+    for key in unwanted:
+        storage.delete(key)
+    return len(unwanted)
 
 
 def _storage() -> Storage:

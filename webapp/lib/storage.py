@@ -1,11 +1,14 @@
 """The upload store: a folder by default, an S3 bucket by URL.
 
-Web and worker processes may run on different machines, so nothing else of ours touches a file.
+Web and worker processes may run on different machines, so nothing else of ours touches a file. A store belongs
+to one installation: uploads that its database does not know are removed.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -14,6 +17,9 @@ import obstore
 from obstore.store import LocalStore, ObjectStore, from_url
 
 READ_BLOCK_BYTES = 4 * 1024 * 1024
+KEYS_PER_PAGE = 500
+UNFINISHED = re.compile(r"#\d+$")
+"""How obstore calls a file in a folder until it is whole."""
 
 
 class StorageMissingError(Exception):
@@ -23,8 +29,9 @@ class StorageMissingError(Exception):
 class Storage:
     """Objects of bytes under keys such as `organisation/imports/<id>.csv`."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
         self._store = store
+        self._folder = folder
 
     def write(self, key: str, blocks: Iterable[bytes]) -> int:
         """Keep all blocks under the key and return their length in bytes.
@@ -73,6 +80,24 @@ class Storage:
         except FileNotFoundError:
             return
 
+    def key_pages(self, modified_before: datetime) -> Iterator[list[str]]:
+        """The keys of all objects that are older, some hundreds at a time, in no order."""
+        for page in obstore.list(self._store, chunk_size=KEYS_PER_PAGE):
+            yield [found["path"] for found in page if found["last_modified"] < modified_before]
+
+    def delete_unfinished(self, modified_before: datetime) -> None:
+        """Remove what writers left in the folder who were killed. A bucket does so by its own lifecycle rule."""
+        for path in self._folder.rglob("*#*") if self._folder else ():
+            if UNFINISHED.search(path.name) and _is_older(path, modified_before):
+                path.unlink(missing_ok=True)
+
+
+def _is_older(path: Path, moment: datetime) -> bool:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC) < moment
+    except FileNotFoundError:  # it was finished meanwhile, and has its proper name
+        return False
+
 
 @cache
 def storage_at(url: str) -> Storage:
@@ -82,4 +107,4 @@ def storage_at(url: str) -> Storage:
         return Storage(from_url(url))
     folder = Path(unquote(parts.path))
     folder.mkdir(parents=True, exist_ok=True)
-    return Storage(LocalStore(prefix=folder))
+    return Storage(LocalStore(prefix=folder), folder)
