@@ -108,6 +108,14 @@ def test_caddy_sends_the_edges_paths_to_the_edge_and_the_rest_to_web() -> None:
     assert text.count("{") == text.count("}")
 
 
+def test_caddy_waits_for_no_request_forever_and_ends_no_stream() -> None:
+    options = (ROOT / "Caddyfile").read_text().split("{$SITE_ADDRESS")[0]
+    assert dict(re.findall(r"(read_header|read_body|write) (\w+)", options)) == {
+        "read_header": "10s",
+        "read_body": "30m",
+    }
+
+
 def test_every_path_that_caddy_sends_to_the_edge_is_served_there() -> None:
     source = (ROOT / "webapp" / "edge.py").read_text()
     assert all(f'"{path}' in source for path in ("/collect", "/live/", "/tracker.js"))

@@ -15,6 +15,7 @@ from webapp.accounts import service
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.incoming import MAX_BODY_BYTES
+from webapp.visits.api import LIST_LIMIT_BYTES
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -70,6 +71,21 @@ def test_a_form_that_is_too_large_is_refused_unread(alice: Person) -> None:
 def test_a_body_of_the_api_that_is_too_large_is_refused_unread(client: FlaskClient, secret: str) -> None:
     answer = send_unread(client, "/api/v1/contacts", length=MAX_BODY_BYTES + 1, content_type=JSON, secret=secret)
     assert answer.status_code == 413
+    assert answer.content_type == "application/problem+json"
+
+
+def test_visits_that_are_too_large_are_refused_unread(client: FlaskClient, secret: str) -> None:
+    answer = send_unread(client, "/api/v1/visits", length=LIST_LIMIT_BYTES + 1, content_type=JSON, secret=secret)
+    assert answer.status_code == 413
+    assert answer.json is not None
+    assert answer.json["detail"].startswith("At most 4 MiB at a time")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/visits", "/api/v1/contacts"])
+def test_json_that_is_nested_too_deeply_is_refused(client: FlaskClient, secret: str, path: str) -> None:
+    headers = {"Authorization": f"Bearer {secret}"}
+    answer = client.post(path, data=b"[" * 60_000, content_type=JSON, headers=headers)
+    assert answer.status_code == 400
     assert answer.content_type == "application/problem+json"
 
 
