@@ -18,6 +18,7 @@ from webapp.accounts.service import create_api_key
 from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.lib.ids import uuid7
+from webapp.visits import queries
 
 
 def make_key(app: APIFlask, organisation_id: UUID) -> dict[str, str]:
@@ -106,6 +107,33 @@ def test_what_cannot_be_answered_says_what_is_allowed(
     answer = ask(client, key, **query)
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
     assert words in answer.json["detail"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("aggregation", ["minute", "hour", "day"])
+@pytest.mark.parametrize("limit", ["POINTS_LIMIT", "ROWS_LIMIT"])
+def test_more_than_one_answer_may_hold_is_refused_before_it_is_read(
+    app: APIFlask,
+    client: FlaskClient,
+    alice: Person,
+    key: dict[str, str],
+    services: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    aggregation: str,
+    limit: str,
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    add_rows(services, [make_row(site, utc("2026-11-20T10:05:00"), page_url=f"{ORIGIN}/{page}") for page in range(5)])
+    count_all(app, services)
+    span = {"aggregation": aggregation, "dateFrom": "2026-11-20", "dateTo": "2026-11-20"}
+    names = [limit, "MINUTE_ROWS_LIMIT"] if limit == "ROWS_LIMIT" else [limit]
+    for name in names:
+        monkeypatch.setattr(queries, name, 5)
+    assert len(ask(client, key, **span).json["data"]) == 5  # type: ignore[index]
+    for name in names:
+        monkeypatch.setattr(queries, name, 4)
+    answer = ask(client, key, **span)
+    assert answer.status_code == 422
+    assert "shorter range" in answer.json["detail"]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("aggregation", ["minute", "hour", "day", "month"])

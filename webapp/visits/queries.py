@@ -20,7 +20,16 @@ from webapp.visits.models import Grain, RollUpZone, Site
 from webapp.visits.sketches import count_visitors, is_estimate
 
 OTHER_LABEL = "other"
+POINTS_LIMIT = 250_000
+"""The most points of one answer: some 15 MB of JSON."""
+ROWS_LIMIT = 1_000_000
+MINUTE_ROWS_LIMIT = 2_000_000
+"""The most rows that are read for it, so that nobody waits for many seconds; minutes read raw rows."""
 QUARTER = timedelta(milliseconds=QUARTER_MS)
+
+
+class TooManyPointsError(ValueError):
+    """More than one answer may hold; the message says what to ask for instead."""
 
 
 @dataclass(frozen=True)
@@ -118,23 +127,29 @@ def list_top_referrers(
 def list_page_points(
     organisation_id: UUID, site_ids: Sequence[UUID], aggregation: Aggregation, edges: list[datetime], zone: ZoneInfo
 ) -> dict[str, list[tuple[datetime, int]]]:
-    """For each page the buckets in which it was seen, and how often."""
+    """For each page the buckets in which it was seen, and how often; raises TooManyPointsError."""
+    is_raw = aggregation is Aggregation.MINUTE
     parameters: dict[str, Any] = {
         "organisation_id": organisation_id,
         "site_ids": list(site_ids),
         "edges": edges,
         "first": edges[0],
         "last": edges[-1],
+        "grain": _grain_for(organisation_id, aggregation, zone).value,
+        "rows_limit": (MINUTE_ROWS_LIMIT if is_raw else ROWS_LIMIT) + 1,
+        "points_limit": POINTS_LIMIT + 1,
     }
-    if aggregation is Aggregation.MINUTE:
-        statement = PAGE_MINUTES
-    else:
-        statement = PAGE_BUCKETS
-        parameters["grain"] = _grain_for(organisation_id, aggregation, zone).value
-    pages: dict[str, list[tuple[datetime, int]]] = defaultdict(list)
-    for url, index, count in db.session.execute(text(statement), parameters):
-        pages[url or OTHER_LABEL].append((edges[index - 1], int(count)))
-    return dict(pages)
+    found = db.session.execute(text(PAGE_MINUTES if is_raw else PAGE_BUCKETS), parameters).all()
+    if sum(row.row_count for row in found) >= parameters["rows_limit"]:
+        raise TooManyPointsError(f"This range has too many visits to be counted at once. {NARROWER}")
+    if sum(len(row.indexes) for row in found) > POINTS_LIMIT:
+        raise TooManyPointsError(f"This range has more than {POINTS_LIMIT:,} buckets with visits. {NARROWER}")
+    return {
+        row.url or OTHER_LABEL: [
+            (edges[index - 1], count) for index, count in zip(row.indexes, row.pageview_counts, strict=True)
+        ]
+        for row in found
+    }
 
 
 def segments(start: datetime, end: datetime, zone: ZoneInfo) -> list[Segment]:
@@ -275,30 +290,38 @@ TOP_REFERRERS = f"""
     FROM {WANTED} JOIN referrer_roll_ups r ON {MATCHES}
     GROUP BY r.referrer ORDER BY 2 DESC, 1 LIMIT :limit
 """  # noqa: S608  (put together from the names above)
-PAGE_BUCKETS = """
-    SELECT p.url, counted.index, counted.pageview_count FROM (
-        SELECT r.page_id, width_bucket(r.bucket_at, CAST(:edges AS timestamptz[])) AS index,
-            sum(r.pageview_count) AS pageview_count
-        FROM page_roll_ups r
-        WHERE r.organisation_id = :organisation_id AND r.site_id = ANY(CAST(:site_ids AS uuid[]))
-            AND r.grain = :grain AND r.bucket_at >= :first AND r.bucket_at < :last
-        GROUP BY 1, 2
-    ) AS counted
-    LEFT JOIN pages p ON p.organisation_id = :organisation_id AND p.id = counted.page_id
-    ORDER BY p.url, counted.index
+NARROWER = "Ask for a shorter range, wider buckets or one site."
+# Reading and answering stop at their limits; pages are joined and sorted when each is one row.
+BY_PAGE = """
+    SELECT p.url, page.indexes, page.pageview_counts, page.row_count FROM (
+        SELECT point.page_id, array_agg(point.index ORDER BY point.index) AS indexes,
+            array_agg(point.pageview_count ORDER BY point.index) AS pageview_counts,
+            CAST(sum(point.row_count) AS bigint) AS row_count
+        FROM (
+            SELECT r.page_id, width_bucket(r.at, CAST(:edges AS timestamptz[])) AS index,
+                CAST(sum(r.pageview_count) AS bigint) AS pageview_count, count(*) AS row_count
+            FROM ({rows} LIMIT :rows_limit) AS r
+            GROUP BY 1, 2 LIMIT :points_limit
+        ) AS point
+        GROUP BY point.page_id
+    ) AS page
+    LEFT JOIN pages p ON p.organisation_id = :organisation_id AND p.id = page.page_id
+    ORDER BY p.url
 """
-PAGE_MINUTES = """
-    SELECT p.url, counted.index, counted.pageview_count FROM (
-        SELECT v.page_id, width_bucket(v.visited_at, CAST(:edges AS timestamptz[])) AS index,
-            count(*) AS pageview_count
-        FROM pageviews v
-        WHERE v.organisation_id = :organisation_id AND v.site_id = ANY(CAST(:site_ids AS uuid[]))
-            AND v.visited_at >= :first AND v.visited_at < :last
-        GROUP BY 1, 2
-    ) AS counted
-    LEFT JOIN pages p ON p.organisation_id = :organisation_id AND p.id = counted.page_id
-    ORDER BY p.url, counted.index
-"""
+PAGE_BUCKETS = BY_PAGE.format(
+    rows="""
+    SELECT page_id, bucket_at AS at, pageview_count FROM page_roll_ups
+    WHERE organisation_id = :organisation_id AND site_id = ANY(CAST(:site_ids AS uuid[]))
+        AND grain = :grain AND bucket_at >= :first AND bucket_at < :last
+    """
+)
+PAGE_MINUTES = BY_PAGE.format(
+    rows="""
+    SELECT page_id, visited_at AS at, 1 AS pageview_count FROM pageviews
+    WHERE organisation_id = :organisation_id AND site_id = ANY(CAST(:site_ids AS uuid[]))
+        AND visited_at >= :first AND visited_at < :last
+    """
+)
 MINUTES = """
     SELECT date_trunc('minute', visited_at) AS minute, count(*) AS pageview_count,
         count(DISTINCT visitor) AS visitor_count
