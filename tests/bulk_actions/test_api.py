@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +13,9 @@ from apiflask import APIFlask
 from werkzeug.test import TestResponse
 
 from tests.bulk_actions.support import contacts, count_rows, csv_of, start, work_off
-from tests.conftest import Person
+from tests.conftest import Person, owner_connection
 from webapp.accounts.service import create_api_key
+from webapp.bulk_actions.files import Upload
 from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.lib.redis import broker_client
@@ -86,6 +87,24 @@ def test_what_cannot_be_imported_is_refused_and_forgotten(
     assert status == 422
     assert words in detail
     assert count_rows(services, "bulk_actions") == 0
+
+
+def test_no_transaction_waits_for_an_upload(services: Settings, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    idle_counts = []
+
+    def look(upload: Upload, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        with owner_connection(services) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+            ).fetchone()
+        idle_counts.append(row)
+        yield from watched(upload, blocks)
+
+    watched = Upload.watched
+    monkeypatch.setattr(Upload, "watched", look)
+    assert upload(call, csv_of([["ada@example.com"]])).status_code == 202
+    assert idle_counts == [(0,)]
 
 
 def test_two_columns_of_one_name_are_told_apart_by_their_place(call: Call) -> None:

@@ -166,9 +166,9 @@ def _upload() -> BulkAction:
         entity = file.fields.get("entity") or "contacts"
         if entity != "contacts":
             raise Problem(422, "Unknown entity", f"There is nothing called “{entity[:40]}” to import; use `contacts`.")
-        return start_upload(
-            current_organisation().id, None, file.name, file.blocks, storage=_storage(), limit_bytes=limit_bytes
-        )
+        organisation_id = current_organisation().id
+        db.session.rollback()  # an upload may take minutes: no transaction waits for it
+        return start_upload(organisation_id, None, file.name, file.blocks, storage=_storage(), limit_bytes=limit_bytes)
     except BodyTooLargeError as error:
         raise Problem(413, "The file is too large", str(UploadTooLargeError(limit_bytes))) from error
     except MultipartError as error:
