@@ -58,7 +58,7 @@ USUAL_SPANS = {
     Aggregation.DAY: timedelta(days=30),
     Aggregation.MONTH: timedelta(days=365),
 }
-ALLOWED = {
+ALLOWED: dict[str, Any] = {
     "aggregation": [aggregation.value for aggregation in Aggregation],
     "dates": "ISO 8601: a day (2026-01-31, in the organisation's time zone) or a moment (2026-01-31T12:00:00Z)",
     "years": f"{FIRST_YEAR} to {LAST_YEAR}",
