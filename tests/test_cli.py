@@ -147,6 +147,8 @@ def test_a_command_runs_the_servers_for_its_own_time_and_keeps_what_it_did(insta
     assert not is_accepting(find_cluster(installation.settings))
     with running_servers(installation.settings):
         make_organisation(installation.settings)
+        nameless = installation.run("api-key", "create", "--organisation", "harbour", "--name", " ")
+    assert (nameless.returncode, nameless.stderr) == (1, "Error: Name the key in 1 to 100 characters.\n")
     made = installation.run("api-key", "create", "--organisation", "harbour", "--name", "till")
     assert made.returncode == 0, made.stderr
     assert len(made.stdout.split()) == 1

@@ -123,10 +123,13 @@ def api_key() -> None:
 def create_api_key(slug: str, name: str) -> None:
     """Make a key and print its secret, which is kept nowhere else."""
     with _app(), _organisation(slug) as organisation:
-        from webapp.accounts.service import create_api_key
+        from webapp.accounts.service import BadApiKeyNameError, create_api_key
         from webapp.extensions import db
 
-        _, secret = create_api_key(organisation.id, name)
+        try:
+            _, secret = create_api_key(organisation.id, name)
+        except BadApiKeyNameError as error:
+            raise click.ClickException(str(error)) from error
         db.session.commit()
         click.echo(secret)
 

@@ -110,6 +110,16 @@ def test_the_last_owner_stays(app_context: APIFlask, alice: Person, bob: Person)
         assert not service.remove_member(alice.organisation_id, bob.user_id)
 
 
+@pytest.mark.parametrize("name", ["", " \n ", "x" * 101])
+def test_a_key_needs_a_name(app_context: APIFlask, alice: Person, name: str) -> None:
+    with pytest.raises(service.BadApiKeyNameError):
+        service.create_api_key(alice.organisation_id, name)
+
+
+def test_a_keys_name_is_one_line(app_context: APIFlask, alice: Person) -> None:
+    assert service.create_api_key(alice.organisation_id, " web \n shop ")[0].name == "web shop"
+
+
 def test_slugs_stay_unique_however_often_a_name_comes(app_context: APIFlask) -> None:
     slugs = {service.create_organisation("Acme").slug for _ in range(102)}
     assert len(slugs) == 102

@@ -70,6 +70,14 @@ def test_a_keys_secret_is_shown_once(alice: Person, app: APIFlask) -> None:
     assert app.test_client().get("/api/v1/contacts", headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize("name", ["", "x" * 101])
+def test_a_key_without_a_name_is_refused(alice: Person, services: Settings, name: str) -> None:
+    answer = alice.client.post("/settings/api-keys", data={"api_key_name": name})
+    assert answer.status_code == 422
+    assert "Name the key in 1 to 100 characters." in answer.text
+    assert one(services, "SELECT count(*) FROM api_keys") == 0
+
+
 def test_a_revoked_key_opens_nothing_more(alice: Person, app: APIFlask, services: Settings) -> None:
     page = alice.client.post("/settings/api-keys", data={"api_key_name": "web shop"}).text
     secret = re.findall(r"ff_[0-9a-f]{32}_[\w-]{43}", page)[0]

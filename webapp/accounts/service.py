@@ -17,6 +17,11 @@ from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 
 SLUG_NUMBERS = range(2, 100)
+API_KEY_NAME_LENGTH = 100
+
+
+class BadApiKeyNameError(ValueError):
+    """A key needs a name by which people know it again."""
 
 
 class LastOwnerError(Exception):
@@ -111,7 +116,10 @@ def remove_member(organisation_id: UUID, user_id: UUID) -> bool:
 
 
 def create_api_key(organisation_id: UUID, name: str) -> tuple[ApiKey, str]:
-    """A new key and its secret, which is told this once and kept nowhere."""
+    """A new key and its secret, which is told this once and kept nowhere; raises BadApiKeyNameError."""
+    name = " ".join(name.split())
+    if not 1 <= len(name) <= API_KEY_NAME_LENGTH:
+        raise BadApiKeyNameError(f"Name the key in 1 to {API_KEY_NAME_LENGTH} characters.")
     secret = api_keys.new_secret(organisation_id)
     api_key = ApiKey(organisation_id=organisation_id, name=name, secret_hash=api_keys.hash_of(secret))
     with tenant(organisation_id):

@@ -104,10 +104,10 @@ def destroy_member(user_id: UUID) -> ResponseReturnValue:
 @for_owners
 def create_api_key() -> ResponseReturnValue:
     """A new key, whose secret is on this one answer and nowhere else: so no redirect, and no cache."""
-    name = _text("api_key_name")
-    if not name:
-        return _page(errors={"api_key_name": f"Name the key in 1 to {NAME_LENGTH} characters."}, status=422)
-    _, secret = service.create_api_key(current_organisation().id, name)
+    try:
+        _, secret = service.create_api_key(current_organisation().id, request.form.get("api_key_name", ""))
+    except service.BadApiKeyNameError as error:
+        return _page(errors={"api_key_name": str(error)}, status=422)
     db.session.commit()
     return _page(secret=secret, status=201)
 
