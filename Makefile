@@ -25,7 +25,6 @@ check: lint types imports test ## Exactly what CI runs
 lint: setup-dev ## Style of Python and templates
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/djlint --check --quiet templates
 	@$(BIN)/djlint --lint --quiet templates
 
 types: setup-dev ## mypy, strict
