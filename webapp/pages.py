@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, tzinfo
 from http import HTTPStatus
 from zoneinfo import ZoneInfo
 
-from flask import Flask, Response, current_app, g, has_app_context, make_response, render_template, request
+from flask import Flask, Response, current_app, flash, g, has_app_context, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -35,6 +35,11 @@ def render_block(template: str, block: str, **context: object) -> str:
     current_app.update_template_context(context)
     loaded = current_app.jinja_env.get_template(template)
     return "".join(loaded.blocks[block](loaded.new_context(context)))
+
+
+def flash_with_undo(text: str, action_url: str, value: str | None) -> None:
+    """Say on the next page what was done, with a button that posts `value` to take it back (if there is a value)."""
+    flash({"text": text, "undo_url": action_url, "undo": value} if value else text, "success")  # type: ignore[arg-type]
 
 
 def wants_part() -> bool:

@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from webapp.contacts.fields import FIELD_NAMES, FIELDS_BY_NAME, KEY_FIELD, clean, email_key
 from webapp.contacts.models import Contact
-from webapp.contacts.queries import find_contact_by_email
+from webapp.contacts.queries import find_contact_by_email, get_contact
+from webapp.contacts.undo import DeletedContact
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
 
@@ -49,6 +50,20 @@ def update_contact(contact: Contact, values: Mapping[str, str | None]) -> Contac
         _fill(contact, cleaned)
         if db.session.is_modified(contact):
             contact.updated_at = utc_now()
+    return contact
+
+
+def restore_contact(deleted: DeletedContact) -> Contact:
+    """The contact as it was; raises EmailTakenError when somebody else has its address by now."""
+    contact = get_contact(deleted.organisation_id, deleted.id)
+    if contact is not None:
+        return contact
+    cleaned = check_values(deleted.values)
+    _refuse_taken(deleted.organisation_id, cleaned)
+    with _unless_taken(deleted.organisation_id, cleaned):
+        contact = Contact(organisation_id=deleted.organisation_id, id=deleted.id)
+        contact.created_at, contact.updated_at = deleted.created_at, deleted.updated_at
+        db.session.add(_fill(contact, cleaned))
     return contact
 
 

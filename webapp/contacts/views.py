@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.current import current_organisation
-from webapp.contacts import service
+from webapp.contacts import service, undo
 from webapp.contacts.fields import FIELD_NAMES, FIELDS, KEY_FIELD
 from webapp.contacts.models import Contact
 from webapp.contacts.queries import (
@@ -24,7 +24,7 @@ from webapp.contacts.queries import (
 from webapp.contacts.service import InvalidContactError
 from webapp.extensions import db
 from webapp.lib.pagination import BadCursorError
-from webapp.pages import render_page
+from webapp.pages import flash_with_undo, render_page
 
 blueprint = Blueprint("contacts", __name__, url_prefix="/contacts")
 
@@ -110,13 +110,31 @@ def update(contact_id: UUID) -> BaseResponse:
 
 @blueprint.post("/<uuid:contact_id>/delete")
 def destroy(contact_id: UUID) -> BaseResponse:
-    """Remove a contact for good."""
+    """Remove a contact, and let the person undo it for some minutes."""
     contact = get_contact_for_update(current_organisation().id, contact_id) or abort(404)
-    name = contact.full_name
+    name, wrapped = contact.full_name, undo.wrap(_secret(), contact)
     service.delete_contact(contact)
     db.session.commit()
-    flash(f"{name} is deleted.", "success")
+    flash_with_undo(f"{name} is deleted.", url_for(".restore"), wrapped)
     return redirect(url_for(".index"), 303)
+
+
+@blueprint.post("/restore")
+def restore() -> BaseResponse:
+    """Take a deletion back."""
+    try:
+        deleted = undo.unwrap(_secret(), current_organisation().id, request.form.get("undo", ""))
+        contact = service.restore_contact(deleted)
+        db.session.commit()
+    except undo.TooLateError:
+        flash("It is too late to undo this. Enter the contact again, or import it.", "warning")
+        return redirect(url_for(".index"), 303)
+    except (InvalidContactError, IntegrityError) as error:
+        db.session.rollback()
+        flash(f"The contact is not restored. {' '.join(_errors(error).values())}", "warning")
+        return redirect(url_for(".index"), 303)
+    flash(f"{contact.full_name} is restored.", "success")
+    return redirect(url_for(".show", contact_id=contact.id), 303)
 
 
 def count_text(count: ContactCount, q: str) -> str:
@@ -162,6 +180,10 @@ def _list_url(q: str, sort: str, direction: str, cursor: str | None = None) -> s
         direction=None if direction == _natural(sort) else direction,
         cursor=cursor,
     )
+
+
+def _secret() -> str:
+    return str(current_app.extensions["settings"].secret_key)
 
 
 def _contact_or_404(contact_id: UUID) -> Contact:
