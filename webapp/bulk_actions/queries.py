@@ -42,6 +42,18 @@ def lock_bulk_action(organisation_id: UUID, bulk_action_id: UUID) -> BulkAction 
     return db.session.get(BulkAction, key, with_for_update={"key_share": True}, populate_existing=True)
 
 
+def may_clean(organisation_id: UUID, bulk_action_id: UUID) -> bool:
+    """Whether it is over, not cleaned yet, and nobody else is at it until this transaction ends."""
+    query = select(BulkAction.state, BulkAction.cleaned_at).where(
+        BulkAction.organisation_id == organisation_id, BulkAction.id == bulk_action_id
+    )
+    found = db.session.execute(query).one_or_none()
+    if found is None or not found.state.is_final or found.cleaned_at is not None:
+        return False
+    lock = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:key, 1))")
+    return bool(db.session.execute(lock, {"key": str(bulk_action_id)}).scalar_one())
+
+
 def list_bulk_actions(
     organisation_id: UUID,
     *,

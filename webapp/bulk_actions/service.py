@@ -19,10 +19,9 @@ from webapp.bulk_actions.models import (
     ImportMapping,
     Phase,
 )
-from webapp.bulk_actions.queries import get_mapping
+from webapp.bulk_actions.queries import get_mapping, lock_bulk_action
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.contacts.fields import FIELDS_BY_NAME
-from webapp.contacts.staging import clean_staged
 from webapp.extensions import db
 from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.queries import get_job_for_update
@@ -286,9 +285,11 @@ def _close_attempt(job: Job, error: str = "") -> None:
         attempt.error = error or None
 
 
-def clean_up(bulk_action: BulkAction, storage: Storage) -> None:
-    """After the end: remove the staged rows and the file; the reports stay."""
-    clean_staged(bulk_action.organisation_id, bulk_action.id)
+def clean_up(organisation_id: UUID, bulk_action_id: UUID, storage: Storage) -> None:
+    """After the end, and after its staged rows: remove the file; the reports stay."""
+    bulk_action = lock_bulk_action(organisation_id, bulk_action_id)
+    if bulk_action is None:
+        return
     delete_files(storage, bulk_action)
     bulk_action.cleaned_at = utc_now()
 

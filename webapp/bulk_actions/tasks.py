@@ -32,9 +32,11 @@ from webapp.bulk_actions.queries import (
     get_bulk_action,
     lock_bulk_action,
     lock_chunk,
+    may_clean,
 )
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.bulk_actions.work import merge_chunk, plan_step, stage_chunk
+from webapp.contacts.staging import BUCKET_COUNT, clean_staged
 from webapp.extensions import db, tenant
 from webapp.jobs.broker import actor, waiting_count
 from webapp.lib.clock import utc_now
@@ -43,6 +45,7 @@ from webapp.lib.storage import Storage, storage_at
 MAX_TRIES = 10
 RETRY_SECONDS = 0.05
 SWEEP_LIMIT = 500
+CLEAN_BUCKETS = 256
 CLEAN_AFTER = timedelta(seconds=5)
 ERROR_LIMIT = 500
 DRAFT_LIFETIME = timedelta(days=7)
@@ -77,12 +80,19 @@ def merge(organisation: str, bulk_action: str, index: str) -> None:
 
 @actor("default")
 def clean(organisation: str, bulk_action: str) -> None:
-    """Remove what an import that is over leaves behind."""
+    """Remove what an import that is over leaves behind, some rows at a time.
+
+    Nothing that a chunk locks is held meanwhile, and a second message for the same import goes away.
+    """
     organisation_id, bulk_action_id = UUID(organisation), UUID(bulk_action)
     with tenant(organisation_id):
-        found = lock_bulk_action(organisation_id, bulk_action_id)
-        if found and found.state.is_final and found.cleaned_at is None:
-            service.clean_up(found, _storage())
+        for start in range(0, BUCKET_COUNT, CLEAN_BUCKETS):
+            if not may_clean(organisation_id, bulk_action_id):
+                db.session.rollback()
+                return
+            clean_staged(organisation_id, bulk_action_id, start, start + CLEAN_BUCKETS)
+            db.session.commit()
+        service.clean_up(organisation_id, bulk_action_id, _storage())
         db.session.commit()
         publish_progress(organisation_id, bulk_action_id)  # whoever ended it may have died before saying so
 

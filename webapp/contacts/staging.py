@@ -75,10 +75,14 @@ def escaped(column: Sequence[str]) -> Sequence[str]:
     return column
 
 
-def clean_staged(organisation_id: UUID, bulk_action_id: UUID) -> None:
-    """Remove what an import staged."""
+def clean_staged(organisation_id: UUID, bulk_action_id: UUID, start: int, end: int) -> None:
+    """Remove what an import staged in buckets from `start` up to, not including, `end`."""
+    staged = staged_contacts.c
     db.session.execute(
         delete(staged_contacts).where(
-            staged_contacts.c.organisation_id == organisation_id, staged_contacts.c.bulk_action_id == bulk_action_id
+            staged.organisation_id == organisation_id,
+            staged.bulk_action_id == bulk_action_id,
+            staged.bucket >= start,
+            staged.bucket < end,
         )
     )
