@@ -195,6 +195,7 @@ BEGIN
             END IF;
             EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', parent || '_default');
             EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS)', partition, parent);
+            EXECUTE format('ALTER TABLE %I ALTER COLUMN organisation_id SET STATISTICS 0', partition);
             EXECUTE format(
                 'WITH moved AS (DELETE FROM %1$I WHERE %2$I >= %3$L AND %2$I < %4$L RETURNING *)'
                 ' INSERT INTO %5$I SELECT * FROM moved',

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from itertools import groupby
 from typing import Any, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from webapp.visits.models import OTHER_PAGE_ID, Grain
 from webapp.visits.sketches import merge
 
 CUTS = {Grain.DAY: day_of, Grain.MONTH: month_of}
+QUARTERS_AT_ONCE = 1_000
 KEYS = {"page_roll_ups": "page_id", "referrer_roll_ups": "referrer"}
 
 
@@ -50,24 +51,24 @@ def _edges(zone: str, grain: Grain, first: datetime, last: datetime) -> list[dat
 def _cut_sites(
     connection: psycopg.Connection[Any], organisation_id: UUID, grain: Grain, cut: Callable[[int], int]
 ) -> None:
-    counts: dict[tuple[UUID, int], int] = defaultdict(int)
-    sketches: dict[tuple[UUID, int], list[bytes]] = defaultdict(list)
-    for site_id, bucket_at, count, sketch in connection.execute(QUARTERS, [organisation_id]):
-        key = site_id, cut(int(bucket_at.timestamp()) * 1000)
-        counts[key] += count
-        sketches[key].append(sketch)
-    keys = sorted(counts)
-    parameters = [
-        organisation_id,
-        grain.value,
-        [site_id for site_id, _ in keys],
-        [datetime.fromtimestamp(bucket / 1000, UTC) for _, bucket in keys],
-        [counts[key] for key in keys],
-        [merge(sketches[key]) for key in keys],
-    ]
-    connection.execute(INSERT_SITES, parameters)
+    """One bucket after the other, since an organisation's sketches together may not fit into memory."""
+    for bucket, quarters in groupby(_quarters(connection, organisation_id, cut), key=lambda quarter: quarter[0]):
+        site_id, starts_at = bucket
+        counts, sketches = zip(*((count, sketch) for _, count, sketch in quarters), strict=True)
+        at = datetime.fromtimestamp(starts_at / 1000, UTC)
+        connection.execute(INSERT_SITE, [organisation_id, grain.value, site_id, at, sum(counts), merge(sketches)])
     if grain is Grain.DAY:
         connection.execute(COUNT_PAGES, [organisation_id, OTHER_PAGE_ID, organisation_id])
+
+
+def _quarters(
+    connection: psycopg.Connection[Any], organisation_id: UUID, cut: Callable[[int], int]
+) -> Iterator[tuple[tuple[UUID, int], int, bytes]]:
+    """((site, start of its day or month), pageviews, sketch) of each quarter, those of a bucket together."""
+    with connection.cursor(name="quarters") as cursor:
+        cursor.itersize = QUARTERS_AT_ONCE
+        for site_id, bucket_at, count, sketch in cursor.execute(QUARTERS, [organisation_id]):
+            yield (site_id, cut(int(bucket_at.timestamp()) * 1000)), count, sketch
 
 
 def _named(statement: str, table: str, key: str = "") -> sql.Composed:
@@ -84,11 +85,11 @@ INSERT_CUT = """
 """
 QUARTERS = """
     SELECT site_id, bucket_at, pageview_count, visitors FROM site_roll_ups
-    WHERE organisation_id = %s AND grain = 'quarter'
+    WHERE organisation_id = %s AND grain = 'quarter' ORDER BY site_id, bucket_at
 """
-INSERT_SITES = """
+INSERT_SITE = """
     INSERT INTO site_roll_ups (organisation_id, grain, page_count, site_id, bucket_at, pageview_count, visitors)
-    SELECT %s, %s, 0, s.* FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[], %s::bytea[]) AS s
+    VALUES (%s, %s, 0, %s, %s, %s, %s)
 """
 COUNT_PAGES = """
     UPDATE site_roll_ups s SET page_count = counted.page_count
