@@ -30,7 +30,7 @@ from webapp.live.publish import publish
 
 IDLE_PUBLISHES = 40
 IDLE_EVERY_SECONDS = 0.15
-LONGEST_SECONDS = 180.0
+LONGEST_SECONDS = 300.0
 
 
 @dataclass
