@@ -294,12 +294,12 @@ def test_imports_of_the_same_people_at_the_same_time_are_counted_exactly(
 def test_a_contact_created_meanwhile_is_updated_instead(
     app: APIFlask, services: Settings, organisation_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create_all = merge.CREATE_ALL
+    create = merge.CREATE
     race = iter([True])
     run = merge._run
 
     def create_first(statement: str, values: object = None) -> int:
-        if statement == create_all and next(race, False):
+        if statement == create and next(race, False):
             with owner_connection(services) as connection:
                 connection.execute(
                     "INSERT INTO contacts (organisation_id, id, email, email_key, created_at, updated_at)"

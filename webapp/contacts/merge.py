@@ -1,10 +1,10 @@
 """From staged rows to contacts: one range of key buckets, in one transaction.
 
 Rows of one key are folded in file order: a later cell wins, a blank one leaves what is there. What
-happens to each contact is known before anything is written, by comparing; so the counts are exact,
-and what would not change is not even locked. Whatever is locked or written goes in the order of
-keys. When another transaction creates, changes or deletes one of these contacts after the comparison,
-this one ends in a unique violation or a serialization failure, after which the whole of it is done again.
+is new is created first; the rest is compared before it is changed, so the counts are exact, and what
+would not change is not even locked. Whatever is locked or written goes in the order of
+keys. When another transaction changes or deletes one of these contacts after the comparison, this one ends
+in a serialization failure, after which the whole of it is done again.
 """
 
 from __future__ import annotations
@@ -44,17 +44,18 @@ class BucketRange:
 
 
 def merge_contacts(buckets: BucketRange, now: datetime) -> MergeCounts:
-    """Fold, compare, update and create. All of it belongs to the session's transaction."""
+    """Fold, create, compare and update. All of it belongs to the session's transaction."""
     values = {**vars(buckets), "now": now, "id_start": _id_start(now), "salt": os.urandom(16).hex()}
     _run(STEADY_PLANS)
     duplicate_count = _run(NOTE_REPLACED, values)
     if duplicate_count:
         _run(FOLD, values)
         _run(DROP_REPLACED, values)
-    key_count, known_count, changed_count = _rows(COMPARE, values)[0]
+    key_count = _rows(COUNT, values)[0][0]
+    created_count = _run(CREATE, values)
+    changed_count = _rows(COMPARE, values)[0][0] if created_count < key_count else 0
     updated_count = _update(values) if changed_count else 0
-    created_count = 0 if known_count == key_count else _run(CREATE if known_count else CREATE_ALL, values)
-    if (updated_count, created_count) != (changed_count, key_count - known_count):
+    if updated_count != changed_count:
         raise psycopg.errors.SerializationFailure(
             "Another transaction changed these contacts after they were compared."
         )
@@ -129,10 +130,12 @@ DROP_REPLACED = f"""
         WHERE next_row_number IS NOT NULL))
 """  # noqa: S608
 
+COUNT = f"SELECT count(*) FROM {STAGED}"  # noqa: S608
+
 COMPARE = f"""
-    SELECT count(*), count(c.id), count(*) FILTER (WHERE c.id IS NOT NULL AND {CHANGES})
-    FROM staged_contacts s LEFT JOIN LATERAL (SELECT c.* FROM contacts c WHERE {SAME} OFFSET 0) AS c ON true
-    WHERE {RANGE}
+    SELECT count(*)
+    FROM staged_contacts s CROSS JOIN LATERAL (SELECT c.* FROM contacts c WHERE {SAME} OFFSET 0) AS c
+    WHERE {RANGE} AND {CHANGES}
 """  # noqa: S608
 
 LOCK = f"""
@@ -158,17 +161,12 @@ UPDATE = f"""
     SET {", ".join(f"{name} = coalesce(excluded.{name}, c.{name})" for name in FIELD_NAMES)}, updated_at = %(now)s
 """  # noqa: S608
 
+# Which keys are new is the unique index's own answer, not a look-up's: several merges fill an almost empty table at
+# once, and a plan made when it had a few rows reads all of an organisation's for each look-up.
 CREATE = f"""
     INSERT INTO contacts (organisation_id, id, email_key, {", ".join(FIELD_NAMES)}, created_at, updated_at)
     SELECT %(organisation_id)s, {NEW_ID}, s.email_key, {", ".join(f"s.{name}" for name in FIELD_NAMES)},
         %(now)s, %(now)s
-    FROM staged_contacts s LEFT JOIN LATERAL (SELECT c.id FROM contacts c WHERE {SAME} OFFSET 0) AS c ON true
-    WHERE {RANGE} AND c.id IS NULL ORDER BY s.email_key
-"""  # noqa: S608
-
-CREATE_ALL = f"""
-    INSERT INTO contacts (organisation_id, id, email_key, {", ".join(FIELD_NAMES)}, created_at, updated_at)
-    SELECT %(organisation_id)s, {NEW_ID}, s.email_key, {", ".join(f"s.{name}" for name in FIELD_NAMES)},
-        %(now)s, %(now)s
     FROM {STAGED} ORDER BY s.email_key
+    ON CONFLICT (organisation_id, email_key) DO NOTHING
 """  # noqa: S608
