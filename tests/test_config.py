@@ -22,7 +22,15 @@ def test_real_servers_take_the_place_of_embedded_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "http"), ("PUBLIC_URL", "localhost"), ("EDGE_URL", "ftp://x"), ("BEACONS_LIMIT", "-1")]
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PUBLIC_URL", "localhost"),
+        ("EDGE_URL", "ftp://x"),
+        ("BEACONS_LIMIT", "-1"),
+        ("UNSPLASH_URL", "api.unsplash.com"),
+        ("UNSPLASH_REQUESTS_PER_HOUR", "0"),
+    ],
 )
 def test_an_unusable_setting_is_named(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} must be"):

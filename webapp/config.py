@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 GOOGLE_ISSUER = "https://accounts.google.com"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 DEFAULT_UPLOAD_LIMIT_BYTES = 2 * 1024**3
+UNSPLASH_API = "https://api.unsplash.com"
 
 
 class ConfigError(Exception):
@@ -54,6 +55,10 @@ class Settings:
     worker_processes: int
     beacons_limit: int
     roll_up_batch: int
+    unsplash_access_key: str
+    unsplash_url: str
+    unsplash_requests_per_hour: int
+    unsplash_app_name: str
 
     @property
     def is_local(self) -> bool:
@@ -118,6 +123,10 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         worker_processes=_integer(environment, "WORKER_PROCESSES", os.cpu_count() or 2),
         beacons_limit=_integer(environment, "BEACONS_LIMIT", 2_000_000),
         roll_up_batch=_integer(environment, "ROLL_UP_BATCH", 20_000),
+        unsplash_access_key=environment.get("UNSPLASH_ACCESS_KEY", "").strip(),
+        unsplash_url=_url(environment, "UNSPLASH_URL", UNSPLASH_API),
+        unsplash_requests_per_hour=_at_least_one(environment, "UNSPLASH_REQUESTS_PER_HOUR", 50),
+        unsplash_app_name=environment.get("UNSPLASH_APP_NAME") or "footfall",
     )
 
 
@@ -134,6 +143,13 @@ def _integer(environment: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal():
         raise ConfigError(f"{name} must be a whole number, but it is {text!r}.")
     return int(text)
+
+
+def _at_least_one(environment: Mapping[str, str], name: str, default: int) -> int:
+    number = _integer(environment, name, default)
+    if number < 1:
+        raise ConfigError(f"{name} must be 1 or more, but it is {number}.")
+    return number
 
 
 def _url(environment: Mapping[str, str], name: str, default: str) -> str:
