@@ -28,6 +28,7 @@ def test_real_servers_take_the_place_of_embedded_ones(tmp_path: Path) -> None:
         ("PUBLIC_URL", "localhost"),
         ("EDGE_URL", "ftp://x"),
         ("BEACONS_LIMIT", "-1"),
+        ("LOG_LEVEL", "loud"),
         ("UNSPLASH_URL", "api.unsplash.com"),
         ("UNSPLASH_REQUESTS_PER_HOUR", "0"),
     ],

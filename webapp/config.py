@@ -15,6 +15,8 @@ from urllib.parse import quote, urlsplit
 GOOGLE_ISSUER = "https://accounts.google.com"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 DEFAULT_UPLOAD_LIMIT_BYTES = 2 * 1024**3
+LOG_FORMATS = ("json", "text")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 UNSPLASH_API = "https://api.unsplash.com"
 
 
@@ -59,6 +61,12 @@ class Settings:
     unsplash_url: str
     unsplash_requests_per_hour: int
     unsplash_app_name: str
+    metrics_dir: Path
+    metrics_token: str
+    log_format: str
+    log_level: str
+    otlp_endpoint: str
+    smtp_url: str
 
     @property
     def is_local(self) -> bool:
@@ -127,6 +135,12 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         unsplash_url=_url(environment, "UNSPLASH_URL", UNSPLASH_API),
         unsplash_requests_per_hour=_at_least_one(environment, "UNSPLASH_REQUESTS_PER_HOUR", 50),
         unsplash_app_name=environment.get("UNSPLASH_APP_NAME") or "footfall",
+        metrics_dir=Path(environment.get("METRICS_DIR") or data_dir / "metrics").absolute(),
+        metrics_token=environment.get("METRICS_TOKEN", ""),
+        log_format=_choice(environment, "LOG_FORMAT", LOG_FORMATS, "json"),
+        log_level=_choice(environment, "LOG_LEVEL", LOG_LEVELS, "INFO"),
+        otlp_endpoint=environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").rstrip("/"),
+        smtp_url=environment.get("SMTP_URL", ""),
     )
 
 
@@ -150,6 +164,13 @@ def _at_least_one(environment: Mapping[str, str], name: str, default: int) -> in
     if number < 1:
         raise ConfigError(f"{name} must be 1 or more, but it is {number}.")
     return number
+
+
+def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
+    text = environment.get(name) or default
+    if text not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(choices)}, but it is {text!r}.")
+    return text
 
 
 def _url(environment: Mapping[str, str], name: str, default: str) -> str:
