@@ -47,7 +47,7 @@ def settings_read(folder: Path) -> set[str]:
 
 
 def test_every_part_is_a_service_of_its_own() -> None:
-    parts = {"caddy", "web", "edge", "worker", "visits", "scheduler", "migrate", "postgres", "broker", "beacons"}
+    parts = {"caddy", "web", "edge", "worker", "system", "visits", "scheduler", "migrate", "postgres", "broker", "beacons"}
     assert set(SERVICES) == parts
 
 
@@ -59,7 +59,7 @@ def test_every_command_that_a_service_runs_exists_with_its_options(name: str) ->
 
 
 def test_the_workers_together_take_every_queue() -> None:
-    taken = [queue for name in ("worker", "visits") for queue in OURS[name]["command"][2].split(",")]
+    taken = [queue for name in ("worker", "system", "visits") for queue in OURS[name]["command"][2].split(",")]
     assert sorted(taken) == sorted(QUEUES)
 
 

@@ -29,7 +29,7 @@ def test_every_tick_comes_round_while_workers_keep_up(app_context: APIFlask) -> 
     sent = sent_at(A_MINUTE, workers_keep_up=True)
     assert sent["jobs.send_due_jobs"] == 60
     assert sent["bulk_actions.sweep"] == 30
-    assert sent["jobs.publish_lost_ends"] == 12
+    assert sent["jobs.sweep_jobs"] == 30
     assert sent["visits.make_partitions"] == 1
 
 

@@ -72,7 +72,7 @@ def edge(host: str) -> None:
 
 
 @main.command()
-@click.option("--queues", help="Only these, separated by commas: default, imports, visits.")
+@click.option("--queues", help="Only these, separated by commas: jobs, imports, results, dead_letters, default, visits")
 def worker(queues: str | None) -> None:
     """Do background work; without --queues, all of it."""
     from webapp.cli_serve import serve, worker_programs

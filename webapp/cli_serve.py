@@ -16,18 +16,24 @@ from webapp.config import ConfigError, Settings
 from webapp.embedded.logs import ALARMING
 from webapp.embedded.servers import has_servers, running_servers
 from webapp.embedded.supervisor import EVERYTHING, Child, StopRequested, Supervisor
+from webapp.lib.log import CONFIG_FILE, PROCESS_VARIABLE
+from webapp.metrics import FOLDER_VARIABLE
 
 ROOT = Path(__file__).parent.parent
-QUEUES = ("default", "imports", "visits")
+QUEUES = ("default", "jobs", "results", "dead_letters", "imports", "visits")
+WORKING_QUEUES = ("jobs", "imports")
+SYSTEM_QUEUES = ("default", "results", "dead_letters")
 WEB_THREADS = 64
 """Many more than processors: each request whose body comes slowly keeps one waiting, and none of the database's
 connections. Measured on two processors: eight readers get their pages as fast as with 8 threads, beside 40 slow senders
 too; 60 readers at once cost 20 MB more."""
 WORKER_THREADS = 2
+SYSTEM_THREADS = 4
 EDGE_BACKLOG = 4096
 WORKER_STOP_SECONDS = 20
 STOP_SECONDS = WORKER_STOP_SECONDS + 5.0
 SUPERVISED = "FOOTFALL_SUPERVISED"
+LOGS = ("--log-config", str(CONFIG_FILE))
 
 
 @dataclass(frozen=True)
@@ -52,21 +58,23 @@ def edge_program(settings: Settings, host: str) -> Program:
     """
     listening = ("--host", host, "--port", str(settings.edge_port), "--backlog", str(EDGE_BACKLOG))
     parts = ("--loop", "uvloop", "--http", "httptools", "--ws", "none", "--lifespan", "on")
-    quiet = ("--no-access-log", "--no-server-header", "--no-proxy-headers", "--log-level", "warning")
+    quiet = ("--no-access-log", "--no-server-header", "--no-proxy-headers", "--log-level", "warning", *LOGS)
     stop = ("--timeout-graceful-shutdown", "2")
     command = (sys.executable, "-m", "uvicorn", *listening, *parts, *quiet, *stop, "asgi:app")
     return Program("edge", command)
 
 
 def worker_programs(settings: Settings, queues: str | None = None) -> list[Program]:
-    """Dramatiq in two groups, so that a long import never keeps visits waiting.
+    """Dramatiq in three groups, so that long work keeps neither visits waiting nor what looks after the work.
 
     Visits have one process with one thread: roll-ups are written one after the other anyway.
     """
     wanted = _queues(queues)
     programs = []
-    if others := [queue for queue in wanted if queue != "visits"]:
-        programs.append(_dramatiq("worker", others, settings.worker_processes, WORKER_THREADS))
+    if working := [queue for queue in wanted if queue in WORKING_QUEUES]:
+        programs.append(_dramatiq("worker", working, settings.worker_processes, WORKER_THREADS))
+    if looking_after := [queue for queue in wanted if queue in SYSTEM_QUEUES]:
+        programs.append(_dramatiq("system", looking_after, 1, SYSTEM_THREADS))
     if "visits" in wanted:
         programs.append(_dramatiq("visits", ["visits"], 1, 1))
     return programs
@@ -89,6 +97,7 @@ def child_environment(settings: Settings) -> Mapping[str, str]:
         "DATA_DIR": str(settings.data_dir),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
+        FOLDER_VARIABLE: str(settings.metrics_dir),
         SUPERVISED: "1",
     }
 
@@ -106,12 +115,17 @@ def serve(settings: Settings, programs: list[Program]) -> None:
 
 def as_child(settings: Settings, program: Program, stage: int, shown: re.Pattern[str] = ALARMING) -> Child:
     """The program under a supervisor."""
-    environment = {**child_environment(settings), **program.environment}
+    environment = environment_of(settings, program)
     return Child(program.name, program.command, environment, stage=stage, shown=shown, stop_seconds=STOP_SECONDS)
 
 
+def environment_of(settings: Settings, program: Program) -> dict[str, str]:
+    """What a program's environment adds to ours."""
+    return {**child_environment(settings), PROCESS_VARIABLE: program.name, **program.environment}
+
+
 def _become(settings: Settings, program: Program) -> None:
-    os.environ.update({**child_environment(settings), **program.environment})
+    os.environ.update(environment_of(settings, program))
     os.chdir(ROOT)
     os.execv(program.command[0], program.command)  # noqa: S606  (the command is ours)
 
@@ -131,7 +145,7 @@ def _supervise(settings: Settings, programs: list[Program]) -> None:
 
 def _granian(interface: str, host: str, port: int) -> tuple[str, ...]:
     listening = ("--interface", interface, "--host", host, "--port", str(port), "--http", "1", "--no-ws")
-    return (sys.executable, "-m", "granian", *listening, "--no-access-log", "--workers", "1")
+    return (sys.executable, "-m", "granian", *listening, "--no-access-log", *LOGS, "--workers", "1")
 
 
 def _dramatiq(name: str, queues: list[str], processes: int, threads: int) -> Program:
@@ -141,7 +155,8 @@ def _dramatiq(name: str, queues: list[str], processes: int, threads: int) -> Pro
     """
     size = ("--processes", str(processes), "--threads", str(threads))
     stop = ("--worker-shutdown-timeout", str(WORKER_STOP_SECONDS * 1000))
-    command = (sys.executable, "-m", "dramatiq", "webapp.worker", *size, *stop, "--queues", *queues)
+    master = (sys.executable, "-m", "webapp.lib.run_logged", "dramatiq", "webapp.worker", "--skip-logging")
+    command = (*master, *size, *stop, "--queues", *queues)
     return Program(name, command, {"dramatiq_queue_prefetch": str(threads), "dramatiq_worker_timeout": "50"})
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.app import create_app
 from webapp.extensions import db
-from webapp.jobs.broker import waiting_count
+from webapp.jobs.broker import broker, waiting_count
 
 SCHEDULER_LOCK = 7_305_002
 TICK_SECONDS = 0.25
@@ -47,7 +47,15 @@ def make_ticks() -> list[Tick]:
     What looks around does so again soon, so it is left out while its like still waits for a worker.
     """
     from webapp.bulk_actions.tasks import sweep, sweep_uploads
-    from webapp.jobs.tasks import publish_lost_ends, send_due_jobs
+    from webapp.jobs.live import is_anything_late
+    from webapp.jobs.tasks import (
+        has_outcomes,
+        publish_late,
+        send_due_jobs,
+        sweep_jobs,
+        write_dead_letters,
+        write_results,
+    )
     from webapp.visits.tasks import backlog_count, make_partitions, roll_up
 
     def is_idle() -> bool:
@@ -58,9 +66,12 @@ def make_ticks() -> list[Tick]:
 
     return [
         Tick(ROLL_UP_SECONDS, roll_up, has_beacons),
+        Tick(1.0, write_results, lambda: has_outcomes("results")),
+        Tick(1.0, write_dead_letters, lambda: has_outcomes("dead_letters")),
         Tick(1.0, send_due_jobs, is_idle),
+        Tick(1.0, publish_late, lambda: is_idle() and is_anything_late(broker.client)),
+        Tick(2.0, sweep_jobs, is_idle),
         Tick(2.0, sweep, is_idle),
-        Tick(5.0, publish_lost_ends, is_idle),
         Tick(3600.0, make_partitions, lambda: True),
         Tick(3600.0, sweep_uploads, lambda: True),
     ]

@@ -1,243 +1,260 @@
-"""Running jobs against the real database: once, fenced, retried, cancelled, and found when lost."""
+"""Running jobs against the real database: once, fenced, retried, cancelled, put off."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
+import logging
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
-from apiflask import APIFlask
+from sqlalchemy import select
 
-from tests.conftest import Person
-from webapp.config import Settings
+from tests.jobs import support
+from tests.jobs.support import add_job, register, reread, run_sent, run_waiting, take, write_outcomes
 from webapp.extensions import db, tenant
-from webapp.jobs.broker import waiting_count
-from webapp.jobs.kinds import Kind, PermanentError, Run, register_kind
-from webapp.jobs.models import MAX_ATTEMPTS, Job, JobState
-from webapp.jobs.queries import find_due_jobs, get_job, list_attempts
-from webapp.jobs.service import begin_attempt, create_job
-from webapp.jobs.tasks import alive, publish_lost_ends, run_job, send_due_jobs
+from webapp.jobs.claims import Message
+from webapp.jobs.kinds import PostponedError, Result, Run
+from webapp.jobs.models import MAX_ATTEMPTS, Job, JobLog, JobState
+from webapp.jobs.queries import list_attempts
+from webapp.jobs.streams import DEAD_LETTERS, RESULTS, count_entries
+from webapp.jobs.workers import this_worker
 from webapp.lib.clock import utc_now
-from webapp.lib.redis import broker_client
-from webapp.live.channels import job_channel, state_key
-from webapp.live.publish import publish
-
-runs: list[UUID] = []
 
 
-def double(run: Run) -> dict[str, Any]:
-    runs.append(run.job_id)
-    run.report(1, 2)
-    return {"doubled": run.parameters["number"] * 2}
-
-
-def stumble(run: Run) -> dict[str, Any]:
-    raise RuntimeError("The shelf is empty.")
-
-
-def give_up(run: Run) -> dict[str, Any]:
-    raise PermanentError("The file is gone. Upload it again.")
-
-
-def overtaken(run: Run) -> dict[str, Any]:
-    with tenant(run.organisation_id):
-        job = db.session.get_one(Job, (run.organisation_id, run.job_id))
-        job.begin("another worker")
+def make_due(job: Job) -> None:
+    """As if the pause before the next attempt were over."""
+    with tenant(job.organisation_id):
+        reread(job).run_at = utc_now()
         db.session.commit()
-    return {"late": True}
 
 
-def cancelled_meanwhile(run: Run) -> dict[str, Any]:
-    job = db.session.get_one(Job, (run.organisation_id, run.job_id))
-    job.cancel()
-    db.session.commit()
-    run.report(1, 2)
-    return {}
-
-
-@pytest.fixture(autouse=True)
-def kinds() -> None:
-    for function in (double, stumble, give_up, overtaken, cancelled_meanwhile):
-        register_kind(Kind(function.__name__, function.__name__.capitalize(), function))
-    runs.clear()
-
-
-@pytest.fixture
-def organisation(app_context: APIFlask, alice: Person) -> Iterator[UUID]:
-    with tenant(alice.organisation_id):
-        yield alice.organisation_id
-
-
-def add_job(organisation_id: UUID, kind: str, **values: Any) -> Job:
-    job = create_job(organisation_id, kind, kind.capitalize(), **values)
-    db.session.commit()
-    return job
-
-
-def run(job: Job) -> Job:
-    organisation_id, job_id = job.organisation_id, job.id
-    run_job.fn(str(organisation_id), str(job_id))
-    db.session.expire_all()
-    fresh = get_job(organisation_id, job_id)
-    assert fresh is not None
-    return fresh
+def first_fields() -> dict[Any, Any]:
+    """What the oldest entry of the results holds."""
+    entries: list[Any] = cast("list[Any]", support.broker().xrange("jobs:results"))
+    fields: dict[Any, Any] = entries[0][1]
+    return fields
 
 
 def test_a_job_runs_and_keeps_its_result(organisation: UUID) -> None:
-    job = run(add_job(organisation, "double", parameters={"number": 21}))
+    job = add_job(organisation, given={"number": 21})
+    run_waiting()
+    job = reread(job)
     assert (job.state, job.result, job.progress_count) == (JobState.COMPLETED, {"doubled": 42}, 1)
     (attempt,) = list_attempts(organisation, job.id)
-    assert attempt.ended_at is not None
+    assert (attempt.outcome, attempt.ended_at is not None) == ("completed", True)
 
 
 def test_a_message_that_comes_twice_runs_once(organisation: UUID) -> None:
-    job = add_job(organisation, "double", parameters={"number": 1})
-    run(job)
-    run(job)
-    assert runs == [job.id]
+    job = add_job(organisation)
+    messages = take()
+    run_sent(messages + messages)
+    write_outcomes()
+    run_sent(messages)
+    assert support.runs == [job.id]
+    assert reread(job).attempt_count == 1
 
 
-def test_a_job_that_another_worker_runs_is_left_alone(organisation: UUID) -> None:
-    job = add_job(organisation, "double", parameters={"number": 1})
-    with alive(job.id) as is_mine:
-        assert is_mine
-        assert run(job).state is JobState.PENDING
+def test_a_job_that_was_not_sent_is_not_run(organisation: UUID) -> None:
+    job = add_job(organisation)
+    run_sent([Message(organisation, [job.id])])
+    assert support.runs == []
+
+
+def test_an_outcome_that_is_written_twice_counts_once(organisation: UUID) -> None:
+    job = add_job(organisation, "stumble")
+    run_sent(take())
+    fields = first_fields()
+    write_outcomes()
+    support.broker().xadd("jobs:results", fields)
+    make_due(job)
+    write_outcomes()
+    assert reread(job).state is JobState.RETRYING
+    assert len(list_attempts(organisation, job.id)) == 1
 
 
 def test_a_failed_attempt_keeps_its_error_and_traceback(organisation: UUID) -> None:
-    job = run(add_job(organisation, "stumble"))
+    job = add_job(organisation, "stumble")
+    run_waiting()
+    job = reread(job)
     (attempt,) = list_attempts(organisation, job.id)
     assert (job.state, job.error, attempt.error) == (JobState.RETRYING, "The shelf is empty.", "The shelf is empty.")
     assert "in stumble" in (attempt.traceback or "")
+    assert job.run_at > utc_now()
 
 
 def test_a_permanent_error_is_not_tried_again(organisation: UUID) -> None:
-    job = run(add_job(organisation, "give_up"))
-    assert (job.state, job.error) == (JobState.FAILED, "The file is gone. Upload it again.")
+    job = add_job(organisation, "give_up")
+    run_waiting()
+    assert (reread(job).state, reread(job).error) == (JobState.FAILED, "The file is gone. Upload it again.")
 
 
-def test_an_unknown_kind_fails_in_plain_words(organisation: UUID) -> None:
-    job = run(add_job(organisation, "levitate"))
-    assert job.state is JobState.FAILED
-    assert "knows no kind of job called 'levitate'" in (job.error or "")
+def test_a_job_whose_attempts_are_spent_becomes_a_dead_letter(organisation: UUID) -> None:
+    job = add_job(organisation, "stumble")
+    for _ in range(MAX_ATTEMPTS - 1):
+        run_waiting()
+        make_due(job)
+    run_sent(take())
+    assert (count_entries(support.broker(), RESULTS), count_entries(support.broker(), DEAD_LETTERS)) == (0, 1)
+    assert reread(job).state is JobState.RUNNING
+    write_outcomes()
+    job = reread(job)
+    assert (job.state, job.error, job.ended_at is not None) == (JobState.DEAD, "The shelf is empty.", True)
+    assert [attempt.error for attempt in list_attempts(organisation, job.id)] == ["The shelf is empty."] * MAX_ATTEMPTS
 
 
-def test_an_overtaken_attempt_writes_nothing(organisation: UUID) -> None:
-    job = add_job(organisation, "overtaken")
-    with pytest.raises(Exception, match="is over"):
-        run_job.fn(str(organisation), str(job.id))
-    db.session.rollback()
-    fresh = db.session.get_one(Job, (organisation, job.id))
-    assert (fresh.state, fresh.result, fresh.attempt_count) == (JobState.RUNNING, None, 2)
-
-
-def test_a_running_job_stops_at_its_next_report(organisation: UUID) -> None:
-    job = run(add_job(organisation, "cancelled_meanwhile"))
-    assert job.state is JobState.CANCELLED
-
-
-def test_a_cancelled_job_does_not_begin(organisation: UUID) -> None:
-    job = add_job(organisation, "double", parameters={"number": 1})
-    job.cancel()
+def test_a_dead_job_that_begins_again_has_all_its_attempts_again(organisation: UUID) -> None:
+    job = add_job(organisation, "stumble")
+    for _ in range(MAX_ATTEMPTS):
+        run_waiting()
+        make_due(job)
+    job = reread(job)
+    job.begin_again()
     db.session.commit()
-    assert run(job).state is JobState.CANCELLED
-    assert runs == []
+    run_waiting()
+    job = reread(job)
+    assert (job.state, job.attempt_count, job.redrive_count) == (JobState.RETRYING, MAX_ATTEMPTS + 1, 1)
 
 
-def test_due_jobs_of_every_organisation_are_sent_once(organisation: UUID, charlie: Person) -> None:
-    add_job(organisation, "double", parameters={"number": 1})
-    with tenant(charlie.organisation_id):
-        add_job(charlie.organisation_id, "double", parameters={"number": 2})
-    send_due_jobs.fn()
-    send_due_jobs.fn()
-    assert waiting_count("default") == 2
+def test_a_job_that_puts_itself_off_spends_no_attempt(organisation: UUID) -> None:
+    until = utc_now() + timedelta(minutes=30)
+
+    def wait_its_turn(run: Run) -> Result:
+        raise PostponedError(until, "The hourly limit is reached.")
+
+    register(wait_its_turn)
+    job = add_job(organisation, "wait_its_turn")
+    for _ in range(MAX_ATTEMPTS + 1):
+        make_due(job)
+        run_waiting()
+    job = reread(job)
+    assert (job.state, job.run_at, job.wait_reason) == (JobState.PENDING, until, "The hourly limit is reached.")
+    assert job.attempt_limit - job.attempt_count == MAX_ATTEMPTS
 
 
-def test_a_job_planned_for_later_waits(organisation: UUID) -> None:
-    job = add_job(organisation, "double", parameters={"number": 1}, run_at=utc_now() + timedelta(hours=1))
-    assert find_due_jobs(utc_now(), 10) == []
-    assert run(job).state is JobState.PENDING
-    assert find_due_jobs(utc_now() + timedelta(hours=2), 10) == [(organisation, job.id)]
-
-
-def test_a_job_done_in_chunks_is_its_features_business(organisation: UUID) -> None:
-    add_job(organisation, "import", in_chunks=True)
-    assert find_due_jobs(utc_now(), 10) == []
-
-
-HOLD_AND_DIE = """
-import os, sys
-from uuid import UUID
-from webapp.app import create_app
-from webapp.extensions import db, tenant
-from webapp.jobs.queries import get_job_for_update
-from webapp.jobs.service import begin_attempt
-from webapp.jobs.tasks import alive
-organisation, job_id = UUID(sys.argv[1]), UUID(sys.argv[2])
-with create_app().app_context(), tenant(organisation), alive(job_id):
-    begin_attempt(get_job_for_update(organisation, job_id), "doomed")
-    db.session.commit()
-    print("running", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_a_killed_workers_job_is_found_and_runs_again(organisation: UUID) -> None:
-    job = add_job(organisation, "double", parameters={"number": 4})
-    command = [sys.executable, "-c", HOLD_AND_DIE, str(organisation), str(job.id)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "running\n"
-        later = utc_now() + timedelta(minutes=1)
-        assert find_due_jobs(later, 10) == []
-        process.kill()
-        process.wait()
-    deadline = utc_now() + timedelta(seconds=30)
-    while not find_due_jobs(later, 10):
-        db.session.rollback()
-        assert utc_now() < deadline, "the lock of a killed worker is not freed"
-    finished = run(job)
-    assert (finished.state, finished.result) == (JobState.COMPLETED, {"doubled": 8})
-    lost, good = list_attempts(organisation, job.id)
-    assert (lost.error, good.error) == ("The worker stopped without a word.", None)
-
-
-def test_a_job_that_kills_its_workers_is_dead_after_its_last_attempt(organisation: UUID, services: Settings) -> None:
-    job = add_job(organisation, "double", parameters={"number": 4})
-    for number in range(MAX_ATTEMPTS):
-        begin_attempt(job, f"doomed {number}")
+def test_an_attempt_that_was_overtaken_writes_nothing(organisation: UUID) -> None:
+    def be_overtaken(run: Run) -> Result:
+        db.session.get_one(Job, (run.organisation_id, run.job_id)).begin("another worker")
         db.session.commit()
-    dead = run(job)
-    assert (dead.state, runs) == (JobState.DEAD, [])
-    assert "The worker stopped without a word." in (dead.error or "")
-    assert all(attempt.ended_at for attempt in list_attempts(organisation, job.id))
-    assert present_state(services, job)["state"] == "dead"
+        return {"late": True}
+
+    register(be_overtaken)
+    job = add_job(organisation, "be_overtaken")
+    run_waiting()
+    assert (reread(job).state, reread(job).result, reread(job).attempt_count) == (JobState.RUNNING, None, 2)
 
 
-def test_beginning_again_shows_at_once(organisation: UUID, alice: Person, services: Settings) -> None:
-    job = run(add_job(organisation, "give_up"))
-    assert present_state(services, job)["state"] == "failed"
-    assert alice.client.post(f"/jobs/{job.id}/retry").status_code == 303
-    assert present_state(services, job)["state"] == "pending"
+def test_a_running_job_stops_at_its_next_report_when_it_is_cancelled(organisation: UUID) -> None:
+    def be_cancelled(run: Run) -> Result:
+        db.session.get_one(Job, (run.organisation_id, run.job_id)).cancel()
+        db.session.commit()
+        run.report(1, 2)
+        raise AssertionError("It went on.")
+
+    register(be_cancelled)
+    job = add_job(organisation, "be_cancelled")
+    run_waiting()
+    assert reread(job).state is JobState.CANCELLED
 
 
-def test_an_end_that_nobody_said_is_said_later(organisation: UUID, services: Settings) -> None:
-    job = run(add_job(organisation, "double", parameters={"number": 1}))
-    with broker_client(services) as client:
-        publish(client, job_channel(organisation, job.id), {"state": "running"})
-    publish_lost_ends.fn()
-    assert present_state(services, job)["state"] == "completed"
+def test_a_job_that_was_cancelled_in_an_attempt_that_broke_is_not_tried_again(organisation: UUID) -> None:
+    def break_when_cancelled(run: Run) -> Result:
+        db.session.get_one(Job, (run.organisation_id, run.job_id)).cancel()
+        db.session.commit()
+        raise RuntimeError("Broken")
+
+    register(break_when_cancelled)
+    job = add_job(organisation, "break_when_cancelled")
+    run_waiting()
+    assert reread(job).state is JobState.CANCELLED
 
 
-def present_state(settings: Settings, job: Job) -> dict[str, Any]:
-    """What a stream of this job would say first."""
-    with broker_client(settings) as client:
-        state = client.get(state_key(job_channel(job.organisation_id, job.id)))
-    assert isinstance(state, bytes)
-    data: dict[str, Any] = json.loads(state)["data"]
-    return data
+def test_a_job_that_is_cancelled_while_it_waits_never_runs(organisation: UUID) -> None:
+    job = add_job(organisation)
+    messages = take()
+    reread(job).cancel()
+    db.session.commit()
+    run_sent(messages)
+    assert (reread(job).state, support.runs) == (JobState.CANCELLED, [])
+
+
+def test_a_job_hands_over_from_its_checkpoint_when_its_worker_is_to_stop(organisation: UUID) -> None:
+    steps: list[int] = []
+
+    def go_on(run: Run) -> Result:
+        for step in range((run.checkpoint or {}).get("step", 0), 3):
+            steps.append(step)
+            if len(steps) == 1:
+                this_worker().stopping.set()
+            run.report(step + 1, 3, {"step": step + 1})
+        return {}
+
+    register(go_on)
+    job = add_job(organisation, "go_on")
+    try:
+        run_waiting()
+    finally:
+        this_worker().stopping.clear()
+    assert (reread(job).state, reread(job).checkpoint) == (JobState.PENDING, {"step": 1})
+    run_waiting()
+    assert (reread(job).state, steps) == (JobState.COMPLETED, [0, 1, 2])
+    assert [attempt.outcome for attempt in list_attempts(organisation, job.id)] == ["handed over", "completed"]
+
+
+def test_a_jobs_log_keeps_its_own_lines_and_those_of_libraries(organisation: UUID) -> None:
+    def write_lines(run: Run) -> Result:
+        run.log("By the job.")
+        logging.getLogger("some.library").warning("By a library.")
+        run.report(1)
+        run.log("After a report, with a \x00.")
+        return {}
+
+    register(write_lines)
+    job = add_job(organisation, "write_lines")
+    run_waiting()
+    logging.getLogger("some.library").warning("Outside.")
+    lines = db.session.scalars(select(JobLog).where(JobLog.job_id == job.id).order_by(JobLog.position)).all()
+    assert [line.message for line in lines] == ["By the job.", "By a library.", "After a report, with a \ufffd."]
+
+
+@pytest.mark.parametrize("result", [{"text": "\x00 and \ud800"}, {"nested": {"list": ["\x00"]}}], ids=["text", "list"])
+def test_a_result_with_characters_that_no_text_may_hold_is_kept_without_them(
+    organisation: UUID, result: dict[str, Any]
+) -> None:
+    def answer_strangely(run: Run) -> Result:
+        return result
+
+    register(answer_strangely)
+    job = add_job(organisation, "answer_strangely")
+    run_waiting()
+    assert reread(job).state is JobState.COMPLETED
+    assert "\ufffd" in str(reread(job).result)
+
+
+def test_a_result_that_cannot_be_kept_fails_the_job(organisation: UUID) -> None:
+    def answer_with_an_object(run: Run) -> Result:
+        return {"object": object()}
+
+    register(answer_with_an_object)
+    job = add_job(organisation, "answer_with_an_object")
+    run_waiting()
+    assert reread(job).state is JobState.FAILED
+    assert "cannot be kept" in (reread(job).error or "")
+
+
+def test_an_outcome_that_postgresql_refuses_keeps_no_other_out(organisation: UUID) -> None:
+    def overflow(run: Run) -> Result:
+        run.report(2**62)
+        return {"number": run.job_id.hex}
+
+    register(overflow, batch_size=10)
+    jobs = [add_job(organisation, "overflow") for _ in range(3)]
+    run_sent(take())
+    broker = support.broker()
+    broken = first_fields()[b"outcomes"].replace(str(2**62).encode(), b"99999999999999999999", 1)
+    broker.delete("jobs:results")
+    broker.xadd("jobs:results", {"outcomes": broken})
+    write_outcomes()
+    states = [reread(job).state for job in jobs]
+    assert sorted(state.value for state in states) == ["completed", "completed", "failed"]
+    assert count_entries(broker, RESULTS) == 0

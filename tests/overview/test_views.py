@@ -9,7 +9,7 @@ from tests.conftest import Person
 from webapp.contacts.queries import ContactCount
 from webapp.extensions import db, tenant
 from webapp.jobs.models import Job, JobState
-from webapp.jobs.service import create_job
+from webapp.jobs.service import create_chunked_job
 from webapp.overview.glance import change, first_steps, short_count
 
 HTMX = {"HX-Request": "true"}
@@ -17,8 +17,10 @@ HTMX = {"HX-Request": "true"}
 
 def add_failed_job(app: APIFlask, person: Person) -> None:
     with app.app_context(), tenant(person.organisation_id):
-        job: Job = create_job(person.organisation_id, "import", "Import broken.csv")
-        job.fail("The file ends in the middle.", may_retry=False)
+        job: Job = create_chunked_job(
+            person.organisation_id, "import", "Import broken.csv", parameters={}, subject_path="/", created_by=None
+        )
+        job.fail("The file ends in the middle.")
         assert job.state is JobState.FAILED
         db.session.commit()
 

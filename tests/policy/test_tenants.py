@@ -13,6 +13,7 @@ from webapp.extensions import APP_ROLE, Base
 GLOBAL_TABLES = {
     "organisations": "the tenants themselves",
     "users": "a person may belong to several organisations",
+    "paused_queues": "the queues are the whole installation's",
 }
 WITHOUT_POLICY = {
     "staged_contacts": "COPY into a table with a policy is refused; every statement on it names the organisation",

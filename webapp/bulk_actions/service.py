@@ -25,7 +25,7 @@ from webapp.contacts.fields import FIELDS_BY_NAME
 from webapp.extensions import db
 from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.queries import get_job_for_update
-from webapp.jobs.service import begin_attempt, create_job
+from webapp.jobs.service import begin_attempt, create_chunked_job
 from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 from webapp.lib.storage import Storage
@@ -181,14 +181,13 @@ def start_import(bulk_action: BulkAction, mapping: Mapping[str, str | None] | No
     complete = check_mapping(chosen, FileFormat(**bulk_action.format).column_count)
     bulk_action.mapping = dict(complete)
     _remember(bulk_action)
-    job = create_job(
+    job = create_chunked_job(
         bulk_action.organisation_id,
         JOB_KIND,
         f"Import {bulk_action.file_name}",
         parameters={"bulk_action_id": str(bulk_action.id)},
         subject_path=bulk_action.path,
         created_by=bulk_action.created_by,
-        in_chunks=True,
     )
     bulk_action.job_id = job.id
     bulk_action.state = BulkActionState.PENDING
@@ -242,7 +241,7 @@ def cancel(bulk_action: BulkAction) -> None:
     job = job_of(bulk_action)
     if job:
         job.end_cancelled()
-        _close_attempt(job, "Cancelled.")
+        _close_attempt(job, "cancelled")
 
 
 def fail(bulk_action: BulkAction, error: str) -> None:
@@ -250,8 +249,8 @@ def fail(bulk_action: BulkAction, error: str) -> None:
     bulk_action.end(BulkActionState.FAILED, error)
     job = job_of(bulk_action)
     if job:
-        job.fail(error, may_retry=False)
-        _close_attempt(job, error)
+        job.fail(error)
+        _close_attempt(job, "failed", error)
 
 
 def complete(bulk_action: BulkAction) -> None:
@@ -261,7 +260,7 @@ def complete(bulk_action: BulkAction) -> None:
     if job:
         note_job_progress(bulk_action, job)
         job.complete({outcome: getattr(bulk_action, f"{outcome}_count") for outcome in OUTCOMES})
-        _close_attempt(job)
+        _close_attempt(job, "completed")
 
 
 def note_job_progress(bulk_action: BulkAction, job: Job) -> None:
@@ -276,12 +275,13 @@ def job_of(bulk_action: BulkAction) -> Job | None:
     return get_job_for_update(bulk_action.organisation_id, bulk_action.job_id) if bulk_action.job_id else None
 
 
-def _close_attempt(job: Job, error: str = "") -> None:
+def _close_attempt(job: Job, outcome: str, error: str = "") -> None:
     if not job.attempt_count:
         return
     attempt = db.session.get(JobAttempt, (job.organisation_id, job.id, job.attempt_count))
     if attempt and attempt.ended_at is None:
         attempt.ended_at = utc_now()
+        attempt.outcome = outcome
         attempt.error = error or None
 
 

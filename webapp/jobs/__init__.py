@@ -10,8 +10,12 @@ if TYPE_CHECKING:
 
 def init_app(app: APIFlask) -> None:
     """Register the jobs pages, and the broker's client for whoever publishes."""
+    from webapp.jobs.own_kinds import register_own_kinds
+    from webapp.jobs.run_tasks import keep_logs_of_jobs
     from webapp.jobs.views import blueprint
     from webapp.lib.redis import broker_client
 
     app.extensions["broker"] = broker_client(app.extensions["settings"])
+    keep_logs_of_jobs()
+    register_own_kinds()
     app.register_blueprint(blueprint)

@@ -14,6 +14,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import AgeLimit, Callbacks, Middleware, ShutdownNotifications, TimeLimit
 
 from webapp.config import get_settings
+from webapp.jobs.worker_life import WorkerLife
 from webapp.lib.redis import broker_client
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 HEARTBEAT_TIMEOUT_MILLISECONDS = 15_000
 MAINTENANCE_CHANCE_IN_A_MILLION = 50_000
 NO_TIME_LIMIT = float("inf")
-QUEUES = ("default", "imports", "visits")
+QUEUES = ("default", "jobs", "results", "dead_letters", "imports", "visits")
 
 P = ParamSpec("P")
 
@@ -52,9 +53,10 @@ app_context = AppContext()
 
 def make_broker() -> RedisBroker:
     """A broker on the `broker` Redis with only the middleware that is used."""
+    life = WorkerLife(app_context, QUEUES)
     return RedisBroker(  # type: ignore[no-untyped-call]  # the package annotates only its other half
         client=broker_client(get_settings()),
-        middleware=[AgeLimit(), TimeLimit(), ShutdownNotifications(), Callbacks(), app_context],
+        middleware=[AgeLimit(), TimeLimit(), ShutdownNotifications(), Callbacks(), app_context, life],
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MILLISECONDS,
         maintenance_chance=MAINTENANCE_CHANCE_IN_A_MILLION,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,6 @@ from webapp.lib.clock import utc_now
 from webapp.lib.columns import CreatedAt, NewId, TenantKey, text_enum
 
 MAX_ATTEMPTS = 3
-RETRY_BASE = timedelta(seconds=5)
 
 
 class StaleAttemptError(Exception):
@@ -23,6 +22,8 @@ class StaleAttemptError(Exception):
 
 
 class JobState(enum.Enum):
+    """`failed` is an end that trying again cannot mend, `dead` one after all attempts are spent."""
+
     PENDING = "pending"
     RUNNING = "running"
     RETRYING = "retrying"
@@ -30,13 +31,19 @@ class JobState(enum.Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     DEAD = "dead"
+    DISCARDED = "discarded"
 
     @property
     def is_final(self) -> bool:
         return self in FINAL_STATES
 
 
-FINAL_STATES = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.DEAD})
+FINAL_STATES = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.DEAD, JobState.DISCARDED})
+UNFINISHED_STATES = frozenset(JobState) - FINAL_STATES
+WITHOUT_SUCCESS = FINAL_STATES - {JobState.COMPLETED}
+TROUBLED_STATES = frozenset({JobState.FAILED, JobState.DEAD})
+WAITING = "state IN ('pending', 'retrying') AND sent_at IS NULL AND NOT in_chunks"
+IN_FLIGHT = "state IN ('pending', 'retrying', 'running') AND sent_at IS NOT NULL"
 
 
 class Job(Model):
@@ -46,29 +53,43 @@ class Job(Model):
     __table_args__ = (
         ForeignKeyConstraint(["organisation_id"], ["organisations.id"]),
         Index(None, "organisation_id", "state", "id"),
+        Index(None, "organisation_id", "kind", "state", "id"),
         Index("ix_jobs_ended_at", "ended_at"),
-        Index("ix_jobs_unfinished", "run_at", postgresql_where="state IN ('pending', 'retrying', 'running')"),
+        Index("ix_jobs_unfinished", "organisation_id", postgresql_where="state IN ('pending', 'retrying', 'running')"),
+        Index("ix_jobs_waiting", "queue", "organisation_id", "kind", "run_at", "id", postgresql_where=WAITING),
+        Index("ix_jobs_due", "queue", "run_at", postgresql_where=WAITING),
+        Index("ix_jobs_in_flight", "queue", "organisation_id", "kind", postgresql_where=IN_FLIGHT),
     )
 
     organisation_id: Mapped[TenantKey]
     id: Mapped[NewId]
     kind: Mapped[str]
+    queue: Mapped[str] = mapped_column(default="jobs")
     title: Mapped[str]
     state: Mapped[JobState] = mapped_column(text_enum(JobState), default=JobState.PENDING)
     parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    checkpoint: Mapped[dict[str, Any] | None]
+    """Where the job goes on after its worker was told to stop."""
     progress_count: Mapped[int] = mapped_column(BigInteger, default=0)
     total_count: Mapped[int | None] = mapped_column(BigInteger)
     attempt_count: Mapped[int] = mapped_column(default=0)
     attempt_limit: Mapped[int] = mapped_column(default=MAX_ATTEMPTS)
+    redrive_count: Mapped[int] = mapped_column(default=0)
     result: Mapped[dict[str, Any] | None]
     error: Mapped[str | None]
+    wait_reason: Mapped[str | None]
+    """Why it runs only at `run_at`, when it was the job itself that put it off."""
     subject_path: Mapped[str | None]
     in_chunks: Mapped[bool] = mapped_column(default=False)
-    """Its feature runs it in chunks and ends it; `run_job` and the sweeper leave it alone."""
+    """Its feature runs it in chunks and ends it; the dispatcher and the sweeper leave it alone."""
+    recurring_job_id: Mapped[UUID | None]
+    worker_id: Mapped[UUID | None]
     created_by: Mapped[UUID | None]
     created_at: Mapped[CreatedAt]
     run_at: Mapped[datetime] = mapped_column(default=utc_now)
     sent_at: Mapped[datetime | None]
+    """Set from the moment it is handed to the workers until it ends or waits again."""
+    claimed_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
@@ -88,61 +109,60 @@ class Job(Model):
             started_at=now,
         )
 
-    @property
-    def is_spent(self) -> bool:
-        """Whether no attempt is left; a worker's death counts as one too."""
-        return self.attempt_count >= self.attempt_limit
-
-    def check_attempt(self, number: int) -> None:
-        """Raise StaleAttemptError unless attempt `number` is the running one."""
-        if self.attempt_count != number or self.state is not JobState.RUNNING:
-            raise StaleAttemptError(f"Attempt {number} of job {self.id} is over.")
-
     def complete(self, result: dict[str, Any] | None = None) -> None:
         self._end(JobState.COMPLETED)
         self.result = result
         self.error = None
 
-    def fail(self, error: str, *, may_retry: bool = True) -> None:
-        """Plan another attempt, or end as dead once all are spent and as failed when none can help."""
+    def fail(self, error: str) -> None:
+        """End, because no other attempt could help."""
+        self._end(JobState.FAILED)
         self.error = error
-        if not may_retry:
-            self._end(JobState.FAILED)
-        elif self.is_spent:
-            self._end(JobState.DEAD)
-        else:
-            self._plan_retry()
-
-    def begin_again(self) -> None:
-        """After an end without success: as many attempts as at first, from now on."""
-        self.state = JobState.PENDING
-        self.attempt_limit = self.attempt_count + MAX_ATTEMPTS
-        self.ended_at = self.cancel_requested_at = self.sent_at = None
-        self.run_at = utc_now()
 
     def cancel(self) -> None:
-        """Cancel at once what has not begun; ask what runs to stop at its next safe point."""
+        """Cancel at once what has not begun; ask what runs to stop at its next safe point.
+
+        What runs in chunks is always asked: its feature has rows of its own to end with it.
+        """
         if self.state.is_final:
             return
         self.cancel_requested_at = self.cancel_requested_at or utc_now()
-        if self.state is not JobState.RUNNING:
+        if self.state is not JobState.RUNNING and not self.in_chunks:
             self.end_cancelled()
 
     def end_cancelled(self) -> None:
         self._end(JobState.CANCELLED)
 
-    def _plan_retry(self) -> None:
-        self.state = JobState.RETRYING
-        self.run_at = utc_now() + RETRY_BASE * 2 ** (self.attempt_count - 1)
-        self.sent_at = None
+    @property
+    def may_begin_again(self) -> bool:
+        """Whether it ended without success; what ran in chunks begins again where it began, on its own page."""
+        return self.state in WITHOUT_SUCCESS and not self.in_chunks
+
+    def begin_again(self) -> None:
+        """After an end without success: as many attempts as at first, from now on."""
+        if self.state is JobState.DEAD:
+            self.redrive_count += 1
+        self.state = JobState.PENDING
+        self.attempt_limit = self.attempt_count + MAX_ATTEMPTS
+        self.ended_at = self.cancel_requested_at = self.sent_at = self.wait_reason = None
+        self.run_at = utc_now()
+
+    @property
+    def may_be_discarded(self) -> bool:
+        return self.state in TROUBLED_STATES
+
+    def discard(self) -> None:
+        """Put a failed or dead job away; it can still begin again until it is pruned."""
+        self.state = JobState.DISCARDED
 
     def _end(self, state: JobState) -> None:
         self.state = state
         self.ended_at = utc_now()
+        self.sent_at = self.wait_reason = None
 
 
 class JobAttempt(Model):
-    """One run of a job, by one worker."""
+    """One run of a job, by one worker. `outcome` is how it ended, in a word."""
 
     __tablename__ = "job_attempts"
     __table_args__ = (
@@ -155,5 +175,90 @@ class JobAttempt(Model):
     worker: Mapped[str]
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
     error: Mapped[str | None]
     traceback: Mapped[str | None]
+
+
+class JobLog(Model):
+    """A line that an attempt wrote."""
+
+    __tablename__ = "job_logs"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id", "job_id"], ["jobs.organisation_id", "jobs.id"], ondelete="CASCADE"),
+    )
+
+    organisation_id: Mapped[TenantKey]
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    level: Mapped[str]
+    message: Mapped[str]
+
+
+class JobSample(Model):
+    """How far a job was at a time, for its chart."""
+
+    __tablename__ = "job_samples"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id", "job_id"], ["jobs.organisation_id", "jobs.id"], ondelete="CASCADE"),
+    )
+
+    organisation_id: Mapped[TenantKey]
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(primary_key=True)
+    progress_count: Mapped[int] = mapped_column(BigInteger)
+
+
+class RecurringJob(Model):
+    """A job that begins again and again, by a schedule in a time zone."""
+
+    __tablename__ = "recurring_jobs"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id"], ["organisations.id"]),
+        Index("ix_recurring_jobs_next_run_at", "next_run_at"),
+    )
+
+    organisation_id: Mapped[TenantKey]
+    id: Mapped[NewId]
+    kind: Mapped[str]
+    title: Mapped[str]
+    parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    schedule: Mapped[str]
+    """Five fields of cron, in `time_zone`."""
+    time_zone: Mapped[str]
+    is_enabled: Mapped[bool] = mapped_column(default=True)
+    next_run_at: Mapped[datetime | None]
+    last_run_at: Mapped[datetime | None]
+    last_job_id: Mapped[UUID | None]
+    created_by: Mapped[UUID | None]
+    created_at: Mapped[CreatedAt]
+
+
+class PausedQueue(Model):
+    """A queue from which the workers take nothing for now: the whole installation's, not a tenant's."""
+
+    __tablename__ = "paused_queues"
+    __table_args__ = (ForeignKeyConstraint(["paused_by"], ["users.id"]),)
+
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    paused_at: Mapped[datetime] = mapped_column(default=utc_now)
+    paused_by: Mapped[UUID | None]
+
+
+class RateReservation(Model):
+    """The moment at which a job may make a request that is limited for its organisation."""
+
+    __tablename__ = "rate_reservations"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id"], ["organisations.id"]),
+        Index(None, "organisation_id", "limit_name", "reserved_at"),
+    )
+
+    organisation_id: Mapped[TenantKey]
+    id: Mapped[NewId]
+    limit_name: Mapped[str]
+    job_id: Mapped[UUID]
+    reserved_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]

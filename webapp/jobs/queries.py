@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -51,18 +50,17 @@ def list_attempts(organisation_id: UUID, job_id: UUID) -> Sequence[JobAttempt]:
     return db.session.scalars(query.order_by(JobAttempt.number)).all()
 
 
-def find_due_jobs(now: datetime, limit: int) -> list[tuple[UUID, UUID]]:
-    """(organisation, job) of every organisation that are due and were not sent, the longest waiting first.
+def list_jobs_by_id(organisation_id: UUID, job_ids: Sequence[UUID]) -> Sequence[Job]:
+    """Those of the jobs that exist, as they are now."""
+    query = select(Job).where(Job.organisation_id == organisation_id, Job.id.in_(job_ids))
+    return db.session.scalars(query.execution_options(populate_existing=True)).all()
 
-    It looks across organisations, so it asks a function that the owner lent to the app's role.
+
+def count_jobs_before(job: Job, most: int) -> int:
+    """How many jobs, of every organisation, are sent before this one as things stand, up to `most`.
+
+    Only that number leaves the other organisations; the function that counts is lent by the owner.
     """
-    rows = db.session.execute(text("SELECT * FROM footfall_due_jobs(:now, :limit)"), {"now": now, "limit": limit})
-    return [(row[0], row[1]) for row in rows]
-
-
-def find_ended_jobs(since: datetime, limit: int) -> list[tuple[UUID, UUID]]:
-    """(organisation, job) of every organisation that ended since then, the earliest first; as `find_due_jobs`."""
-    rows = db.session.execute(
-        text("SELECT * FROM footfall_ended_jobs(:since, :limit)"), {"since": since, "limit": limit}
-    )
-    return [(row[0], row[1]) for row in rows]
+    query = text("SELECT footfall_jobs_before(:organisation_id, :id, :most)")
+    given = {"organisation_id": job.organisation_id, "id": job.id, "most": most}
+    return int(db.session.execute(query, given).scalar() or 0)

@@ -1,160 +1,159 @@
-"""Running jobs: claim, do, record, and say so."""
+"""The actors of jobs: send what waits, run it, write down what became of it, find what was lost.
+
+Three queues of their own, so that each may run apart: `jobs` does the work, `results` and `dead_letters` bring its
+outcomes into PostgreSQL.
+"""
 
 from __future__ import annotations
 
-import os
-import socket
-import traceback as tracebacks
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+import logging
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from uuid import UUID
 
 from flask import current_app
+from redis.exceptions import RedisError
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from webapp.extensions import db, tenant
-from webapp.jobs.broker import actor
-from webapp.jobs.kinds import PermanentError, Run, get_kind
-from webapp.jobs.live import publish_job
-from webapp.jobs.models import StaleAttemptError
-from webapp.jobs.queries import find_due_jobs, find_ended_jobs, get_job, get_job_for_update
-from webapp.jobs.service import begin_attempt, cancel_unbegun, end_attempt, end_lost
+from webapp.jobs.broker import actor, waiting_count
+from webapp.jobs.claims import Message, take_jobs
+from webapp.jobs.kinds import JOBS_QUEUE, list_kinds
+from webapp.jobs.live import publish_jobs
+from webapp.jobs.live import publish_late as publish_what_is_late
+from webapp.jobs.outcomes import Outcome, without_content
+from webapp.jobs.recording import record_outcomes
+from webapp.jobs.run_tasks import run_message
+from webapp.jobs.streams import DEAD_LETTERS, RESULTS, count_entries, read_entries, remove_entries
+from webapp.jobs.sweep_tasks import find_lost_messages, hand_on_lost_runs
+from webapp.jobs.workers import forget_silent_workers, list_workers, message_capacity
 from webapp.lib.clock import utc_now
-from webapp.live.channels import job_channel
-from webapp.live.publish import has_ended
 
-DUE_LIMIT = 200
-LOST_END_WINDOW = timedelta(minutes=2)
-ERROR_LIMIT = 2_000
+WRITERS_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('write ' || :stream, 0))")
+
+logger = logging.getLogger(__name__)
 
 
-class JobCancelledError(Exception):
-    """Somebody asked this job to stop."""
+def dispatch() -> None:
+    """Send as many waiting jobs as the workers may hold, fairly. Call it after the commit that made one.
+
+    Without Redis nothing can be sent: the jobs are safe, and the scheduler sends them once it is back.
+    """
+    try:
+        capacity = message_capacity(list_workers(current_app.extensions["broker"]), JOBS_QUEUE)
+        if not capacity:
+            return
+        messages = take_jobs(JOBS_QUEUE, list_kinds(), capacity, utc_now())
+        db.session.commit()
+        _send(messages)
+    except RedisError as error:
+        logger.warning("Jobs wait until the broker is back: %s", error)
 
 
-@actor("default")
-def run_job(organisation: str, job: str) -> None:
-    """Run one job, unless it is running or over: a message that comes twice does nothing."""
-    organisation_id, job_id = UUID(organisation), UUID(job)
-    with tenant(organisation_id), alive(job_id) as is_mine:
-        if is_mine:
-            _run(organisation_id, job_id)
+@actor("jobs")
+def run_jobs(organisation: str, jobs: list[str]) -> None:
+    """Run those of an organisation's jobs that still wait for it."""
+    _send_writers(run_message(UUID(organisation), [UUID(job) for job in jobs]))
+
+
+@actor("results")
+def write_results() -> None:
+    """Bring the outcomes of attempts into PostgreSQL, and send what there is room for now."""
+    _write_all(RESULTS)
+
+
+@actor("dead_letters")
+def write_dead_letters() -> None:
+    """Bring the jobs whose attempts are spent into PostgreSQL, with the last error."""
+    _write_all(DEAD_LETTERS)
 
 
 @actor("default")
 def send_due_jobs() -> None:
-    """Send what is due: planned for later, to be retried, never sent, or left by a dead worker."""
-    for organisation_id, job_id in find_due_jobs(utc_now(), DUE_LIMIT):
-        with tenant(organisation_id):
-            job = get_job_for_update(organisation_id, job_id)
-            if job is not None:
-                job.sent_at = utc_now()
-            db.session.commit()
-        run_job.send(str(organisation_id), str(job_id))
+    """Send what is due: planned for later, to be tried again, or waiting since a message was not sent."""
+    dispatch()
 
 
 @actor("default")
-def publish_lost_ends() -> None:
-    """Tell pages what ended while its worker died, or lost Redis, before it could say so."""
+def sweep_jobs() -> None:
+    """Begin again what a dead worker left, and send again what Redis lost."""
+    forget_silent_workers(current_app.extensions["broker"])
+    _send_writers(hand_on_lost_runs())
+    _send(find_lost_messages(utc_now(), queue_is_empty=not waiting_count(JOBS_QUEUE)))
+
+
+@actor("default")
+def publish_late() -> None:
+    """Tell pages what nobody came to tell them."""
+    publish_what_is_late(current_app.extensions["broker"])
+
+
+def has_outcomes(stream: str) -> bool:
+    """Whether outcomes wait in the stream and nobody was asked to write them."""
+    return count_entries(current_app.extensions["broker"], stream) > 0 and not waiting_count(stream)
+
+
+def _send(messages: Iterable[Message]) -> None:
+    for message in messages:
+        run_jobs.send(str(message.organisation_id), [str(job_id) for job_id in message.job_ids])
+
+
+def _send_writers(streams: Iterable[str]) -> None:
+    """Ask for the streams to be written, unless that was asked and not begun: it will find these outcomes too."""
+    for stream in streams:
+        if not waiting_count(stream):
+            (write_dead_letters if stream == DEAD_LETTERS else write_results).send()
+
+
+def _write_all(stream: str) -> None:
+    while written := _write_some(stream):
+        for organisation_id, job_ids in written.items():
+            with tenant(organisation_id):
+                publish_jobs(organisation_id, job_ids)
+        dispatch()
+
+
+def _write_some(stream: str) -> dict[UUID, list[UUID]]:
+    """Write the oldest entries in one transaction, then remove them; the jobs whose outcomes they held."""
     broker = current_app.extensions["broker"]
-    for organisation_id, job_id in find_ended_jobs(utc_now() - LOST_END_WINDOW, DUE_LIMIT):
-        if has_ended(broker, job_channel(organisation_id, job_id)):
-            continue
-        with tenant(organisation_id):
-            job = get_job(organisation_id, job_id)
-            if job is not None and job.state.is_final:
-                publish_job(broker, job)
-            db.session.rollback()
-
-
-@contextmanager
-def alive(job_id: UUID) -> Iterator[bool]:
-    """Hold the job's advisory lock on a connection of its own: PostgreSQL frees it when this worker dies.
-
-    Yields False when another worker holds it.
-    """
-    with db.engine.connect() as connection:
-        key = {"key": str(job_id)}
-        is_mine = connection.execute(text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key).scalar_one()
-        connection.commit()
-        try:
-            yield bool(is_mine)
-        finally:
-            if is_mine:
-                connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
-                connection.commit()
-
-
-def worker_name() -> str:
-    """This process, as the jobs pages name it."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def _run(organisation_id: UUID, job_id: UUID) -> None:
-    run = _claim(organisation_id, job_id)
-    if run is None:
-        return
     try:
-        result = get_kind(run[0]).run(run[1])
-    except StaleAttemptError:
-        db.session.rollback()
-    except JobCancelledError:
-        db.session.rollback()
-        _end(run[1], None)
-    except Exception as error:  # whatever a kind raises is this attempt's outcome, kept with its traceback
-        db.session.rollback()
-        _end_failed(run[1], error)
-    else:
-        _end(run[1], result)
-
-
-def _claim(organisation_id: UUID, job_id: UUID) -> tuple[str, Run] | None:
-    job = get_job_for_update(organisation_id, job_id)
-    if job is None or job.state.is_final or job.run_at > utc_now():
-        db.session.rollback()
-        return None
-    if cancel_unbegun(job) or end_lost(job):
+        db.session.execute(WRITERS_LOCK, {"stream": stream})
+        entries = read_entries(broker, stream)
+        outcomes = [outcome for entry in entries for outcome in entry.outcomes]
+        written = _record(outcomes)
         db.session.commit()
-        publish_job(current_app.extensions["broker"], job)
-        return None
-    number = begin_attempt(job, worker_name()).number
-    run = job.kind, Run(organisation_id, job_id, number, job.parameters, _reporter(organisation_id, job_id, number))
-    db.session.commit()
-    publish_job(current_app.extensions["broker"], job)
-    return run
+    finally:
+        db.session.rollback()
+    remove_entries(broker, stream, entries)
+    return written
 
 
-def _reporter(organisation_id: UUID, job_id: UUID, number: int) -> Callable[[int, int | None], None]:
-    """The attempt's way to say how far it is, and to hear that it should stop."""
-
-    def report(progress_count: int, total_count: int | None) -> None:
-        job = get_job_for_update(organisation_id, job_id)
-        if job is None:
-            raise StaleAttemptError(str(job_id))
-        job.check_attempt(number)
-        if job.cancel_requested_at is not None:
-            raise JobCancelledError
-        job.progress_count, job.total_count = progress_count, total_count
-        db.session.commit()
-        publish_job(current_app.extensions["broker"], job)
-
-    return report
+def _record(outcomes: Sequence[Outcome]) -> dict[UUID, list[UUID]]:
+    written: dict[UUID, list[UUID]] = {}
+    in_order = sorted(outcomes, key=lambda outcome: (outcome.organisation_id.int, outcome.job_id.int))
+    for organisation_id, some in groupby(in_order, key=lambda outcome: outcome.organisation_id):
+        with tenant(organisation_id):
+            written[organisation_id] = _record_of_one(organisation_id, list(some))
+    return written
 
 
-def _end(run: Run, result: dict[str, object] | None) -> None:
-    job = end_attempt(run.organisation_id, run.job_id, run.number)
-    if result is None:
-        job.end_cancelled()
-    else:
-        job.complete(result)
-    db.session.commit()
-    publish_job(current_app.extensions["broker"], job)
+def _record_of_one(organisation_id: UUID, outcomes: list[Outcome]) -> list[UUID]:
+    """An outcome that PostgreSQL refuses must not keep the others out: it is written without what it says."""
+    try:
+        with db.session.begin_nested():
+            return record_outcomes(organisation_id, outcomes)
+    except DBAPIError as error:
+        if error.connection_invalidated or not _is_about_content(error):
+            raise
+        if len(outcomes) == 1:
+            logger.exception("An outcome of job %s cannot be kept as it is.", outcomes[0].job_id)
+            return record_outcomes(organisation_id, [without_content(outcomes[0])])
+    middle = len(outcomes) // 2
+    halves = outcomes[:middle], outcomes[middle:]
+    return [job_id for half in halves for job_id in _record_of_one(organisation_id, half)]
 
 
-def _end_failed(run: Run, error: Exception) -> None:
-    words = (str(error) or type(error).__name__)[:ERROR_LIMIT]
-    job = end_attempt(run.organisation_id, run.job_id, run.number, words, "".join(tracebacks.format_exception(error)))
-    job.fail(words, may_retry=not isinstance(error, PermanentError))
-    db.session.commit()
-    publish_job(current_app.extensions["broker"], job)
+def _is_about_content(error: DBAPIError) -> bool:
+    """Class 22 of PostgreSQL's error codes: data exception."""
+    return str(getattr(error.orig, "sqlstate", "")).startswith("22")

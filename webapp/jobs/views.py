@@ -14,6 +14,7 @@ from webapp.jobs.live import publish_job
 from webapp.jobs.models import Job, JobState
 from webapp.jobs.queries import PAGE_SIZE, get_job, get_job_for_update, list_attempts, list_jobs
 from webapp.live.channels import job_channel, jobs_channel, stream_url
+from webapp.live.publish import watch
 from webapp.pages import render_page
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/jobs")
@@ -43,6 +44,8 @@ def index() -> Response:
 def show(job_id: UUID) -> Response:
     """One job, live until it ends."""
     organisation = current_organisation()
+    channel = job_channel(organisation.id, job_id)
+    watch(current_app.extensions["broker"], channel)
     job = get_job(organisation.id, job_id) or abort(404)
     return render_page(
         "jobs/show.html",
@@ -50,7 +53,7 @@ def show(job_id: UUID) -> Response:
         job=job,
         label=label_of(job),
         attempts=list_attempts(organisation.id, job_id),
-        stream=stream_url(current_app.extensions["settings"], job_channel(organisation.id, job_id)),
+        stream=stream_url(current_app.extensions["settings"], channel),
     )
 
 
@@ -58,7 +61,7 @@ def show(job_id: UUID) -> Response:
 def cancel(job_id: UUID) -> BaseResponse:
     """Stop a job: at once when it waits, at its next safe point when it runs."""
     job = _job_to_change(job_id)
-    if job.in_chunks or job.state.is_final:
+    if job.state.is_final:
         flash("This job can't be cancelled here any more.", "error")
         return redirect(url_for(".show", job_id=job_id), 303)
     job.cancel()
@@ -71,16 +74,16 @@ def cancel(job_id: UUID) -> BaseResponse:
 @blueprint.post("/<uuid:job_id>/retry")
 def retry(job_id: UUID) -> BaseResponse:
     """Begin again what ended without success."""
-    from webapp.jobs.tasks import run_job
+    from webapp.jobs.tasks import dispatch
 
     job = _job_to_change(job_id)
-    if job.in_chunks or job.state not in {JobState.FAILED, JobState.DEAD, JobState.CANCELLED}:
+    if not job.may_begin_again:
         flash("Only a job that failed or was cancelled can begin again.", "error")
         return redirect(url_for(".show", job_id=job_id), 303)
     job.begin_again()
     db.session.commit()
     publish_job(current_app.extensions["broker"], job)
-    run_job.send(str(job.organisation_id), str(job.id))
+    dispatch()
     return redirect(url_for(".show", job_id=job_id), 303)
 
 

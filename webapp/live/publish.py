@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import redis
 
-from webapp.live.channels import STATE_LIFETIME_SECONDS, state_key
+from webapp.live.channels import MAX_AGE_SECONDS, STATE_LIFETIME_SECONDS, state_key
+
+WATCHED_KEY = "live:watched"
 
 
 def publish(broker: redis.Redis, channel: str, data: dict[str, Any], html: str = "", *, final: bool = False) -> None:
@@ -35,3 +38,31 @@ def has_ended(broker: redis.Redis, channel: str) -> bool:
     """Whether the channel's kept state is a final one, after which its streams end."""
     state = broker.get(state_key(channel))
     return isinstance(state, bytes) and bool(json.loads(state)["final"])
+
+
+def watch(broker: redis.Redis, channel: str) -> None:
+    """Have the channel's subject published from now on, for as long as its address works.
+
+    Call it before the subject is read for the page: what changes after that is published, what changed before is
+    on the page.
+    """
+    now = int(time.time())
+    broker.zadd(WATCHED_KEY, {channel: now + MAX_AGE_SECONDS})
+    broker.zremrangebyscore(WATCHED_KEY, "-inf", now)
+
+
+def watched(broker: redis.Redis, channels: Sequence[str]) -> list[str]:
+    """Those of the channels that somebody may be looking at."""
+    scores = broker.zmscore(WATCHED_KEY, list(channels))
+    return [channel for channel, score in zip(channels, scores, strict=True) if score is not None]
+
+
+def list_watched(broker: redis.Redis, prefix: str, most: int) -> list[str]:
+    """Channels of one sort that somebody may be looking at, those watched last first."""
+    found = cast("list[bytes]", broker.zrange(WATCHED_KEY, 0, most - 1, desc=True))
+    return [name for channel in found if (name := channel.decode()).startswith(prefix)]
+
+
+def unwatch(broker: redis.Redis, channel: str) -> None:
+    """Its subject is over, and that was published."""
+    broker.zrem(WATCHED_KEY, channel)

@@ -1,0 +1,277 @@
+"""Which workers live, and what each one runs: told by themselves, once a second.
+
+A worker says so in the broker's Redis, and holds an advisory lock in PostgreSQL, which is free as soon as the
+process is gone. It counts as dead only when both are silent: either server may restart, and a process may be too
+busy to speak, without its jobs being begun a second time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import UUID
+
+import redis
+from redis.exceptions import RedisError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.lib.clock import utc_now
+from webapp.lib.ids import uuid7
+
+WORKERS_KEY = "footfall:workers"
+BEAT_SECONDS = 1.0
+SILENT_MS = 6_000
+FORGOTTEN_MS = 10 * 60_000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something that a worker does now: an actor's message, and the job that it runs if it runs one."""
+
+    actor: str
+    since: datetime
+    organisation_id: UUID | None = None
+    job_id: UUID | None = None
+    kind: str | None = None
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """A worker as it last said; `is_silent` when that is too long ago."""
+
+    id: UUID
+    host: str
+    pid: int
+    queues: tuple[str, ...]
+    threads: int
+    started_at: datetime
+    heard_at: datetime
+    is_stopping: bool
+    is_silent: bool
+    works: tuple[Work, ...]
+    job_ids: frozenset[UUID]
+
+    @property
+    def name(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+@dataclass
+class Worker:
+    """This process, as it tells the others. Its methods may be called from any thread."""
+
+    queues: tuple[str, ...]
+    threads: int
+    id: UUID = field(default_factory=uuid7)
+    started_at: datetime = field(default_factory=utc_now)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    _works: dict[int, Work] = field(default_factory=dict)
+    _job_ids: set[UUID] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def name(self) -> str:
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    @contextmanager
+    def holding(self, job_ids: Sequence[UUID]) -> Iterator[None]:
+        """Say that these jobs are here: from before they are claimed until their outcomes are handed on."""
+        with self._lock:
+            self._job_ids.update(job_ids)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._job_ids.difference_update(job_ids)
+
+    def begin(self, work: Work) -> None:
+        """This thread begins something."""
+        with self._lock:
+            self._works[threading.get_ident()] = work
+
+    def end(self) -> None:
+        """This thread is idle again."""
+        with self._lock:
+            self._works.pop(threading.get_ident(), None)
+
+    def state(self) -> dict[str, Any]:
+        """What is told to the others."""
+        with self._lock:
+            works, job_ids = list(self._works.values()), list(self._job_ids)
+        return {
+            "id": str(self.id),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "queues": list(self.queues),
+            "threads": self.threads,
+            "started_at": self.started_at.isoformat(),
+            "heard_at": utc_now().isoformat(),
+            "is_stopping": self.stopping.is_set(),
+            "works": [_work_json(work) for work in works],
+            "job_ids": [str(job_id) for job_id in job_ids],
+        }
+
+
+_this = Worker(queues=(), threads=0)
+
+
+def this_worker() -> Worker:
+    """The process that asks; outside a worker it is one that takes nothing."""
+    return _this
+
+
+def begin_worker(queues: Iterable[str], threads: int) -> Worker:
+    """This process becomes a worker, with an id of its own: it may be a copy of one that was forked."""
+    global _this
+    _this = Worker(tuple(sorted(queues)), threads)
+    return _this
+
+
+class Heart:
+    """The thread that speaks for a worker, holds its lock, and hears which queues are paused."""
+
+    def __init__(
+        self, worker: Worker, broker: redis.Redis, engine: Engine, hear_paused: Callable[[set[str]], None]
+    ) -> None:
+        self._worker = worker
+        self._hear_paused = hear_paused
+        self._broker = broker
+        self._engine = engine
+        self._connection: Connection | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat_for_ever, name="heart", daemon=True)
+
+    def start(self) -> None:
+        """Beat once at once, so that the worker is known before it takes its first message."""
+        self._beat()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Say goodbye, once nothing runs any more."""
+        self._over.set()
+        self._thread.join()
+        if self._connection is not None:
+            self._connection.close()
+        self._broker.hdel(WORKERS_KEY, str(self._worker.id))
+
+    def _beat_for_ever(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            self._beat()
+
+    def _beat(self) -> None:
+        """Neither server's absence may end the heart: it goes on as soon as they are back."""
+        try:
+            tell(self._broker, self._worker.state())
+        except RedisError as error:
+            logger.warning("A worker cannot tell the broker that it lives: %s", error)
+        try:
+            self._hear_paused(self._hold_lock())
+        except SQLAlchemyError as error:
+            self._connection = None
+            logger.warning("A worker cannot hold its lock: %s", error)
+
+    def _hold_lock(self) -> set[str]:
+        """Take the lock, or keep it by a question that is asked anyway: which queues are paused."""
+        if self._connection is None:
+            self._connection = self._connect()
+        paused = set(self._connection.execute(text("SELECT queue FROM paused_queues")).scalars())
+        self._connection.rollback()
+        return paused
+
+    def _connect(self) -> Connection:
+        connection = self._engine.connect()
+        connection.detach()  # it is this thread's for good, and no other's to wait for
+        key = {"key": str(self._worker.id)}
+        connection.execute(text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key)
+        connection.rollback()  # which such a lock outlives
+        return connection
+
+
+def tell(broker: redis.Redis, state: dict[str, Any]) -> None:
+    """Keep a worker's state, with the moment by the broker's clock, which is the same for all."""
+    seconds, microseconds = broker.time()
+    state = {**state, "heard_ms": seconds * 1000 + microseconds // 1000}
+    broker.hset(WORKERS_KEY, state["id"], json.dumps(state))
+
+
+def list_workers(broker: redis.Redis) -> list[WorkerState]:
+    """Every worker that was heard within ten minutes, the longest at work first."""
+    seconds, microseconds = broker.time()
+    now_ms = seconds * 1000 + microseconds // 1000
+    found = cast("dict[bytes, bytes]", broker.hgetall(WORKERS_KEY))
+    workers = [_read_state(json.loads(content), now_ms) for content in found.values()]
+    return sorted(workers, key=lambda worker: worker.started_at)
+
+
+def forget_silent_workers(broker: redis.Redis) -> None:
+    """Drop what was not heard for ten minutes."""
+    now = utc_now()
+    for worker in list_workers(broker):
+        if worker.is_silent and (now - worker.heard_at).total_seconds() * 1000 > FORGOTTEN_MS:
+            broker.hdel(WORKERS_KEY, str(worker.id))
+
+
+def message_capacity(workers: Iterable[WorkerState], queue: str) -> int:
+    """How many messages of the queue the living workers may hold: one at work and one at hand for each thread."""
+    able = [worker for worker in workers if queue in worker.queues and not (worker.is_silent or worker.is_stopping)]
+    return sum(2 * worker.threads for worker in able)
+
+
+def locked_workers(connection: Connection, worker_ids: Iterable[UUID]) -> set[UUID]:
+    """Those of the workers whose lock in PostgreSQL is held."""
+    query = text(
+        """
+        SELECT w.id FROM unnest(CAST(:ids AS uuid[])) AS w(id) WHERE EXISTS (
+            SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted
+              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended(w.id::text, 0))
+        """
+    )
+    return set(connection.execute(query, {"ids": list(worker_ids)}).scalars())
+
+
+def _work_json(work: Work) -> dict[str, Any]:
+    return {
+        "actor": work.actor,
+        "since": work.since.isoformat(),
+        "organisation_id": str(work.organisation_id) if work.organisation_id else None,
+        "job_id": str(work.job_id) if work.job_id else None,
+        "kind": work.kind,
+    }
+
+
+def _read_state(state: dict[str, Any], now_ms: int) -> WorkerState:
+    return WorkerState(
+        id=UUID(state["id"]),
+        host=state["host"],
+        pid=state["pid"],
+        queues=tuple(state["queues"]),
+        threads=state["threads"],
+        started_at=datetime.fromisoformat(state["started_at"]),
+        heard_at=datetime.fromtimestamp(state["heard_ms"] / 1000, UTC),
+        is_stopping=state["is_stopping"],
+        is_silent=now_ms - state["heard_ms"] > SILENT_MS,
+        works=tuple(_read_work(work) for work in state["works"]),
+        job_ids=frozenset(UUID(job_id) for job_id in state["job_ids"]),
+    )
+
+
+def _read_work(work: dict[str, Any]) -> Work:
+    return Work(
+        actor=work["actor"],
+        since=datetime.fromisoformat(work["since"]),
+        organisation_id=UUID(work["organisation_id"]) if work["organisation_id"] else None,
+        job_id=UUID(work["job_id"]) if work["job_id"] else None,
+        kind=work["kind"],
+    )
