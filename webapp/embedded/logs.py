@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 LOG_BYTES = 5 * 1024 * 1024
 LINE_BYTES = 64 * 1024
+LOUD = frozenset({"WARNING", "ERROR", "CRITICAL"})
 ALARMING = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b|^Traceback |Error: |Exception: ")
 
 
@@ -64,9 +66,38 @@ class Output:
         self._log.close()
 
     def _show(self, line: str) -> None:
+        record = _record_in(line)
+        if record is not None:
+            self._show_record(record)
+        else:
+            self._show_plain(line)
+
+    def _show_record(self, record: dict[str, str]) -> None:
+        """A record of ours, as people read it. What a quiet one says in its message alarms nobody."""
+        level, message = record["level"], f"{record['level']} {record['message']}"
+        if not self._shown.search(message if level in LOUD else level):
+            return
+        for line in [message, *str(record.get("exception", "")).splitlines()]:
+            self._say(line)
+
+    def _show_plain(self, line: str) -> None:
         if line.startswith("Traceback "):
             self._in_traceback = True
         if line and (self._in_traceback or self._shown.search(line)):
-            self._echo(f"{self._name:>9} | {line}")
+            self._say(line)
         if self._in_traceback and line and not line.startswith((" ", "Traceback ")):
             self._in_traceback = False
+
+    def _say(self, line: str) -> None:
+        self._echo(f"{self._name:>9} | {line}")
+
+
+def _record_in(line: str) -> dict[str, str] | None:
+    """The record that a line of JSON holds; None for any other line."""
+    if not line.startswith("{"):
+        return None
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and {"level", "message"} <= record.keys() else None
