@@ -8,6 +8,7 @@ from uuid import UUID
 
 import redis
 from flask import current_app
+from sqlalchemy import inspect
 
 from webapp.extensions import db, tenant
 from webapp.jobs.claims import Message, take_jobs
@@ -57,11 +58,13 @@ def register_test_kinds() -> None:
 
 
 def add_job(organisation_id: UUID, kind: str = "double", **more: Any) -> Job:
-    """A committed job that waits."""
+    """A committed job that waits, as it was then."""
     given = more.pop("given", {})
     with tenant(organisation_id):
         job = create_job(organisation_id, get_kind(kind), given, **more)
         db.session.commit()
+        db.session.refresh(job)
+        db.session.expunge(job)
         return job
 
 
@@ -90,7 +93,8 @@ def run_waiting() -> None:
 
 
 def reread(job: Job) -> Job:
-    organisation_id, job_id = job.organisation_id, job.id
+    """The job as it is now, whatever tenant is current."""
+    organisation_id, job_id = inspect(job).identity
     db.session.rollback()
     db.session.expire_all()
     with tenant(organisation_id):
