@@ -89,7 +89,20 @@ def _add_extensions(app: Flask) -> None:
 
 def _add_features(app: APIFlask) -> None:
     """Each feature registers its own blueprints, commands and template helpers."""
-    from webapp import accounts, bulk_actions, contacts, health, jobs, openapi, overview, pages, problems, visits
+    from webapp import (
+        accounts,
+        bulk_actions,
+        contacts,
+        health,
+        jobs,
+        openapi,
+        overview,
+        pages,
+        pictures,
+        problems,
+        visits,
+    )
 
-    for feature in (health, pages, problems, accounts, jobs, visits, contacts, bulk_actions, overview, openapi):
+    features = (health, pages, problems, accounts, jobs, pictures, visits, contacts, bulk_actions, overview, openapi)
+    for feature in features:
         feature.init_app(app)

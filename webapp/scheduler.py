@@ -56,6 +56,7 @@ def make_ticks() -> list[Tick]:
         write_dead_letters,
         write_results,
     )
+    from webapp.pictures.tasks import sweep_pictures
     from webapp.visits.tasks import backlog_count, make_partitions, roll_up
 
     def is_idle() -> bool:
@@ -74,6 +75,7 @@ def make_ticks() -> list[Tick]:
         Tick(2.0, sweep, is_idle),
         Tick(3600.0, make_partitions, lambda: True),
         Tick(3600.0, sweep_uploads, lambda: True),
+        Tick(3600.0, sweep_pictures, lambda: True),
     ]
 
 

@@ -4,6 +4,7 @@ from webapp.jobs.broker import broker  # noqa: I001  (before any actor is declar
 
 from webapp.bulk_actions import tasks as bulk_action_tasks
 from webapp.jobs import tasks as job_tasks
+from webapp.pictures import tasks as picture_tasks
 from webapp.visits import tasks as visit_tasks
 
-__all__ = ["broker", "bulk_action_tasks", "job_tasks", "visit_tasks"]
+__all__ = ["broker", "bulk_action_tasks", "job_tasks", "picture_tasks", "visit_tasks"]
