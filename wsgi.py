@@ -1,5 +1,7 @@
 """The pages and the API, for any WSGI server."""
 
 from webapp.app import create_app
+from webapp.process import begin_process
 
+begin_process("web")
 app = create_app()

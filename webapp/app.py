@@ -11,6 +11,7 @@ from webapp.config import Settings, get_settings
 from webapp.extensions import APP_ROLE, csrf, db, htmx, login_manager, migrate
 from webapp.incoming import MAX_BODY_BYTES, IncomingRequest
 from webapp.lib.proxies import TrustedProxies
+from webapp.pool import WatchedPool
 
 ROOT = Path(__file__).parent.parent
 POOL_SIZE = 20
@@ -70,6 +71,7 @@ def engine_options() -> dict[str, object]:
     """
     options = f"-c role={APP_ROLE} -c client_connection_check_interval=1000"
     return {
+        "poolclass": WatchedPool,
         "pool_size": POOL_SIZE,
         "max_overflow": 0,
         "pool_timeout": POOL_WAIT_SECONDS,
@@ -100,9 +102,10 @@ def _add_features(app: APIFlask) -> None:
         pages,
         pictures,
         problems,
+        signals,
         visits,
     )
 
-    features = (health, pages, problems, accounts, jobs, pictures, visits, contacts, bulk_actions, overview, openapi)
-    for feature in features:
+    own = (accounts, jobs, pictures, visits, contacts, bulk_actions, overview)
+    for feature in (signals, health, pages, problems, *own, openapi):
         feature.init_app(app)

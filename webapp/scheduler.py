@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.app import create_app
 from webapp.extensions import db
 from webapp.jobs.broker import broker, waiting_count
+from webapp.process import begin_process
 
 SCHEDULER_LOCK = 7_305_002
 TICK_SECONDS = 0.25
@@ -81,6 +82,7 @@ def make_ticks() -> list[Tick]:
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
+    begin_process("scheduler")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

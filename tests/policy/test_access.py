@@ -24,6 +24,8 @@ API = "/api/"
 PUBLIC = {
     "static": "styles, scripts and pictures",
     "healthz": "whether the server is up",
+    "readyz": "whether what it needs answers, in words that tell no secrets",
+    "metrics": "asks for its own token, or to be asked from the machine itself",
     "openapi.spec": "the API's description names no organisation",
     "api_docs": "the page of that description",
     "accounts.sign_in": "the door itself",

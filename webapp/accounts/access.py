@@ -18,6 +18,8 @@ PUBLIC_ENDPOINTS = frozenset(
     {
         "static",
         "healthz",
+        "readyz",
+        "metrics",
         "openapi.spec",
         "api_docs",
         "accounts.sign_in",

@@ -14,6 +14,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import AgeLimit, Callbacks, Middleware, ShutdownNotifications, TimeLimit
 
 from webapp.config import get_settings
+from webapp.jobs.signals import Signals
 from webapp.jobs.worker_life import WorkerLife
 from webapp.lib.redis import broker_client
 
@@ -56,7 +57,7 @@ def make_broker() -> RedisBroker:
     life = WorkerLife(app_context, QUEUES)
     return RedisBroker(  # type: ignore[no-untyped-call]  # the package annotates only its other half
         client=broker_client(get_settings()),
-        middleware=[AgeLimit(), TimeLimit(), ShutdownNotifications(), Callbacks(), app_context, life],
+        middleware=[Signals(), AgeLimit(), TimeLimit(), ShutdownNotifications(), Callbacks(), app_context, life],
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MILLISECONDS,
         maintenance_chance=MAINTENANCE_CHANCE_IN_A_MILLION,
     )

@@ -41,11 +41,12 @@ def process_name() -> str:
 @contextmanager
 def logged(**fields: object) -> Iterator[None]:
     """Every record inside, on this thread, carries these fields as well as those from around it."""
-    token = _fields.set({**_fields.get(), **fields})
+    before = _fields.get()
+    _fields.set({**before, **fields})
     try:
         yield
     finally:
-        _fields.reset(token)
+        _fields.set(before)
 
 
 def log_fields() -> Mapping[str, object]:

@@ -11,6 +11,10 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+FORWARDED = "footfall.forwarded"
+"""In the environment of a request that a trusted proxy passed on: its headers about the request count."""
+FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+
 
 class TrustedProxies:
     """WSGI middleware: X-Forwarded-For, -Proto and -Host count when the peer is in one of the networks.
@@ -24,8 +28,10 @@ class TrustedProxies:
         self._networks = [ip_network(proxy, strict=False) for proxy in proxies]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        app = self._forwarded if self._is_trusted(str(environ.get("REMOTE_ADDR", ""))) else self._plain
-        return app(environ, start_response)
+        if not self._is_trusted(str(environ.get("REMOTE_ADDR", ""))):
+            return self._plain(environ, start_response)
+        environ[FORWARDED] = True
+        return self._forwarded(environ, start_response)
 
     def _is_trusted(self, peer: str) -> bool:
         try:
