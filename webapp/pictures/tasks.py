@@ -69,7 +69,7 @@ def _wait_for_turn(run: Run, settings: Settings) -> None:
     turn = reserve(run.organisation_id, LIMIT_NAME, run.job_id, most=most, window=LIMIT_WINDOW, now=now)
     db.session.commit()
     if turn > now:
-        raise PostponedError(turn, f"The hourly limit of {most:,} pictures is reached.")
+        raise PostponedError(turn, f"The hourly limit of {most:,} {'picture' if most == 1 else 'pictures'} is reached.")
 
 
 def _find(run: Run, settings: Settings) -> Find:
