@@ -9,10 +9,11 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.current import current_organisation
 from webapp.extensions import db
+from webapp.jobs.filters import JobFilter
 from webapp.jobs.kinds import label_of
 from webapp.jobs.live import publish_job
 from webapp.jobs.models import Job, JobState
-from webapp.jobs.queries import PAGE_SIZE, get_job, get_job_for_update, list_attempts, list_jobs
+from webapp.jobs.queries import get_job, get_job_for_update, list_attempts, list_jobs
 from webapp.live.channels import job_channel, jobs_channel, stream_url
 from webapp.live.publish import watch
 from webapp.pages import render_page
@@ -25,14 +26,15 @@ def index() -> Response:
     """The organisation's jobs, newest first, by state."""
     organisation = current_organisation()
     state = _state_or_none(request.args.get("state", ""))
-    jobs = list_jobs(organisation.id, state=state, before=_uuid_or_none(request.args.get("before", "")))
+    wanted = JobFilter(states=frozenset({state} if state else ()))
+    page = list_jobs(organisation.id, wanted, before=_uuid_or_none(request.args.get("before", "")))
     next_url = None
-    if len(jobs) == PAGE_SIZE:
-        next_url = url_for(".index", state=state.value if state else None, before=jobs[-1].id)
+    if page.next_before:
+        next_url = url_for(".index", state=state.value if state else None, before=page.next_before)
     return render_page(
         "jobs/index.html",
         block="jobs",
-        jobs=jobs,
+        jobs=page.jobs,
         filters={"state": state, "states": list(JobState)},
         next_url=next_url,
         label_of=label_of,

@@ -25,3 +25,9 @@ def uuid7_time(value: UUID) -> datetime:
     if value.version != 7:
         raise ValueError(f"{value} is not a UUIDv7.")
     return datetime.fromtimestamp((value.int >> 80) / 1000, UTC)
+
+
+def lowest_uuid7(at: datetime) -> UUID:
+    """No id that is made at this moment, to the millisecond, or later is lower: for ranges of ids by time."""
+    milliseconds = int(at.timestamp() * 1000)
+    return UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 from webapp.bulk_actions.models import BulkActionState
 from webapp.bulk_actions.queries import list_bulk_actions
 from webapp.contacts.queries import ContactCount
-from webapp.jobs.models import Job, JobState
+from webapp.jobs.filters import JobFilter
+from webapp.jobs.models import TROUBLED_STATES, Job
 from webapp.jobs.queries import list_jobs
 from webapp.visits import queries as visits
 from webapp.visits.buckets import Aggregation
@@ -93,13 +94,8 @@ def count_running_imports(organisation_id: UUID) -> int:
 
 def list_troubled_jobs(organisation_id: UUID, now: datetime) -> list[Job]:
     """What failed lately and wants a person's look, the latest first."""
-    failed = [
-        job
-        for state in (JobState.FAILED, JobState.DEAD)
-        for job in list_jobs(organisation_id, state=state, limit=TROUBLE_COUNT)
-        if (job.ended_at or job.created_at) > now - TROUBLE_AGE
-    ]
-    return sorted(failed, key=lambda job: job.id, reverse=True)[:TROUBLE_COUNT]
+    troubled = list_jobs(organisation_id, JobFilter(states=TROUBLED_STATES), limit=TROUBLE_COUNT)
+    return [job for job in troubled.jobs if (job.ended_at or job.created_at) > now - TROUBLE_AGE]
 
 
 def short_count(count: ContactCount) -> str:
