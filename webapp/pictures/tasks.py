@@ -38,7 +38,6 @@ def find_picture(run: Run) -> Result:
     """
     settings: Settings = current_app.extensions["settings"]
     kept = find_picture_of_job(run.organisation_id, run.job_id)
-    db.session.rollback()
     if kept is not None:
         run.log("An earlier attempt has kept a picture already.")
         return _result(kept)
