@@ -1,7 +1,8 @@
 """The edge, for any ASGI server: beacons and event streams, and nothing that could keep them waiting."""
 
-from webapp.edge import Edge
+from webapp.config import get_settings
+from webapp.edge import Edge, TracedEdge
 from webapp.process import begin_process
 
 begin_process("edge")
-app = Edge()
+app = TracedEdge(Edge()) if get_settings().otlp_endpoint else Edge()

@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,10 +108,20 @@ def serve(settings: Settings, programs: list[Program]) -> None:
 
     Under a supervisor, or with servers from elsewhere, a single program simply becomes this process.
     """
+    check_metrics_folder(settings)
     if len(programs) == 1 and (SUPERVISED in os.environ or not has_servers(settings)):
         _become(settings, programs[0])
     with running_servers(settings):
         _supervise(settings, programs)
+
+
+def check_metrics_folder(settings: Settings) -> None:
+    """Make the folder that every process counts in; raises ConfigError when that cannot be."""
+    try:
+        settings.metrics_dir.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=settings.metrics_dir).close()
+    except OSError as error:
+        raise ConfigError(f"METRICS_DIR {settings.metrics_dir} cannot be written: {error.strerror}.") from error
 
 
 def as_child(settings: Settings, program: Program, stage: int, shown: re.Pattern[str] = ALARMING) -> Child:

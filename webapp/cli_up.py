@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from webapp import metrics
 from webapp.cli_serve import (
     Program,
     allow_many_files,
     as_child,
+    check_metrics_folder,
     edge_program,
     scheduler_program,
     web_program,
@@ -46,6 +48,8 @@ def run_everything(settings: Settings, host: str, echo: Echo) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with _only_one(settings):
         check_ports(_ports(settings), host)
+        check_metrics_folder(settings)
+        metrics.empty(settings.metrics_dir)
         with owned_servers(settings, echo):
             _supervise(settings, host, echo)
 

@@ -18,6 +18,7 @@ from flask import Flask, abort, request
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from webapp.config import Settings, get_settings
+from webapp.process import begin_process
 
 if TYPE_CHECKING:
     from oidc_provider_mock import User
@@ -84,6 +85,7 @@ def issuer_server(settings: Settings) -> BaseWSGIServer:
 
 def main() -> int:
     """Serve until stopped."""
+    begin_process("issuer")
     settings = get_settings()
     if not settings.uses_demo_issuer:
         sys.stderr.write(

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from webapp.config import Settings, get_settings
+from webapp.process import begin_process
 
 FOLDER = Path(__file__).resolve().parent.parent / "tracker" / "demo"
 SITE_KEY_FILE = "demo_site_key"
@@ -83,6 +84,7 @@ def serve(settings: Settings, port: int) -> None:
 
 def main() -> None:
     """`python -m webapp.demo_site`: serve on DEMO_PORT; SIGTERM and Ctrl-C end it cleanly."""
+    begin_process("demo-site")
     settings = get_settings()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -13,9 +13,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from webapp import tracing
 from webapp.config import Settings, get_settings
 from webapp.lib.redis import async_broker_client
 from webapp.live.stream import Hub, live
+from webapp.metrics import open_streams
 from webapp.visits.collect import Collector
 
 Scope = dict[str, Any]
@@ -23,6 +25,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 TRACKER = Path(__file__).parent.parent / "tracker" / "tracker.js"
+PATHS = frozenset({"/collect", "/tracker.js", "/healthz"})
 COLLECT_AFTER = 50_000
 PREFLIGHT_SECONDS = 86_400
 CORS_HEADERS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*")]
@@ -62,7 +65,8 @@ class Edge:
         elif scope["method"] == "OPTIONS":
             await respond(send, 204, PREFLIGHT_HEADERS)
         elif path.startswith("/live/"):
-            await live(self.settings, hub, path, receive, send)
+            with open_streams.track_inprogress():
+                await live(self.settings, hub, path, receive, send)
         elif path == "/tracker.js":
             await self._send_tracker(scope, send)
         elif path == "/healthz":
@@ -104,6 +108,35 @@ class Edge:
                 await hub.close()
             await send({"type": "lifespan.shutdown.complete"})
             return
+
+
+class TracedEdge:
+    """The edge with a span for each request, named by its route alone: a live address is a secret."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._edge(scope, receive, send)
+            return
+        method, route = scope["method"], route_of(scope["path"])
+        attributes = {"http.request.method": method, "http.route": route}
+        with tracing.span(f"{method} {route}", "server", attributes) as span:
+
+            async def send_and_note(message: dict[str, Any]) -> None:
+                if message["type"] == "http.response.start":
+                    tracing.end_request(span, message["status"])
+                await send(message)
+
+            await self._edge(scope, receive, send_and_note)
+
+
+def route_of(path: str) -> str:
+    """What a request asked for, without what is said to this browser only."""
+    if path.startswith("/live/"):
+        return "/live/{channel}"
+    return path if path in PATHS else "none"
 
 
 async def respond(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:

@@ -142,8 +142,7 @@ def forget_ended(folder: Path) -> None:
 
 
 def empty(folder: Path) -> None:
-    """Begin anew: for whoever knows that no process of ours runs. Raises OSError when the folder cannot be written."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Begin anew: for whoever knows that no process of ours runs."""
     for pattern in ("*.db", "*.lock"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ class WatchedPool(QueuePool):
         self._note("size", self.size())
         self._note("checked_out", 0)
         event.listen(self, "checkin", self._on_checkin)
+        event.listen(self, "detach", self._on_detach)
 
     def connect(self) -> PoolProxiedConnection:
         """A connection, waited for if need be."""
@@ -31,6 +32,9 @@ class WatchedPool(QueuePool):
     def _on_checkin(self, *_: object) -> None:
         """The pool still counts the one that comes back."""
         self._note("checked_out", max(self.checkedout() - 1, 0))
+
+    def _on_detach(self, *_: object) -> None:
+        self._note("checked_out", self.checkedout())
 
     def _note(self, state: str, count: int) -> None:
         pool_gauge(process_name(), state).set(count)

@@ -38,10 +38,11 @@ class ChunkId:
 
 @dataclass
 class Sends:
-    """Messages to send after the commit."""
+    """Messages to send after the commit, and rows to count by their outcomes."""
 
     chunks: list[tuple[Phase, int]] = field(default_factory=list)
     clean: bool = False
+    row_counts: dict[str, int] = field(default_factory=dict)
 
 
 def claim(chunk_id: ChunkId, worker: str) -> bool:
@@ -127,7 +128,9 @@ def finish_stage(chunk: BulkActionChunk, staged_count: int, rejected_count: int,
     bulk_action.rejected_count += rejected_count
     bulk_action.blank_count += blank_count
     _note_job(bulk_action)
-    return begin_merge_if_staged(bulk_action)
+    sends = begin_merge_if_staged(bulk_action)
+    sends.row_counts = {"rejected": rejected_count}
+    return sends
 
 
 def begin_merge_if_staged(bulk_action: BulkAction) -> Sends:
@@ -163,15 +166,18 @@ def finish_merge(chunk: BulkActionChunk, counts: MergeCounts) -> Sends:
     chunk.row_count = counts.row_count
     bulk_action.merged_partition_count += 1
     bulk_action.merged_count += counts.row_count
+    row_counts = {}
     for outcome in ("created", "updated", "unchanged", "duplicate"):
         name = f"{outcome}_count"
-        setattr(chunk, name, getattr(counts, name))
-        setattr(bulk_action, name, getattr(bulk_action, name) + getattr(counts, name))
-    if bulk_action.merged_partition_count < bulk_action.partition_count:
+        row_counts[outcome] = getattr(counts, name)
+        setattr(chunk, name, row_counts[outcome])
+        setattr(bulk_action, name, getattr(bulk_action, name) + row_counts[outcome])
+    is_last = bulk_action.merged_partition_count >= bulk_action.partition_count
+    if is_last:
+        service.complete(bulk_action)
+    else:
         _note_job(bulk_action)
-        return Sends()
-    service.complete(bulk_action)
-    return Sends(clean=True)
+    return Sends(clean=is_last, row_counts=row_counts)
 
 
 def _note_job(bulk_action: BulkAction) -> None:

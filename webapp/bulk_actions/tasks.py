@@ -41,6 +41,7 @@ from webapp.extensions import db, tenant
 from webapp.jobs.broker import actor, waiting_count
 from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage, storage_at
+from webapp.metrics import count_import_rows
 
 MAX_TRIES = 10
 RETRY_SECONDS = 0.05
@@ -160,6 +161,8 @@ def _work(chunk_id: ChunkId, work: Work) -> None:
 def _do(chunk_id: ChunkId, work: Work) -> None:
     """One transaction of work, its commit, and the messages that follow."""
     sends = _try_until_undisturbed(lambda: work(hold(chunk_id), _storage()))
+    for outcome, count in sends.row_counts.items():
+        count_import_rows(outcome, count)
     for phase, index in sends.chunks:
         send_chunk(chunk_id.organisation_id, chunk_id.bulk_action_id, phase, index)
     if sends.clean:

@@ -24,6 +24,7 @@ from webapp.accounts.current import current_organisation
 from webapp.config import Settings
 from webapp.lib.clock import utc_now
 from webapp.lib.redis import beacons_client
+from webapp.metrics import beacon_counter
 from webapp.problems import Problem, answer
 from webapp.visits import backlog, queries
 from webapp.visits.backlog import BacklogFullError, Row
@@ -200,6 +201,7 @@ class Batch:
     first_refusal: RefusedError | None = None
 
     def refuse(self, index: int, refusal: RefusedError) -> None:
+        beacon_counter(refusal.reason)(1)
         self.first_refusal = self.first_refusal or refusal
         self.refused.append({"index": index, "reason": refusal.reason, "detail": refusal.detail})
 
@@ -299,6 +301,7 @@ def _add(rows: list[Row]) -> None:
         raise _come_back("More visits wait to be counted than may.", "backlog-full") from error
     except RedisError as error:
         raise _come_back("The queue of visits cannot be reached.", "try-again") from error
+    beacon_counter("accepted")(len(rows))
 
 
 def _come_back(detail: str, reason: str) -> Problem:

@@ -15,6 +15,7 @@ from typing import Any
 from webapp.config import Settings
 from webapp.lib.problem import CONTENT_TYPE, problem_body
 from webapp.lib.redis import async_beacons_client
+from webapp.metrics import beacon_counter
 from webapp.visits import beacon as beacons
 from webapp.visits.backlog import AsyncAdder, BacklogFullError, Row
 from webapp.visits.beacon import BODY_LIMIT_BYTES, RefusedError, check_beacon, read_beacon
@@ -44,6 +45,7 @@ ACCEPTED = {"type": "http.response.start", "status": 202, "headers": [(b"content
 EMPTY = {"type": "http.response.body", "body": b""}
 
 logger = logging.getLogger(__name__)
+count_accepted = beacon_counter("accepted")
 
 
 class GroupCommit:
@@ -91,6 +93,7 @@ class GroupCommit:
         except Exception as error:  # whatever it was, those who wait must hear that their beacons are not kept
             logger.warning("Beacons could not be written to Redis: %r", error)
             return try_again("The queue of beacons cannot be reached.")
+        count_accepted(len(rows))
         return None
 
 
@@ -202,6 +205,7 @@ async def _answer_other_method(method: str, send: Send) -> None:
 
 
 async def _refuse(refusal: RefusedError, send: Send) -> None:
+    beacon_counter(refusal.reason)(1)
     body = problem_body(refusal.status, TITLES[refusal.status], refusal.detail, reason=refusal.reason)
     headers = [
         (b"content-type", CONTENT_TYPE.encode()),
