@@ -57,6 +57,8 @@ class Settings:
     worker_processes: int
     beacons_limit: int
     roll_up_batch: int
+    jobs_kept_days: int
+    failed_jobs_kept_days: int
     unsplash_access_key: str
     unsplash_url: str
     unsplash_requests_per_hour: int
@@ -131,6 +133,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         worker_processes=_integer(environment, "WORKER_PROCESSES", os.cpu_count() or 2),
         beacons_limit=_integer(environment, "BEACONS_LIMIT", 2_000_000),
         roll_up_batch=_integer(environment, "ROLL_UP_BATCH", 20_000),
+        jobs_kept_days=_at_least_one(environment, "JOBS_KEPT_DAYS", 30),
+        failed_jobs_kept_days=_at_least_one(environment, "FAILED_JOBS_KEPT_DAYS", 90),
         unsplash_access_key=environment.get("UNSPLASH_ACCESS_KEY", "").strip(),
         unsplash_url=_url(environment, "UNSPLASH_URL", UNSPLASH_API),
         unsplash_requests_per_hour=_at_least_one(environment, "UNSPLASH_REQUESTS_PER_HOUR", 50),

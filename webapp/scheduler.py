@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.app import create_app
 from webapp.extensions import db
 from webapp.jobs.broker import broker, waiting_count
+from webapp.lib.clock import utc_now
 from webapp.process import begin_process
 
 SCHEDULER_LOCK = 7_305_002
@@ -49,6 +50,9 @@ def make_ticks() -> list[Tick]:
     """
     from webapp.bulk_actions.tasks import sweep, sweep_uploads
     from webapp.jobs.live import is_anything_late
+    from webapp.jobs.prune_tasks import prune_jobs
+    from webapp.jobs.recurring_queries import is_any_due
+    from webapp.jobs.recurring_tasks import start_recurring_jobs
     from webapp.jobs.tasks import (
         has_outcomes,
         publish_late,
@@ -66,15 +70,21 @@ def make_ticks() -> list[Tick]:
     def has_beacons() -> bool:
         return backlog_count() > 0 and not waiting_count("visits")
 
+    def is_recurring_job_due() -> bool:
+        with db.engine.connect() as connection:
+            return is_any_due(connection, utc_now())
+
     return [
         Tick(ROLL_UP_SECONDS, roll_up, has_beacons),
         Tick(1.0, write_results, lambda: has_outcomes("results")),
         Tick(1.0, write_dead_letters, lambda: has_outcomes("dead_letters")),
         Tick(1.0, send_due_jobs, is_idle),
+        Tick(1.0, start_recurring_jobs, lambda: is_idle() and is_recurring_job_due()),
         Tick(1.0, publish_late, lambda: is_idle() and is_anything_late(broker.client)),
         Tick(2.0, sweep_jobs, is_idle),
         Tick(2.0, sweep, is_idle),
         Tick(3600.0, make_partitions, lambda: True),
+        Tick(3600.0, prune_jobs, lambda: True),
         Tick(3600.0, sweep_uploads, lambda: True),
         Tick(3600.0, sweep_pictures, lambda: True),
     ]

@@ -3,8 +3,17 @@
 from webapp.jobs.broker import broker  # noqa: I001  (before any actor is declared)
 
 from webapp.bulk_actions import tasks as bulk_action_tasks
+from webapp.jobs import prune_tasks, recurring_tasks
 from webapp.jobs import tasks as job_tasks
 from webapp.pictures import tasks as picture_tasks
 from webapp.visits import tasks as visit_tasks
 
-__all__ = ["broker", "bulk_action_tasks", "job_tasks", "picture_tasks", "visit_tasks"]
+__all__ = [
+    "broker",
+    "bulk_action_tasks",
+    "job_tasks",
+    "picture_tasks",
+    "prune_tasks",
+    "recurring_tasks",
+    "visit_tasks",
+]

@@ -44,6 +44,7 @@ WITHOUT_SUCCESS = FINAL_STATES - {JobState.COMPLETED}
 TROUBLED_STATES = frozenset({JobState.FAILED, JobState.DEAD})
 WAITING = "state IN ('pending', 'retrying') AND sent_at IS NULL AND NOT in_chunks"
 IN_FLIGHT = "state IN ('pending', 'retrying', 'running') AND sent_at IS NOT NULL"
+IS_RECURRING = "recurring_job_id IS NOT NULL"
 
 
 class Job(Model):
@@ -59,6 +60,7 @@ class Job(Model):
         Index("ix_jobs_waiting", "queue", "organisation_id", "kind", "run_at", "id", postgresql_where=WAITING),
         Index("ix_jobs_due", "queue", "run_at", postgresql_where=WAITING),
         Index("ix_jobs_in_flight", "queue", "organisation_id", "kind", postgresql_where=IN_FLIGHT),
+        Index("ix_jobs_recurring", "organisation_id", "recurring_job_id", "id", postgresql_where=IS_RECURRING),
     )
 
     organisation_id: Mapped[TenantKey]
@@ -232,8 +234,20 @@ class RecurringJob(Model):
     next_run_at: Mapped[datetime | None]
     last_run_at: Mapped[datetime | None]
     last_job_id: Mapped[UUID | None]
+    skipped_at: Mapped[datetime | None]
+    """The time by its schedule at which nothing was started, and why, until it runs again."""
+    skip_reason: Mapped[str | None]
     created_by: Mapped[UUID | None]
     created_at: Mapped[CreatedAt]
+
+    def skip(self, due_at: datetime, reason: str) -> None:
+        """Say why nothing began at a time of the schedule."""
+        self.skipped_at, self.skip_reason = due_at, reason
+
+    def note_run(self, job: Job) -> None:
+        """Say which job began last."""
+        self.last_job_id, self.last_run_at = job.id, job.created_at
+        self.skipped_at = self.skip_reason = None
 
 
 class PausedQueue(Model):

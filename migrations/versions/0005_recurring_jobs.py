@@ -1,0 +1,38 @@
+"""Recurring jobs say what they skipped, and find their runs; old reservations can be forgotten."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from migrations.rls import APP_ROLE
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("recurring_jobs", sa.Column("skipped_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("recurring_jobs", sa.Column("skip_reason", sa.Text(), nullable=True))
+    runs = ["organisation_id", "recurring_job_id", "id"]
+    op.create_index("ix_jobs_recurring", "jobs", runs, postgresql_where=sa.text("recurring_job_id IS NOT NULL"))
+    op.execute(
+        """
+        CREATE FUNCTION footfall_prune_rate_reservations(reserved_before timestamptz) RETURNS bigint
+        LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp AS $body$
+            WITH gone AS (DELETE FROM rate_reservations r WHERE r.reserved_at < reserved_before RETURNING 1)
+            SELECT count(*) FROM gone
+        $body$
+        """
+    )
+    op.execute("REVOKE ALL ON FUNCTION footfall_prune_rate_reservations(timestamptz) FROM PUBLIC")
+    op.execute(f"GRANT EXECUTE ON FUNCTION footfall_prune_rate_reservations(timestamptz) TO {APP_ROLE}")
+
+
+def downgrade() -> None:
+    op.execute("DROP FUNCTION footfall_prune_rate_reservations(timestamptz)")
+    op.drop_index("ix_jobs_recurring", "jobs")
+    op.drop_column("recurring_jobs", "skip_reason")
+    op.drop_column("recurring_jobs", "skipped_at")
