@@ -84,7 +84,7 @@ def test_an_etag_that_is_not_this_files_gets_the_file(found: Found, alice: Perso
 @pytest.mark.parametrize("path", ["/image", "/thumbnail"])
 def test_a_file_may_do_nothing_of_its_own_in_a_browser(path: str, found: Found, alice: Person) -> None:
     headers = alice.client.get(found.url + path).headers
-    assert headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
+    assert headers["Content-Security-Policy"] == "sandbox; default-src 'none'; style-src 'unsafe-inline'"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
 

@@ -113,8 +113,9 @@ class Unsplash:
 def jpeg(width: int = 1080, height: int = 720, **options: Any) -> bytes:
     """A picture of some colours, as `urls.regular` would be."""
     written = BytesIO()
-    across = Image.linear_gradient("L").resize((width, height))
-    down = across.rotate(90).resize((width, height))
+    down = Image.linear_gradient("L")
+    across = down.rotate(90).resize((width, height))
+    down = down.resize((width, height))
     Image.merge("RGB", (across, down, Image.new("L", (width, height), 96))).save(written, "JPEG", **options)
     return written.getvalue()
 

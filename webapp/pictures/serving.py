@@ -9,8 +9,11 @@ from webapp.lib.storage import Storage, storage_at
 from webapp.pictures.models import Picture
 
 FOR_GOOD = "private, max-age=31536000, immutable"
-NO_RIGHTS = "sandbox; default-src 'none'"
-"""Opened by itself, the file of a stranger may do nothing in our name, whatever it turns out to be."""
+NO_RIGHTS = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+"""Opened by itself, the file of a stranger may do nothing in our name, whatever it turns out to be.
+
+A browser lays out a lone picture by styles of its own making.
+"""
 
 
 def picture_answer(picture: Picture) -> Response:
