@@ -129,7 +129,7 @@ def test_the_image_runs_the_command_and_copies_what_exists() -> None:
 
 
 def test_the_group_of_commands_is_complete() -> None:
-    expected = ["up", "web", "edge", "worker", "scheduler", "migrate", "demo", "api-key", "site", "generate"]
+    expected = ["up", "web", "edge", "worker", "scheduler", "migrate", "demo", "doctor", "api-key", "site", "generate"]
     assert set(main.commands) == set(expected)
     generators = main.commands["generate"]
     assert isinstance(generators, click.Group)

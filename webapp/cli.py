@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from webapp.config import ConfigError, Settings, get_settings
 
 if TYPE_CHECKING:
     from webapp.accounts.models import Organisation
+    from webapp.doctor.finding import Finding
 
 
 class PlainErrors(click.Group):
@@ -110,6 +111,29 @@ def demo() -> None:
     with _app():
         upgrade()
         seed(_say)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs: a list of objects.")
+def doctor(as_json: bool) -> None:
+    """Look at the set-up, and say what to do about everything that is not right.
+
+    Ends with exit code 1 when there is a problem.
+    """
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from webapp.doctor import examine, has_problem, show
+
+    with _servers() as trouble:
+        findings = [*trouble, *examine(get_settings())]
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        show(findings, Console())
+    sys.exit(1 if has_problem(findings) else 0)
 
 
 @main.group("api-key")
@@ -213,6 +237,22 @@ def _app() -> Iterator[Settings]:
 
         with create_app(settings).app_context():
             yield settings
+
+
+@contextmanager
+def _servers() -> Iterator[list[Finding]]:
+    """The embedded servers, started if nothing else runs them; what keeps them from it is a finding."""
+    from webapp.doctor.finding import problem
+    from webapp.embedded.errors import ServerError
+    from webapp.embedded.servers import running_servers
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(running_servers(get_settings()))
+        except ServerError as error:
+            yield [problem("Servers", str(error), "See the log that it names.")]
+        else:
+            yield []
 
 
 @contextmanager
