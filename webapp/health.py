@@ -25,6 +25,7 @@ SERVER_SECONDS = 2
 NOT_CACHED = {"Cache-Control": "no-store"}
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 NO_SUCH_KEY = "footfall/readyz"
+NO_FOLDER = "The folder of uploads is missing, or may not be written."
 
 logger = logging.getLogger(__name__)
 
@@ -117,9 +118,13 @@ def check_redis(url: str) -> None:
 
 def check_uploads(settings: Settings) -> None:
     """Ask for what is not there: the answer costs nothing, and only a store that works knows it."""
-    if folder := upload_folder(settings):
+    try:
+        folder = upload_folder(settings)
+    except OSError as error:
+        raise NotReadyError(NO_FOLDER) from error
+    if folder:
         if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-            raise NotReadyError("The folder of uploads is missing, or may not be written.")
+            raise NotReadyError(NO_FOLDER)
         return
     try:
         storage_at(settings.uploads_url).size(NO_SUCH_KEY)

@@ -170,7 +170,9 @@ def error_page(error: HTTPException) -> BaseResponse:
         return BaseResponse.force_type(error.get_response(request.environ), request.environ)
     title, remedy = error_words(error, status)
     template = "errors/_part.html" if wants_part() else "errors/page.html"
-    response = make_response(render_template(template, status=status, error_title=title, remedy=remedy), status)
+    reference = g.get("request_id") if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
+    words = {"error_title": title, "remedy": remedy, "reference": reference}
+    response = make_response(render_template(template, status=status, **words), status)
     response.headers.extend((key, value) for key, value in error.get_headers() if key in {"Allow", "Retry-After"})
     response.vary.add("HX-Request")
     return response
