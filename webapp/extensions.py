@@ -18,6 +18,8 @@ from flask_wtf import CSRFProtect
 from sqlalchemy import DateTime, MetaData, Text, Uuid, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session, registry
 from sqlalchemy.types import TypeEngine
 
@@ -98,6 +100,14 @@ def driver_connection() -> psycopg.Connection[Any]:
     if not isinstance(connection, psycopg.Connection):
         raise TypeError("The database driver is not psycopg.")
     return connection
+
+
+def database_is_away(error: Exception) -> bool:
+    """Whether a statement failed because there is no server to answer it, and would do as well later."""
+    if not isinstance(error, OperationalError):
+        return isinstance(error, PoolTimeoutError)
+    state = getattr(error.orig, "sqlstate", None)
+    return error.connection_invalidated or state is None or state.startswith(("08", "57P"))
 
 
 def _tell_open_transaction(organisation_id: UUID | None) -> None:

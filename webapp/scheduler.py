@@ -108,6 +108,7 @@ def main() -> None:
 
 def _work(stop: threading.Event, ticks: list[Tick]) -> None:
     with db.engine.connect() as connection:
+        connection.detach()  # closed at the end, and with it its lock: back in the pool it would keep it from us
         while not stop.is_set() and not _is_leader(connection):
             stop.wait(QUIET_SECONDS)
         logger.info("The scheduler is at work.")

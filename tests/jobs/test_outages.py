@@ -174,6 +174,7 @@ def test_a_job_that_ends_while_postgresql_is_down_is_completed_without_running_a
 
 @pytest.mark.timeout(400)
 def test_postgresql_dies_under_load_and_every_job_has_run_once(outfit: Outfit) -> None:
+    (walk,) = outfit.add("walk", milliseconds=50, steps=200)
     ids = outfit.add("pause", 300, milliseconds=20)
     outfit.start_all()
     outfit.wait(lambda: outfit.states()["completed"] > 50)
@@ -181,8 +182,9 @@ def test_postgresql_dies_under_load_and_every_job_has_run_once(outfit: Outfit) -
     time.sleep(2)
     postgres.start_postgres(outfit.settings)
     outfit.wait_until_over()
-    assert outfit.states() == {"completed": 300}
-    assert outfit.runs() == dict.fromkeys(ids, 1)
+    assert outfit.states() == {"completed": 301}
+    assert outfit.runs() == {**dict.fromkeys(ids, 1), walk: 200}
+    assert outfit.job(walk)["attempt_count"] == 1, "Work that goes on does not need the database in order to go on."
 
 
 @pytest.mark.timeout(400)
@@ -263,3 +265,17 @@ def kill_redis(outfit: Outfit) -> None:
     (process,) = processes_in(server.folder, "redis-server")
     process.kill()
     process.wait(10)
+
+
+@pytest.mark.timeout(400)
+def test_a_job_that_ends_while_redis_is_down_is_completed_without_running_again(outfit: Outfit) -> None:
+    outfit.start_all()
+    (job_id,) = outfit.add("pause", milliseconds=3_000)
+    outfit.wait(lambda: outfit.job(job_id)["state"] == "running")
+    kill_redis(outfit)
+    outfit.wait(lambda: outfit.job(job_id)["state"] == "completed")
+    redis.start_redis(outfit.settings, "broker")
+    (after,) = outfit.add("pause")
+    outfit.wait(lambda: outfit.job(after)["state"] == "completed")
+    assert outfit.job(job_id)["attempt_count"] == 1
+    assert outfit.runs() == {job_id: 1, after: 1}

@@ -16,9 +16,10 @@ from typing import Any
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy.exc import DBAPIError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.extensions import db, tenant
+from webapp.extensions import database_is_away, db, tenant
 from webapp.jobs.claims import Claimed, claim_jobs, note_progress
 from webapp.jobs.kinds import PostponedError, Run, UnknownKindError, get_kind
 from webapp.jobs.live import publish_jobs
@@ -32,7 +33,7 @@ from webapp.jobs.outcomes import (
     outcome_of_error,
     outcome_of_result,
 )
-from webapp.jobs.recording import add_logs, log_row
+from webapp.jobs.recording import add_logs, log_row, record_outcomes
 from webapp.jobs.streams import add_outcomes
 from webapp.jobs.workers import Work, this_worker
 from webapp.lib.clock import utc_now
@@ -40,6 +41,7 @@ from webapp.lib.clock import utc_now
 REPORT_SECONDS = 0.25
 SAMPLE_SECONDS = 1.0
 FLUSH_SECONDS = 0.1
+HAND_ON_SECONDS = 1.0
 LOG_LIMIT = 1_000
 MESSAGE_LIMIT = 2_000
 OTHER_VERSION_PAUSE = timedelta(seconds=10)
@@ -57,8 +59,26 @@ def run_message(organisation_id: UUID, job_ids: Sequence[UUID]) -> set[str]:
         db.session.commit()
         publish_jobs(organisation_id, [job.id for job in claimed])
         for outcomes in _in_portions(_run_one(organisation_id, job) for job in claimed):
-            streams |= add_outcomes(current_app.extensions["broker"], outcomes)
+            streams |= _hand_on(organisation_id, outcomes)
     return streams
+
+
+def _hand_on(organisation_id: UUID, outcomes: list[Outcome]) -> set[str]:
+    """The work is done, so its outcome must not be lost: to Redis; while that is away, to PostgreSQL at once; while
+    both are away, wait for the first to come back."""
+    while True:
+        try:
+            return add_outcomes(current_app.extensions["broker"], outcomes)
+        except RedisError as error:
+            logger.warning("An outcome cannot be handed on: %s", error)
+        try:
+            record_outcomes(organisation_id, outcomes)
+            db.session.commit()
+            return set()
+        except SQLAlchemyError as error:
+            db.session.rollback()
+            logger.warning("Nor can it be written: %s", error)
+        time.sleep(HAND_ON_SECONDS)
 
 
 def _in_portions(outcomes: Iterable[Outcome | None]) -> Iterator[list[Outcome]]:
@@ -155,9 +175,9 @@ class Notes:
         should_sample = now - self._sampled_at > SAMPLE_SECONDS
         try:
             is_cancelled = self._write_rows(should_sample)
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             db.session.rollback()
-            if not error.connection_invalidated:
+            if not database_is_away(error):
                 raise
             logger.warning("A job's progress could not be written: %s", error)
             return False

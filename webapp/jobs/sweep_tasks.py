@@ -10,7 +10,7 @@ import redis
 from flask import current_app
 
 from webapp.extensions import db, tenant
-from webapp.jobs.claims import InFlight, Message, list_in_flight, mark_sent_again
+from webapp.jobs.claims import InFlight, Message, is_paused, list_in_flight, mark_sent_again
 from webapp.jobs.kinds import JOBS_QUEUE
 from webapp.jobs.outcomes import Outcome, outcome_of_loss
 from webapp.jobs.streams import add_outcomes, waiting_jobs
@@ -68,7 +68,12 @@ def hand_on_lost_runs() -> set[str]:
 
 
 def find_lost_messages(now: datetime, *, queue_is_empty: bool) -> list[Message]:
-    """Jobs that were sent some time ago and not begun, marked as sent anew, for each organisation."""
+    """Jobs that were sent some time ago and not begun, marked as sent anew, for each organisation.
+
+    In a paused queue they wait because they shall.
+    """
+    if is_paused(JOBS_QUEUE):
+        return []
     before = now - (LOST_MESSAGE if queue_is_empty else OLD_MESSAGE)
     lost: dict[UUID, list[UUID]] = {}
     for job in list_in_flight(JOBS_QUEUE):
