@@ -94,7 +94,9 @@ def run_waiting() -> None:
 
 def reread(job: Job) -> Job:
     """The job as it is now, whatever tenant is current."""
-    organisation_id, job_id = inspect(job).identity
+    identity = inspect(job).identity
+    assert identity is not None
+    organisation_id, job_id = identity
     db.session.rollback()
     db.session.expire_all()
     with tenant(organisation_id):

@@ -258,3 +258,13 @@ def test_an_outcome_that_postgresql_refuses_keeps_no_other_out(organisation: UUI
     states = [reread(job).state for job in jobs]
     assert sorted(state.value for state in states) == ["completed", "completed", "failed"]
     assert count_entries(broker, RESULTS) == 0
+
+
+def test_a_job_that_was_put_off_often_is_tried_again_as_soon_as_any_other(organisation: UUID) -> None:
+    job = add_job(organisation, "stumble")
+    with tenant(organisation):
+        found = reread(job)
+        found.attempt_count, found.attempt_limit = 12, 12 + MAX_ATTEMPTS
+        db.session.commit()
+    run_waiting()
+    assert reread(job).run_at < utc_now() + timedelta(seconds=8)

@@ -88,8 +88,13 @@ def outcome_of_result(run: Run, kind: str, result: dict[str, Any], now: datetime
     return _outcome(run, kind, JobState.COMPLETED, "completed", now, result=kept)
 
 
-def outcome_of_error(run: Run, kind: str, error: BaseException, is_spent: bool, now: datetime) -> Outcome:
-    """What an exception means: stopped, put off, handed over, failed for good, to be tried again, or dead."""
+def outcome_of_error(
+    run: Run, kind: str, error: BaseException, is_spent: bool, now: datetime, tried_count: int = 1
+) -> Outcome:
+    """What an exception means: stopped, put off, handed over, failed for good, to be tried again, or dead.
+
+    `tried_count` is how many attempts were spent, this one included.
+    """
     if isinstance(error, CancelledByPersonError):
         return _outcome(run, kind, JobState.CANCELLED, "cancelled", now)
     if isinstance(error, HandOverError):
@@ -105,7 +110,7 @@ def outcome_of_error(run: Run, kind: str, error: BaseException, is_spent: bool, 
         return _outcome(run, kind, JobState.FAILED, "failed", now, error=words, traceback=trace)
     if is_spent:
         return _outcome(run, kind, JobState.DEAD, "failed", now, error=words, traceback=trace)
-    run_at = now + retry_pause(run.number)
+    run_at = now + retry_pause(tried_count)
     return _outcome(run, kind, JobState.RETRYING, "failed", now, error=words, traceback=trace, run_at=run_at)
 
 
@@ -130,9 +135,9 @@ def without_content(outcome: Outcome) -> Outcome:
     )
 
 
-def retry_pause(number: int) -> timedelta:
+def retry_pause(tried_count: int) -> timedelta:
     """Exponential back-off with jitter: about 5, 10, 20 … seconds, each half to one and a half times as long."""
-    longest: timedelta = min(RETRY_BASE * 2 ** min(number - 1, 20), RETRY_LONGEST)
+    longest: timedelta = min(RETRY_BASE * 2 ** min(tried_count - 1, 20), RETRY_LONGEST)
     jitter: float = random.uniform(0.5, 1.5)  # noqa: S311  (no secret)
     return longest * jitter
 

@@ -119,9 +119,15 @@ def _outcome_of(run: Run, job: Claimed) -> Outcome | None:
         wait = PostponedError(utc_now() + OTHER_VERSION_PAUSE, "A worker of another version has to run it.")
         return outcome_of_error(run, job.kind, wait, job.is_last_attempt, utc_now())
     except Exception as error:  # whatever a kind raises is this attempt's outcome, kept with its traceback
-        return outcome_of_error(run, job.kind, error, job.is_last_attempt, utc_now())
+        tried_count = _tried_count(job)
+        return outcome_of_error(run, job.kind, error, job.is_last_attempt, utc_now(), tried_count)
     finally:
         db.session.rollback()
+
+
+def _tried_count(job: Claimed) -> int:
+    """Attempts that were spent, this one included; those that the job was not to blame for raised its limit."""
+    return max(1, min(job.attempt_count, get_kind(job.kind).attempt_limit - job.attempt_limit + job.attempt_count))
 
 
 class Notes:
