@@ -20,8 +20,7 @@ from webapp.jobs.filters import JobFilter
 from webapp.jobs.models import Job, JobState
 from webapp.lib.ids import lowest_uuid7
 
-LOOK_LIMIT = 20_000
-NEWEST_FIRST = text("id DESC")
+LOOK_LIMIT = 10_000
 
 Ids = Select[UUID]
 
@@ -39,6 +38,7 @@ KINDS_OF_QUEUE = text(
     SELECT kind FROM kinds WHERE queue = :queue
     """
 )
+PLAN = text("SELECT set_config('enable_sort', :others, true), set_config('enable_bitmapscan', :others, true)")
 
 
 @dataclass(frozen=True)
@@ -49,62 +49,77 @@ class Found:
     looked_until: UUID | None = None
 
 
+@dataclass(frozen=True)
+class Search:
+    """What is searched for, where; `kinds` are those that its kind and queue mean, None for whatever kind."""
+
+    organisation_id: UUID
+    job_filter: JobFilter
+    kinds: Sequence[str] | None
+    before: UUID | None = None
+
+    @property
+    def states(self) -> list[JobState]:
+        return [state for state in JobState if not self.job_filter.states or state in self.job_filter.states]
+
+
 def find_matching(organisation_id: UUID, job_filter: JobFilter, *, before: UUID | None, limit: int) -> Found:
     """The newest that match and are older than `before`."""
-    branches = _branches(organisation_id, job_filter, _kinds(organisation_id, job_filter), before)
-    if not branches:
-        return Found([])
+    search = Search(organisation_id, job_filter, _kinds(organisation_id, job_filter), before)
     with by_index():
-        looked_until = _floor(branches) if _is_looked_for(job_filter) else None
-        newest = _merged([_looked(branch, job_filter, looked_until) for branch in branches]).order_by(NEWEST_FIRST)
-        return Found(db.session.scalars(newest.limit(limit)).all(), looked_until)
+        looked_until = _look(search)
+        branches = _looked(search, looked_until)
+        if not branches:
+            return Found([])
+        return Found(db.session.scalars(_newest(branches).limit(limit)).all(), looked_until)
 
 
 def count_by_state(organisation_id: UUID, job_filter: JobFilter, most: int) -> tuple[dict[JobState, int], bool]:
     """How many match in each of the filter's states, up to `most`; whether all of them were looked at."""
-    kinds = _kinds(organisation_id, job_filter)
-    branches = _branches(organisation_id, job_filter, kinds, None)
-    if not branches:
-        return {}, True
+    search = Search(organisation_id, job_filter, _kinds(organisation_id, job_filter))
     with by_index():
-        looked_until = _floor(branches) if _is_looked_for(job_filter) else None
+        looked_until = _look(search)
         counts = [
-            _count(state, [_looked(branch, job_filter, looked_until) for branch in branches], most)
-            for state in _states(job_filter)
-            if (branches := _branches(organisation_id, replace(job_filter, states=frozenset({state})), kinds, None))
+            _count(state, branches, most)
+            for state in search.states
+            if (branches := _looked(_in_state(search, state), looked_until))
         ]
-        rows = db.session.execute(union_all(*counts)).all()
+        rows = db.session.execute(union_all(*counts)).all() if counts else []
     return {JobState(row[0]): row[1] for row in rows}, looked_until is None
 
 
+def _in_state(search: Search, state: JobState) -> Search:
+    return replace(search, job_filter=replace(search.job_filter, states=frozenset({state})))
+
+
 def _count(state: JobState, branches: Sequence[Ids], most: int) -> Select[str, int]:
-    some = _merged(branches).limit(most).subquery()
+    some = _newest(branches).limit(most).subquery()
     return select(literal(state.value), func.count()).select_from(some)
 
 
 @contextmanager
 def by_index() -> Iterator[None]:
-    """Keep PostgreSQL from collecting and sorting all that match, which it takes for few, to give the first ones."""
-    db.session.execute(text("SET LOCAL enable_bitmapscan = off"))
+    """Have PostgreSQL take rows from an index in its order, until this block ends.
+
+    Without statistics of the organisation it expects few rows, and would collect and sort all of them, millions,
+    to give the first ones.
+    """
+    db.session.execute(PLAN, {"others": "off"})
     yield
-    db.session.execute(text("SET LOCAL enable_bitmapscan = on"))
+    db.session.execute(PLAN, {"others": "on"})
 
 
-def _branches(
-    organisation_id: UUID, job_filter: JobFilter, kinds: Sequence[str] | None, before: UUID | None
-) -> list[Ids]:
-    """Selects that together hold every job that matches all but the text, and none twice."""
-    every = select(Job.id).where(Job.organisation_id == organisation_id, *_range(job_filter, before))
-    states = _states(job_filter)
-    if kinds is not None:
-        return [every.where(Job.kind == kind, Job.state == state) for kind in kinds for state in states]
+def _branches(search: Search) -> list[Ids]:
+    """Selects that together hold every job that matches what an index knows, and none twice."""
+    job_filter, states = search.job_filter, search.states
+    every = select(Job.id).where(Job.organisation_id == search.organisation_id, *_range(job_filter, search.before))
+    if job_filter.recurring_job_id is not None:
+        return [every.where(Job.recurring_job_id == job_filter.recurring_job_id)]
+    if search.kinds is not None:
+        return [every.where(Job.kind == kind, Job.state == state) for kind in search.kinds for state in states]
     if len(states) == len(JobState):
         return [every]
     return [every.where(Job.state == state) for state in states]
-
-
-def _states(job_filter: JobFilter) -> list[JobState]:
-    return [state for state in JobState if not job_filter.states or state in job_filter.states]
 
 
 def _range(job_filter: JobFilter, before: UUID | None) -> list[ColumnElement[bool]]:
@@ -123,25 +138,34 @@ def _kinds(organisation_id: UUID, job_filter: JobFilter) -> list[str] | None:
     return [kind for kind in kinds if job_filter.kind in {None, kind}]
 
 
-def _merged(branches: Sequence[Ids]) -> Ids | CompoundSelect[UUID]:
-    return branches[0] if len(branches) == 1 else union_all(*branches)
+def _newest(branches: Sequence[Ids]) -> Ids | CompoundSelect[UUID]:
+    """All branches as one, newest first. Each is ordered too, which is what lets PostgreSQL merge them lazily."""
+    ordered = [branch.order_by(Job.id.desc()) for branch in branches]
+    return ordered[0] if len(ordered) == 1 else union_all(*ordered).order_by(text("id DESC"))
 
 
-def _is_looked_for(job_filter: JobFilter) -> bool:
-    return bool(job_filter.text) or job_filter.recurring_job_id is not None
+def _look(search: Search) -> UUID | None:
+    """How far to look for what no index knows; None for as far as there are jobs."""
+    branches = _branches(search)
+    if not branches or not _unindexed(search):
+        return None
+    return db.session.scalar(_newest(branches).offset(LOOK_LIMIT - 1).limit(1))
 
 
-def _floor(branches: Sequence[Ids]) -> UUID | None:
-    """The last that is looked at; None when that is all of them."""
-    return db.session.scalar(_merged(branches).order_by(NEWEST_FIRST).offset(LOOK_LIMIT - 1).limit(1))
-
-
-def _looked(branch: Ids, job_filter: JobFilter, looked_until: UUID | None) -> Ids:
+def _looked(search: Search, looked_until: UUID | None) -> list[Ids]:
+    """Selects of all that matches, down to `looked_until`."""
+    conditions = _unindexed(search)
     if looked_until is not None:
-        branch = branch.where(Job.id >= looked_until)
-    if job_filter.recurring_job_id is not None:
-        branch = branch.where(Job.recurring_job_id == job_filter.recurring_job_id)
-    if job_filter.text:
-        words = job_filter.text
-        branch = branch.where(Job.title.icontains(words, autoescape=True) | Job.error.icontains(words, autoescape=True))
-    return branch
+        conditions.append(Job.id >= looked_until)
+    return [branch.where(*conditions) for branch in _branches(search)]
+
+
+def _unindexed(search: Search) -> list[ColumnElement[bool]]:
+    """What each job has to be looked at for. Of one recurring job's there are few, in whatever kind and state."""
+    conditions: list[ColumnElement[bool]] = []
+    if search.job_filter.recurring_job_id is not None:
+        conditions += [Job.state.in_(search.states)] if search.job_filter.states else []
+        conditions += [Job.kind.in_(search.kinds)] if search.kinds is not None else []
+    if words := search.job_filter.text:
+        conditions.append(Job.title.icontains(words, autoescape=True) | Job.error.icontains(words, autoescape=True))
+    return conditions
