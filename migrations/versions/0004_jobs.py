@@ -17,6 +17,7 @@ TIME = sa.DateTime(timezone=True)
 WAITING = "state IN ('pending', 'retrying') AND sent_at IS NULL AND NOT in_chunks"
 IN_FLIGHT = "state IN ('pending', 'retrying', 'running') AND sent_at IS NOT NULL"
 UNFINISHED = "state IN ('pending', 'retrying', 'running')"
+SHARES = 4
 COUNTED = 100_000
 """Queues are counted so far; nobody needs to know more exactly, and it takes about ten milliseconds."""
 
@@ -183,7 +184,8 @@ def _create_take() -> None:
     `capacity` is how much the workers may hold, and each kind weighs so much. An organisation that has a tenth
     of what is in flight, and 30 jobs or more, waits behind those that have not. Among equals the one with
     the fewest in flight comes first, so that they take turns; each organisation's own jobs keep their order.
-    A new organisation or kind costs one look at the index, however many jobs wait.
+    A new organisation or kind costs one look at the index, however many jobs wait; and of each not many more are
+    looked at than its even share, so when most of them have less than that, the next call fills the room.
     """
     _lend(
         "footfall_take_jobs(wanted_queue text, kinds text[], weights float8[], limits integer[],"
@@ -193,7 +195,7 @@ def _create_take() -> None:
         BEGIN
             PERFORM pg_advisory_xact_lock(hashtextextended('take ' || wanted_queue, 0));
             IF EXISTS (SELECT FROM paused_queues p WHERE p.queue = wanted_queue)
-               OR NOT EXISTS (SELECT FROM jobs j WHERE j.queue = wanted_queue AND {WAITING} AND j.run_at <= taken_at)
+               OR coalesce((SELECT min(j.run_at) FROM jobs j WHERE j.queue = wanted_queue AND {WAITING}) > taken_at, true)
             THEN RETURN; END IF;
             RETURN QUERY
             WITH RECURSIVE known AS (
@@ -216,12 +218,14 @@ def _create_take() -> None:
                       AND (j.organisation_id, j.kind) > (p.organisation_id, p.kind)
                     ORDER BY j.organisation_id, j.kind LIMIT 1
                 ) n
+            ), counted AS (
+                SELECT count(*) AS pair_count FROM pairs
             ), candidates AS (
                 SELECT p.organisation_id, j.id, p.kind, j.run_at, k.weight,
                        coalesce(l.job_count, 0) AS load,
                        coalesce(l.job_count, 0) + row_number() OVER (
                            PARTITION BY p.organisation_id ORDER BY j.run_at, j.id) AS turn
-                FROM room r CROSS JOIN pairs p JOIN known k ON k.kind = p.kind
+                FROM room r CROSS JOIN counted n CROSS JOIN pairs p JOIN known k ON k.kind = p.kind
                 LEFT JOIN flight f ON f.organisation_id = p.organisation_id AND f.kind = p.kind
                 LEFT JOIN loads l ON l.organisation_id = p.organisation_id
                 CROSS JOIN LATERAL (
@@ -229,7 +233,8 @@ def _create_take() -> None:
                     WHERE w.queue = wanted_queue AND {WAITING}
                       AND w.organisation_id = p.organisation_id AND w.kind = p.kind AND w.run_at <= taken_at
                     ORDER BY w.run_at, w.id
-                    LIMIT greatest(0, least(most, ceil(r.free / k.weight), k.kind_limit - coalesce(f.job_count, 0)))
+                    LIMIT greatest(0, least(most, ceil(r.free / k.weight), k.kind_limit - coalesce(f.job_count, 0),
+                                            1 + ceil({SHARES} * r.free / k.weight / n.pair_count)))
                 ) j
             ), ordered AS (
                 SELECT c.*, row_number() OVER fair AS place, sum(c.weight) OVER fair - c.weight AS used
