@@ -38,16 +38,6 @@
     location.assign(answer.url);
   };
 
-  // A live stream that could not begin is tried again; one whose signed address grew too old needs a new page.
-  const RETRY_MILLISECONDS = 2000;
-  const retryStream = (failure) => {
-    const element = failure.target;
-    const address = element.getAttribute?.("hx-sse:connect");
-    if (!address) return;
-    setTimeout(() => element.isConnected && htmx.ajax("GET", address, { source: element }), RETRY_MILLISECONDS);
-  };
-  const renewPage = (failure) => failure.detail.status === 403 && location.reload();
-
   const showScriptedParts = () => {
     for (const part of document.querySelectorAll("[data-dismiss], [data-needs-script]")) part.hidden = false;
     for (const part of document.querySelectorAll("[data-without-script]")) part.hidden = true;
@@ -61,8 +51,6 @@
   });
   document.addEventListener("keydown", closeMenuOnEscape);
   document.addEventListener("htmx:before:response", followRedirect);
-  document.addEventListener("htmx:error", retryStream);
-  document.addEventListener("htmx:sse:error", renewPage);
   document.addEventListener("htmx:after:swap", showScriptedParts);
   showScriptedParts();
 })();

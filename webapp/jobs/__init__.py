@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 def init_app(app: APIFlask) -> None:
     """Register the jobs pages, and the broker's client for whoever publishes."""
+    from webapp.jobs import detail_views, new_views  # noqa: F401  (they add pages to the blueprint)
     from webapp.jobs.own_kinds import register_own_kinds
     from webapp.jobs.run_tasks import keep_logs_of_jobs
     from webapp.jobs.views import blueprint

@@ -44,10 +44,11 @@ def watch(broker: redis.Redis, channel: str) -> None:
     """Have the channel's subject published from now on, for as long as its address works.
 
     Call it before the subject is read for the page: what changes after that is published, what changed before is
-    on the page.
+    on the page. A state that was kept before anyone watched may be out of date: nobody shall begin with it.
     """
     now = int(time.time())
-    broker.zadd(WATCHED_KEY, {channel: now + MAX_AGE_SECONDS})
+    if broker.zadd(WATCHED_KEY, {channel: now + MAX_AGE_SECONDS}):
+        broker.delete(state_key(channel))
     broker.zremrangebyscore(WATCHED_KEY, "-inf", now)
 
 

@@ -23,6 +23,8 @@ from webapp.live.channels import read_signed, state_key
 KEEP_ALIVE_SECONDS = 15.0
 RECONNECT_SECONDS = 0.5
 RETRY_MILLISECONDS = 1000
+HERE = b"event: here\ndata: here\n\n"
+"""Tells a page that its stream comes through, though nothing changed: scripts do not see comments."""
 OWN_CHANNEL = "live:"
 """Nobody publishes here; it keeps the subscription open while no page listens."""
 
@@ -195,7 +197,7 @@ async def live(settings: Settings, hub: Hub, path: str, receive: Receive, send: 
 
 
 async def _stream(hub: Hub, channel: str, wants_html: bool, send: Send) -> None:
-    await _send_body(send, f"retry: {RETRY_MILLISECONDS}\n\n".encode())
+    await _send_body(send, f"retry: {RETRY_MILLISECONDS}\n".encode() + (HERE if wants_html else b"\n"))
     async for frames in hub.listen(channel):
         await _send_body(send, _bytes_for(frames, wants_html))
     await _send_body(send, b"", more=False)
@@ -203,7 +205,7 @@ async def _stream(hub: Hub, channel: str, wants_html: bool, send: Send) -> None:
 
 def _bytes_for(frames: Frames | None, wants_html: bool) -> bytes:
     if frames is None:
-        return b": still here\n\n"
+        return HERE if wants_html else b": still here\n\n"
     return frames.html if wants_html else frames.json
 
 

@@ -1,0 +1,45 @@
+"""What the pages do with Redis, which may be away: a job is safe in PostgreSQL, and pages show it all the same."""
+
+from __future__ import annotations
+
+import logging
+from uuid import UUID
+
+from flask import current_app
+from redis.exceptions import RedisError
+
+from webapp.jobs.live import publish_job
+from webapp.jobs.models import Job
+from webapp.jobs.workers import list_workers, message_capacity
+from webapp.live.channels import job_channel
+from webapp.live.publish import watch
+
+logger = logging.getLogger(__name__)
+
+
+def watch_job(organisation_id: UUID, job_id: UUID) -> None:
+    """Have every change of the job published from now on. Call it before the job is read, or changed."""
+    try:
+        watch(current_app.extensions["broker"], job_channel(organisation_id, job_id))
+    except RedisError as error:
+        logger.warning("A job's page is not live until the broker is back: %s", error)
+
+
+def announce(job: Job) -> None:
+    """Say how the job stands, and send what waits. Call it after the commit."""
+    from webapp.jobs.tasks import dispatch
+
+    try:
+        publish_job(current_app.extensions["broker"], job)
+    except RedisError as error:
+        logger.warning("Nobody is told of a job's change until the broker is back: %s", error)
+    dispatch()
+
+
+def has_workers(queue: str) -> bool | None:
+    """Whether somebody takes jobs of the queue; None when the broker does not say."""
+    try:
+        return message_capacity(list_workers(current_app.extensions["broker"]), queue) > 0
+    except RedisError as error:
+        logger.warning("The broker does not say which workers there are: %s", error)
+        return None
