@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -39,6 +39,10 @@ def hide(run: Run) -> Result:
     return {}
 
 
+def name_bread(parameters: Mapping[str, Any]) -> str:
+    return f"{parameters['loaf_count']} loaves"
+
+
 def why_not(settings: Settings) -> str | None:
     return "Set TELEPHONE_NUMBER, and restart."
 
@@ -51,9 +55,7 @@ def kinds() -> None:
         Parameter("is_sour", "Sour", "boolean", default=True),
         Parameter("note", "Note", maximum=20),
     )
-    register(
-        bake, parameters=parameters, may_start=MayStart.MEMBER, title=lambda given: f"{given['loaf_count']} loaves"
-    )
+    register(bake, parameters=parameters, may_start=MayStart.MEMBER, title=name_bread)
     register(demolish, may_start=MayStart.OWNER)
     register(telephone, may_start=MayStart.MEMBER, why_unavailable=why_not)
     register(hide)
@@ -94,7 +96,7 @@ def test_starting_makes_a_job_and_leads_to_its_page(bob: Person) -> None:
     answer = bob.client.post("/jobs/new/bake", data=given)
     (job,) = list_jobs_of(bob)
     assert (answer.status_code, answer.location) == (303, f"/jobs/{job.id}")
-    assert (job.title, job.created_by) == ("3 loafs", bob.user_id)
+    assert (job.title, job.created_by) == ("3 loaves", bob.user_id)
     assert job.parameters == {"loaf_count": 3, "flour": "oat", "is_sour": False, "note": None}
 
 
