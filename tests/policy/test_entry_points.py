@@ -15,7 +15,7 @@ from webapp.config import Settings
 from webapp.jobs.broker import QUEUES
 
 ENTRY_POINTS = {"views.py", "api.py", "tasks.py", "cli.py", "scheduler.py", "demo.py"}
-ENTRY_POINT_SUFFIXES = ("_views.py", "_tasks.py")
+ENTRY_POINT_SUFFIXES = ("_views.py", "_api.py", "_tasks.py")
 ENTRY_POINT_PREFIXES = ("cli_",)
 OTHERS_THAT_MAY = {
     "accounts/api_auth.py": "notes a key's use, before the view and whether or not the view succeeds",

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
 def init_app(app: APIFlask) -> None:
     """Register the jobs pages, and the broker's client for whoever publishes."""
-    from webapp.jobs import detail_views, new_views  # noqa: F401  (they add pages to the blueprint)
+    from webapp.jobs import detail_views, new_views, recurring_views  # noqa: F401  (they add pages to the blueprint)
     from webapp.jobs.own_kinds import register_own_kinds
+    from webapp.jobs.recurring_api import bp as recurring_api
     from webapp.jobs.run_tasks import keep_logs_of_jobs
     from webapp.jobs.views import blueprint
     from webapp.lib.redis import broker_client
@@ -20,3 +21,4 @@ def init_app(app: APIFlask) -> None:
     keep_logs_of_jobs()
     register_own_kinds()
     app.register_blueprint(blueprint)
+    app.register_blueprint(recurring_api)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from webapp.jobs.kinds import Kind
-from webapp.jobs.models import Job, JobAttempt, JobState
+from webapp.jobs.models import Job, JobAttempt, JobState, RecurringJob
 from webapp.jobs.parameters import Parameter, masked
 from webapp.pages import duration
 
@@ -113,7 +113,7 @@ def ending_tone(attempt: JobAttempt) -> str:
     return TONES.get(attempt.outcome or "", "bad" if attempt.error else "")
 
 
-def parameter_facts(kind: Kind | None, job: Job) -> list[Fact]:
+def parameter_facts(kind: Kind | None, job: Job | RecurringJob) -> list[Fact]:
     """A job's parameters, called and ordered as its kind has them, with its secrets covered."""
     declared = {parameter.name: parameter for parameter in kind.parameters} if kind else {}
     values = masked(tuple(declared.values()), job.parameters)

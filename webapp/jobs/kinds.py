@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from webapp.config import Settings
-from webapp.jobs.models import MAX_ATTEMPTS, Job
+from webapp.jobs.models import MAX_ATTEMPTS, Job, RecurringJob
 from webapp.jobs.parameters import Parameter, masked
 
 Result = dict[str, Any]
@@ -118,11 +118,11 @@ def list_kinds() -> list[Kind]:
     return sorted(_kinds.values(), key=lambda kind: kind.label)
 
 
-def label_of(job: Job) -> str:
+def label_of(job: Job | RecurringJob) -> str:
     """What people call this job's kind."""
     return _kinds[job.kind].label if job.kind in _kinds else job.kind.replace("_", " ").capitalize()
 
 
-def shown_parameters(job: Job) -> dict[str, Any]:
+def shown_parameters(job: Job | RecurringJob) -> dict[str, Any]:
     """A job's parameters with its secrets covered."""
     return masked(_kinds[job.kind].parameters if job.kind in _kinds else (), job.parameters)

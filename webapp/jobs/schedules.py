@@ -32,6 +32,16 @@ RHYTHMS = {
 }
 OWN_CRON = "cron"
 WITHOUT_ZONE = ("minutes", "hourly")
+USUAL = {
+    "every_minutes": "15",
+    "hour_minute": "0",
+    "daily_time": "03:00",
+    "weekly_time": "03:00",
+    "weekdays": "1",
+    "monthly_time": "03:00",
+    "day": "1",
+}
+USUAL_SCHEDULE = "0 3 * * *"
 Values = Mapping[str, str]
 
 
@@ -73,6 +83,19 @@ def read_rhythm(schedule: str) -> tuple[str, dict[str, str]]:
         if found := pattern.fullmatch(schedule):
             return rhythm, found.groupdict()
     return OWN_CRON, {}
+
+
+def form_values(schedule: str) -> dict[str, str]:
+    """What the form shows for a schedule; its other choices show something usual."""
+    rhythm, found = read_rhythm(schedule)
+    values = {**USUAL, "rhythm": rhythm, "cron": schedule}
+    for name in ("every_minutes", "weekdays", "day"):
+        values[name] = found.get(name, values[name])
+    if "hour" in found:
+        values[f"{rhythm}_time"] = time_of(found)
+    elif "minute" in found:
+        values["hour_minute"] = found["minute"]
+    return values
 
 
 def write_rhythm(rhythm: str, values: Values) -> str:
