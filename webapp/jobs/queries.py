@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -55,6 +55,12 @@ def get_job_for_update(organisation_id: UUID, job_id: UUID) -> Job | None:
     """The job, re-read and locked until the transaction ends."""
     key = (organisation_id, job_id)
     return db.session.get(Job, key, with_for_update=True, populate_existing=True)
+
+
+def list_jobs_for_update(organisation_id: UUID, job_ids: Collection[UUID]) -> Sequence[Job]:
+    """Those of the jobs that exist, re-read, and locked in the order of their keys until the transaction ends."""
+    query = select(Job).where(Job.organisation_id == organisation_id, Job.id.in_(job_ids)).order_by(Job.id)
+    return db.session.scalars(query.with_for_update().execution_options(populate_existing=True)).all()
 
 
 def list_jobs(
