@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 def init_app(app: APIFlask) -> None:
     """Register the jobs pages, and the broker's client for whoever publishes."""
     from webapp.jobs import detail_views, new_views, recurring_views  # noqa: F401  (they add pages to the blueprint)
+    from webapp.jobs.change_tasks import register_change_kinds
     from webapp.jobs.own_kinds import register_own_kinds
     from webapp.jobs.recurring_api import bp as recurring_api
     from webapp.jobs.run_tasks import keep_logs_of_jobs
@@ -20,5 +21,6 @@ def init_app(app: APIFlask) -> None:
     app.extensions["broker"] = broker_client(app.extensions["settings"])
     keep_logs_of_jobs()
     register_own_kinds()
+    register_change_kinds()
     app.register_blueprint(blueprint)
     app.register_blueprint(recurring_api)
