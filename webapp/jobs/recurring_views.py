@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from flask import Response, abort, current_app, flash, redirect, request, url_for
 from flask_login import current_user
-from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.current import current_organisation
 from webapp.accounts.settings_views import for_owners
-from webapp.accounts.time_zones import TIME_ZONES
 from webapp.extensions import db
 from webapp.jobs.announcing import announce
 from webapp.jobs.detail import parameter_facts
@@ -23,7 +22,6 @@ from webapp.jobs.queries import list_jobs_by_id
 from webapp.jobs.recurring import (
     CannotStartError,
     RecurringJobError,
-    Wanted,
     create_recurring_job,
     find_recurring_kind,
     list_recurring_kinds,
@@ -31,40 +29,27 @@ from webapp.jobs.recurring import (
     switch_recurring_job,
     update_recurring_job,
 )
+from webapp.jobs.recurring_forms import (
+    CHOICES,
+    PREFIX,
+    RUNS_FORESEEN,
+    preview,
+    read_prefilled,
+    read_sent,
+    read_sent_parameters,
+    read_wanted,
+)
 from webapp.jobs.recurring_queries import (
     get_recurring_job,
     get_recurring_job_for_update,
     list_recurring_jobs,
     list_runs,
 )
-from webapp.jobs.schedules import (
-    LAST_DAY,
-    LENGTH,
-    PARTS_OF_HOUR,
-    USUAL,
-    USUAL_SCHEDULE,
-    WEEKDAYS,
-    ScheduleError,
-    check_schedule,
-    form_values,
-    in_words,
-    next_runs,
-    write_rhythm,
-)
+from webapp.jobs.schedules import LENGTH, USUAL_SCHEDULE, form_values, in_words, next_runs
 from webapp.jobs.views import blueprint
 from webapp.lib.clock import utc_now
 from webapp.live.channels import jobs_channel, stream_url
 from webapp.pages import render_page
-
-PREFIX = "parameter-"
-FIELD_NAMES = ("title", "time_zone", "rhythm", "cron", *USUAL)
-RUNS_FORESEEN = 5
-CHOICES = {
-    "every_minutes": PARTS_OF_HOUR,
-    "weekdays": [(str(day % 7), WEEKDAYS[day % 7]) for day in range(1, 8)],
-    "days": [*((str(day), str(day)) for day in range(1, 32)), (LAST_DAY, "last")],
-    "time_zones": [(name, name.replace("_", " ")) for name in TIME_ZONES],
-}
 
 
 @blueprint.get("/recurring")
@@ -94,7 +79,7 @@ def recurring_new() -> Response:
         return render_page("jobs/recurring_kinds.html", kinds=kinds)
     kind = find_recurring_kind(request.args["kind"]) or abort(404)
     values = {**form_values(USUAL_SCHEDULE), "time_zone": current_organisation().time_zone, "title": ""}
-    return _form(kind, values | _given(request.args), {})
+    return _form(kind, values | read_prefilled(request.args), {})
 
 
 @blueprint.post("/recurring/new")
@@ -103,10 +88,10 @@ def recurring_create() -> BaseResponse:
     """Keep a new one, or show the form with what is wrong."""
     kind = find_recurring_kind(request.args.get("kind", "")) or abort(404)
     try:
-        organisation_id = current_organisation().id
-        recurring_job = create_recurring_job(organisation_id, kind, _wanted(kind), utc_now(), current_user.id)
+        wanted = read_wanted(kind, request.form, is_enabled=True)
+        recurring_job = create_recurring_job(current_organisation().id, kind, wanted, utc_now(), current_user.id)
     except RecurringJobError as error:
-        return _form(kind, _given(request.form), error.errors, status=422)
+        return _form(kind, read_sent(request.form), error.errors, status=422)
     db.session.commit()
     flash(f"“{recurring_job.title}” is saved.", "success")
     return _to_show(recurring_job.id)
@@ -143,7 +128,7 @@ def recurring_edit(recurring_job_id: UUID) -> Response:
         "title": recurring_job.title,
         "parameters": recurring_job.parameters,
     }
-    return _form(_kind_of(recurring_job), values | _given(request.args), {}, recurring_job)
+    return _form(_kind_of(recurring_job), values | read_prefilled(request.args), {}, recurring_job)
 
 
 @blueprint.post("/recurring/<uuid:recurring_job_id>/edit")
@@ -153,10 +138,11 @@ def recurring_update(recurring_job_id: UUID) -> BaseResponse:
     recurring_job = _get_for_update(recurring_job_id)
     kind = _kind_of(recurring_job)
     try:
-        update_recurring_job(recurring_job, kind, _wanted(kind, recurring_job.is_enabled), utc_now())
+        wanted = read_wanted(kind, request.form, recurring_job.is_enabled)
+        update_recurring_job(recurring_job, kind, wanted, utc_now())
     except RecurringJobError as error:
         db.session.rollback()
-        return _form(kind, _given(request.form), error.errors, _get(recurring_job_id), 422)
+        return _form(kind, read_sent(request.form), error.errors, _get(recurring_job_id), 422)
     db.session.commit()
     flash(f"“{recurring_job.title}” is saved.", "success")
     return _to_show(recurring_job_id)
@@ -222,29 +208,6 @@ def _kind_of(recurring_job: RecurringJob) -> Kind:
     return find_recurring_kind(recurring_job.kind) or abort(409, "This version of Footfall knows no such kind of job.")
 
 
-def _wanted(kind: Kind, is_enabled: bool = True) -> Wanted:
-    """What the form says; a schedule that it does not make is refused with the other values."""
-    given = _given(request.form)
-    try:
-        schedule = write_rhythm(given["rhythm"], given)
-    except ScheduleError as error:
-        raise RecurringJobError({"schedule": str(error)}) from error
-    return Wanted(given["title"], _given_parameters(kind, request.form), schedule, given["time_zone"], is_enabled)
-
-
-def _given(form: MultiDict[str, str]) -> dict[str, Any]:
-    """The form's own fields as far as they were sent, with the ticked days in one text; all of them once it is sent."""
-    is_sent = request.method == "POST"
-    given: dict[str, Any] = {name: form.get(name, "") for name in FIELD_NAMES if is_sent or name in form}
-    if is_sent or "rhythm" in form:
-        given["weekdays"] = ",".join(form.getlist("weekdays"))
-    return given
-
-
-def _given_parameters(kind: Kind, form: Mapping[str, str]) -> dict[str, str | None]:
-    return {parameter.name: form.get(PREFIX + parameter.name) for parameter in kind.parameters}
-
-
 def _form(
     kind: Kind,
     values: dict[str, Any],
@@ -253,7 +216,7 @@ def _form(
     status: int = 200,
 ) -> Response:
     if request.method == "POST":
-        values["parameters"] = _given_parameters(kind, request.form)
+        values["parameters"] = read_sent_parameters(kind, request.form)
     return render_page(
         "jobs/recurring_form.html",
         block="preview" if request.method == "GET" else None,
@@ -263,7 +226,7 @@ def _form(
         values=values,
         errors=errors,
         parameter_errors={name.removeprefix("parameters."): reason for name, reason in errors.items()},
-        preview=_preview(values),
+        preview=preview(values, utc_now()),
         why_unavailable=kind.why_unavailable(current_app.extensions["settings"]),
         prefix=PREFIX,
         choices=CHOICES,
@@ -271,18 +234,7 @@ def _form(
     )
 
 
-def _preview(values: Mapping[str, str]) -> dict[str, Any]:
-    """The schedule of the form in words with its next times, or why there are none."""
-    time_zone = values["time_zone"]
-    try:
-        schedule = check_schedule(write_rhythm(values["rhythm"], values), time_zone, utc_now())
-        runs = next_runs(schedule, time_zone, utc_now(), RUNS_FORESEEN)
-    except ScheduleError as error:
-        return {"error": str(error)}
-    return {"words": in_words(schedule, time_zone), "runs": runs}
-
-
-def _next_runs(recurring_job: RecurringJob) -> list[Any]:
+def _next_runs(recurring_job: RecurringJob) -> list[datetime]:
     if recurring_job.next_run_at is None:
         return []
     later = next_runs(recurring_job.schedule, recurring_job.time_zone, recurring_job.next_run_at, RUNS_FORESEEN - 1)
