@@ -11,7 +11,11 @@ import msgspec
 from sqlalchemy import text
 
 from webapp.extensions import db
+from webapp.jobs.counting import End, note_end
+from webapp.jobs.models import FINAL_STATES, JobState
 from webapp.jobs.outcomes import Outcome
+
+FINAL = frozenset(state.value for state in FINAL_STATES)
 
 # An outcome counts only while its attempt is the running one: whatever comes a second time, or too late, finds
 # the state or the number changed. Rows are locked in the order of their keys, as by everyone who locks several.
@@ -37,13 +41,14 @@ RECORD = text(
             ended_at = CASE WHEN o.state NOT IN ('pending', 'retrying') THEN o.ended_at END
         FROM outcomes o JOIN running r ON r.id = o.job_id
         WHERE j.organisation_id = :organisation_id AND j.id = r.id
-        RETURNING j.id, j.kind, j.state, j.run_at, j.started_at, j.ended_at, j.cancel_requested_at
+        RETURNING j.id, j.kind, j.state, extract(epoch FROM j.claimed_at - j.run_at)::double precision AS wait_seconds,
+            extract(epoch FROM j.ended_at - j.claimed_at)::double precision AS run_seconds
     ), attempts AS (
         UPDATE job_attempts a SET ended_at = o.ended_at, outcome = o.word, error = o.error, traceback = o.traceback
         FROM outcomes o JOIN ended e ON e.id = o.job_id
         WHERE a.organisation_id = :organisation_id AND a.job_id = o.job_id AND a.number = o.number
     )
-    SELECT id FROM ended
+    SELECT id, kind, state, wait_seconds, run_seconds FROM ended
     """
 )
 # Somebody asked it to stop after its last safe point, and it would begin again: it ends here.
@@ -52,6 +57,7 @@ STOP_CANCELLED = text(
     UPDATE jobs SET state = 'cancelled', ended_at = now(), sent_at = NULL
     WHERE organisation_id = :organisation_id AND id = ANY(:ids)
       AND state IN ('pending', 'retrying') AND cancel_requested_at IS NOT NULL
+    RETURNING kind
     """
 )
 ADD_LOGS = text(
@@ -69,12 +75,17 @@ ADD_LOGS = text(
 def record_outcomes(organisation_id: UUID, outcomes: Sequence[Outcome]) -> list[UUID]:
     """Write what became of the organisation's jobs; the ids of those that it was news for."""
     given = {"organisation_id": organisation_id, "outcomes": msgspec.json.encode([_row(o) for o in outcomes]).decode()}
-    ids = list(db.session.scalars(RECORD, given))
+    rows = db.session.execute(RECORD, given).all()
+    ids = [row.id for row in rows]
+    ends = [End(row.kind, row.state, row.wait_seconds, row.run_seconds) for row in rows if row.state in FINAL]
     if any(outcome.run_at is not None for outcome in outcomes):
-        db.session.execute(STOP_CANCELLED, {"organisation_id": organisation_id, "ids": ids})
+        stopped = db.session.scalars(STOP_CANCELLED, {"organisation_id": organisation_id, "ids": ids})
+        ends += [End(kind, JobState.CANCELLED.value) for kind in stopped]
     known = set(ids)
     lines = [_line(outcome, line) for outcome in outcomes if outcome.job_id in known for line in outcome.logs]
     add_logs(organisation_id, lines)
+    for end in ends:
+        note_end(db.session(), end)
     return ids
 
 
