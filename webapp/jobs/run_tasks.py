@@ -37,6 +37,7 @@ from webapp.jobs.recording import add_logs, log_row, record_outcomes
 from webapp.jobs.streams import add_outcomes
 from webapp.jobs.workers import Work, this_worker
 from webapp.lib.clock import utc_now
+from webapp.lib.log import logged
 
 REPORT_SECONDS = 0.25
 SAMPLE_SECONDS = 1.0
@@ -99,7 +100,7 @@ def _run_one(organisation_id: UUID, job: Claimed) -> Outcome | None:
     """The outcome of one attempt; None when another attempt has taken its place."""
     notes = Notes(organisation_id, job.id, job.attempt_count)
     run = Run(organisation_id, job.id, job.attempt_count, job.parameters, job.checkpoint, notes.report, notes.add_text)
-    with _noting(notes, job):
+    with _noting(notes, job), logged(job_id=job.id, kind=job.kind, organisation_id=organisation_id):
         outcome = _outcome_of(run, job)
     if outcome is not None:
         outcome.progress_count, outcome.total_count = notes.progress_count, notes.total_count
