@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from uuid import UUID
 
 from flask import current_app
 from redis.exceptions import RedisError
 
-from webapp.jobs.live import publish_job
+from webapp.jobs.live import publish_job, publish_jobs
 from webapp.jobs.models import Job
 from webapp.jobs.workers import list_workers, message_capacity
 from webapp.live.channels import job_channel
@@ -27,12 +29,29 @@ def watch_job(organisation_id: UUID, job_id: UUID) -> None:
 
 def announce(job: Job) -> None:
     """Say how the job stands, and send what waits. Call it after the commit."""
-    from webapp.jobs.tasks import dispatch
-
-    try:
+    with _surviving():
         publish_job(current_app.extensions["broker"], job)
+    _dispatch()
+
+
+def announce_several(organisation_id: UUID, job_ids: Sequence[UUID]) -> None:
+    """Say how these jobs stand to whoever looks at one, and send what waits. Call it after the commit."""
+    with _surviving():
+        publish_jobs(organisation_id, job_ids)
+    _dispatch()
+
+
+@contextmanager
+def _surviving() -> Iterator[None]:
+    try:
+        yield
     except RedisError as error:
         logger.warning("Nobody is told of a job's change until the broker is back: %s", error)
+
+
+def _dispatch() -> None:
+    from webapp.jobs.tasks import dispatch
+
     dispatch()
 
 

@@ -63,7 +63,7 @@ def why_waiting(job: Job, standing: Standing, now: datetime, write_time: Callabl
     if job.sent_at is not None and now - job.sent_at < AT_HAND:
         return "A worker has it at hand."
     if job.run_at > now:
-        return _planned_words(job, _when(job.run_at, now, write_time))
+        return _planned_words(job, when_words(job.run_at, now, write_time))
     if not standing.has_broker:
         return "The broker that hands out jobs does not answer. Yours is safe, and begins once it is back."
     if not standing.has_workers:
@@ -75,7 +75,8 @@ def why_waiting(job: Job, standing: Standing, now: datetime, write_time: Callabl
     return _place_words(standing.before_count)
 
 
-def _when(moment: datetime, now: datetime, write_time: Callable[[datetime], str]) -> str:
+def when_words(moment: datetime, now: datetime, write_time: Callable[[datetime], str]) -> str:
+    """A time to come: how long until then, or, when that is long, what `write_time` makes of it."""
     return f"in {duration(moment - now)}" if moment - now < SOON else write_time(moment)
 
 

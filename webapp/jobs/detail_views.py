@@ -29,6 +29,7 @@ from webapp.jobs.kinds import Kind, label_of, list_kinds
 from webapp.jobs.models import Job, JobLog, JobState
 from webapp.jobs.new_views import may_start
 from webapp.jobs.queries import count_jobs_before, get_job, get_job_for_update
+from webapp.jobs.recurring_queries import get_recurring_job
 from webapp.jobs.views import blueprint
 from webapp.lib.clock import utc_now
 from webapp.live.channels import job_channel, stream_url
@@ -52,6 +53,7 @@ def show(job_id: UUID) -> Response:
         now=now,
         label=label_of(job),
         person=_name_of(job),
+        recurring_job=get_recurring_job(organisation.id, job.recurring_job_id) if job.recurring_job_id else None,
         wait=_wait(job, kind, now),
         parameters=detail.parameter_facts(kind, job),
         result=detail.result_facts(job.result),
