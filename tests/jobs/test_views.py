@@ -14,9 +14,9 @@ from sqlalchemy import select
 from tests.conftest import Person
 from tests.jobs.support import add_job, register, reread, run_waiting, write_outcomes
 from webapp.extensions import db, tenant
-from webapp.jobs import views
 from webapp.jobs.kinds import PermanentError, Result, Run
 from webapp.jobs.models import Job, JobState
+from webapp.jobs.queries import PAGE_SIZE
 from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 
@@ -195,9 +195,9 @@ def test_nothing_ticked_is_said(organisation: UUID, alice: Person) -> None:
 
 
 def test_no_more_are_changed_than_a_page_shows(organisation: UUID, alice: Person) -> None:
-    ids = add_many(organisation, views.PAGE_SIZE + 5, state=JobState.DEAD)
+    ids = add_many(organisation, PAGE_SIZE + 5, state=JobState.DEAD)
     alice.client.post("/jobs/change", data={"verb": "discard", "job": [str(job_id) for job_id in ids]})
-    assert len(jobs_in(organisation, JobState.DISCARDED)) == views.PAGE_SIZE
+    assert len(jobs_in(organisation, JobState.DISCARDED)) == PAGE_SIZE
 
 
 @pytest.mark.parametrize("path", ["/jobs/change", "/jobs/change-matching"])

@@ -38,7 +38,7 @@ def index() -> Response:
     job_filter, before = _filter(), _uuid_or_none(request.args.get("before", ""))
     page = list_jobs(organisation.id, job_filter, before=before)
     counts = count_jobs_by_state(organisation.id, replace(job_filter, states=frozenset()))
-    given = filter_arguments(job_filter, _zone())
+    given = _given(job_filter)
     now = utc_now()
     response = render_page(
         "jobs/index.html",
@@ -90,7 +90,7 @@ def confirm_change() -> Response:
         title=title_of_change(verb, job_filter, _zone()),
         count=changeable_counts(counts, job_filter.states)[verb],
         count_words=count_words,
-        given=filter_arguments(job_filter, _zone()),
+        given=_given(job_filter),
     )
 
 
@@ -110,8 +110,13 @@ def _filter() -> JobFilter:
     return read_filter(request.args, _zone())
 
 
-def _posted_filter() -> dict[str, str]:
-    return filter_arguments(read_filter(request.form, _zone()), _zone())
+def _given(job_filter: JobFilter) -> dict[str, Any]:
+    """The filter as arguments of addresses."""
+    return {**filter_arguments(job_filter, _zone())}
+
+
+def _posted_filter() -> dict[str, Any]:
+    return _given(read_filter(request.form, _zone()))
 
 
 def _verb(given: Any) -> Verb:
@@ -121,7 +126,7 @@ def _verb(given: Any) -> Verb:
         abort(400, "Choose what is to be done: cancel, retry or discard.")
 
 
-def _choices(given: dict[str, str], chosen: frozenset[JobState], counts: dict[JobState, int]) -> list[Choice]:
+def _choices(given: dict[str, Any], chosen: frozenset[JobState], counts: dict[JobState, int]) -> list[Choice]:
     """All states, and each of them alone, with the rest of the filter as it is."""
     others = {name: value for name, value in given.items() if name != "state"}
     every = Choice("All", url_for(".index", **others), sum(counts.values()), not chosen)
@@ -145,7 +150,7 @@ def _kind_options(chosen: str | None) -> list[tuple[str, str]]:
     return sorted(options, key=lambda option: option[1])
 
 
-def _ways_on(given: dict[str, str], before: UUID | None, page: JobPage) -> dict[str, Any]:
+def _ways_on(given: dict[str, Any], before: UUID | None, page: JobPage) -> dict[str, Any]:
     """Where the first page is, and the next one; or, when a text was not found so far, how to look further back."""
     next_url = url_for(".index", **given, before=page.next_before) if page.next_before else None
     return {
