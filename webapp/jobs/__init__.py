@@ -9,8 +9,9 @@ if TYPE_CHECKING:
 
 
 def init_app(app: APIFlask) -> None:
-    """Register the jobs pages, and the broker's client for whoever publishes."""
-    from webapp.jobs import detail_views, new_views, recurring_views  # noqa: F401  (they add pages to the blueprint)
+    """Register the jobs pages and the API, and the broker's client for whoever publishes."""
+    from webapp.jobs import change_api, detail_views, new_views, recurring_views  # noqa: F401  (add to blueprints)
+    from webapp.jobs.api import bp as api
     from webapp.jobs.change_tasks import register_change_kinds
     from webapp.jobs.own_kinds import register_own_kinds
     from webapp.jobs.recurring_api import bp as recurring_api
@@ -23,4 +24,5 @@ def init_app(app: APIFlask) -> None:
     register_own_kinds()
     register_change_kinds()
     app.register_blueprint(blueprint)
+    app.register_blueprint(api)
     app.register_blueprint(recurring_api)
