@@ -377,3 +377,9 @@ def test_the_dashboard_asks_whichever_prometheus_is_chosen_and_its_panels_lie_si
     ]
     assert len(set(taken)) == len(taken)
     assert max(x for x, _ in taken) < 24
+
+
+def test_caddy_keeps_metrics_from_the_world() -> None:
+    text = (ROOT / "Caddyfile").read_text()
+    kept, rest = text.index("handle /metrics {\n\t\trespond "), text.index("reverse_proxy web:8000")
+    assert kept < rest
