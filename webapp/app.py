@@ -98,6 +98,7 @@ def _add_features(app: APIFlask) -> None:
         health,
         jobs,
         openapi,
+        operations,
         overview,
         pages,
         pictures,
@@ -106,6 +107,6 @@ def _add_features(app: APIFlask) -> None:
         visits,
     )
 
-    own = (accounts, jobs, pictures, visits, contacts, bulk_actions, overview)
+    own = (accounts, jobs, pictures, visits, contacts, bulk_actions, overview, operations)
     for feature in (signals, health, pages, problems, *own, openapi):
         feature.init_app(app)

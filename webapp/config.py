@@ -17,6 +17,7 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 DEFAULT_UPLOAD_LIMIT_BYTES = 2 * 1024**3
 LOG_FORMATS = ("json", "text")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+DEMO_OPERATORS = ("demo@example.com", "alice@example.com")
 UNSPLASH_API = "https://api.unsplash.com"
 
 
@@ -51,6 +52,7 @@ class Settings:
     google_client_secret: str
     oidc_issuer: str
     demo: bool
+    operators: tuple[str, ...]
     uploads_url: str
     upload_limit_bytes: int
     trusted_proxies: tuple[str, ...]
@@ -79,6 +81,11 @@ class Settings:
     def uses_demo_issuer(self) -> bool:
         """Whether sign-in goes to the local OpenID issuer: only without Google, only on localhost."""
         return self.demo and not self.google_client_id and self.is_local
+
+    @property
+    def operator_addresses(self) -> tuple[str, ...]:
+        """Whose verified e-mail addresses open the operators' pages, in lower case."""
+        return self.operators or (DEMO_OPERATORS if self.uses_demo_issuer else ())
 
     @property
     def demo_url(self) -> str:
@@ -127,9 +134,10 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         google_client_secret=environment.get("GOOGLE_CLIENT_SECRET", ""),
         oidc_issuer=_url(environment, "OIDC_ISSUER", GOOGLE_ISSUER),
         demo=environment.get("DEMO", "1") not in {"0", "false", "no"},
+        operators=tuple(address.lower() for address in _list(environment, "OPERATORS")),
         uploads_url=environment.get("UPLOADS_URL") or f"file://{quote(str(data_dir / 'uploads'))}",
         upload_limit_bytes=_integer(environment, "UPLOAD_LIMIT_BYTES", DEFAULT_UPLOAD_LIMIT_BYTES),
-        trusted_proxies=tuple(p.strip() for p in environment.get("TRUSTED_PROXIES", "").split(",") if p.strip()),
+        trusted_proxies=_list(environment, "TRUSTED_PROXIES"),
         worker_processes=_integer(environment, "WORKER_PROCESSES", os.cpu_count() or 2),
         beacons_limit=_integer(environment, "BEACONS_LIMIT", 2_000_000),
         roll_up_batch=_integer(environment, "ROLL_UP_BATCH", 20_000),
@@ -152,6 +160,11 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
 def get_settings() -> Settings:
     """This process's settings."""
     return settings_from(os.environ)
+
+
+def _list(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(part.strip() for part in environment.get(name, "").split(",") if part.strip())
 
 
 def _integer(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -53,7 +53,7 @@ def init_app(app: Flask) -> None:
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters.update(number=number, duration=duration, bytes=byte_size, local_time=local_time)
     environment.globals["ui"] = environment.get_template("components/ui.html").module
-    environment.globals["navigation"] = lambda: NAVIGATION
+    environment.globals["navigation"] = navigation
     app.register_error_handler(HTTPException, error_page)
     app.after_request(add_headers)
 
@@ -131,6 +131,12 @@ NAVIGATION = (
     NavigationItem("jobs.index", "Jobs", "jobs"),
     NavigationItem("accounts.settings", "Settings", "settings"),
 )
+OPERATIONS = NavigationItem("operations.index", "Operations", "operations")
+
+
+def navigation(for_operator: bool) -> tuple[NavigationItem, ...]:
+    """The side bar's lines."""
+    return (*NAVIGATION, OPERATIONS) if for_operator else NAVIGATION
 
 
 # Errors -------------------------------------------------------------------------------------------

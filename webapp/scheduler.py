@@ -61,6 +61,8 @@ def make_ticks() -> list[Tick]:
         write_dead_letters,
         write_results,
     )
+    from webapp.operations.sampling import SAMPLE_SECONDS
+    from webapp.operations.tasks import sample_queues
     from webapp.pictures.tasks import sweep_pictures
     from webapp.visits.tasks import backlog_count, make_partitions, roll_up
 
@@ -81,6 +83,7 @@ def make_ticks() -> list[Tick]:
         Tick(1.0, send_due_jobs, is_idle),
         Tick(1.0, start_recurring_jobs, lambda: is_idle() and is_recurring_job_due()),
         Tick(1.0, publish_late, lambda: is_idle() and is_anything_late(broker.client)),
+        Tick(SAMPLE_SECONDS, sample_queues, is_idle),
         Tick(2.0, sweep_jobs, is_idle),
         Tick(2.0, sweep, is_idle),
         Tick(3600.0, make_partitions, lambda: True),

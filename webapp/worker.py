@@ -5,6 +5,7 @@ from webapp.jobs.broker import broker  # noqa: I001  (before any actor is declar
 from webapp.bulk_actions import tasks as bulk_action_tasks
 from webapp.jobs import prune_tasks, recurring_tasks
 from webapp.jobs import tasks as job_tasks
+from webapp.operations import tasks as operation_tasks
 from webapp.pictures import tasks as picture_tasks
 from webapp.visits import tasks as visit_tasks
 
@@ -12,6 +13,7 @@ __all__ = [
     "broker",
     "bulk_action_tasks",
     "job_tasks",
+    "operation_tasks",
     "picture_tasks",
     "prune_tasks",
     "recurring_tasks",

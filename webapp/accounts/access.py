@@ -102,6 +102,7 @@ def template_context() -> dict[str, object]:
         "current_organisations": _organisations_by_name,
         "received_invitations": received_invitations,
         "is_owner": current.is_owner(),
+        "is_operator": current.is_operator,
     }
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from flask import g, request, session
+from flask import current_app, g, request, session
+from flask_login import current_user
 
+from webapp.accounts.identity import email_key
 from webapp.accounts.models import Membership, Organisation, Role, User
 from webapp.accounts.queries import Place
+from webapp.config import Settings
 from webapp.extensions import current_tenant, db, enter_tenant
 
 CHOSEN = "organisation_id"
@@ -42,6 +45,14 @@ def is_owner() -> bool:
     """Whether the signed-in person may change the organisation itself."""
     membership: Membership | None = g.get("membership")
     return membership is not None and membership.role is Role.OWNER
+
+
+def is_operator() -> bool:
+    """Whether the signed-in person looks after the whole installation: a setting names verified addresses."""
+    settings: Settings = current_app.extensions["settings"]
+    if not current_user.is_authenticated or not current_user.email_is_verified:
+        return False
+    return email_key(current_user.email) in settings.operator_addresses
 
 
 def forget_tenant() -> None:

@@ -39,6 +39,7 @@ from webapp.bulk_actions.work import merge_chunk, plan_step, stage_chunk
 from webapp.contacts.staging import BUCKET_COUNT, clean_staged
 from webapp.extensions import db, tenant
 from webapp.jobs.broker import actor, waiting_count
+from webapp.jobs.claims import is_paused
 from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage, storage_at
 from webapp.metrics import count_import_rows
@@ -220,6 +221,9 @@ def _sweep_one(organisation_id: UUID, bulk_action_id: UUID) -> None:
 
 
 def _send_stuck(organisation_id: UUID, bulk_action_id: UUID) -> None:
+    """In a paused queue they wait because they shall."""
+    if is_paused("imports"):
+        return
     now = utc_now()
     stuck = find_stuck_chunks(organisation_id, bulk_action_id, now, queue_is_empty=not waiting_count("imports"))
     for chunk in stuck:

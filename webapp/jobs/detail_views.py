@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -44,35 +44,55 @@ def show(job_id: UUID) -> Response:
     organisation = current_organisation()
     watch_job(organisation.id, job_id)
     job = get_job(organisation.id, job_id) or abort(404)
-    now = utc_now()
-    kind = next((kind for kind in list_kinds() if kind.name == job.kind), None)
-    return render_page(
+    kind = _kind_of(job)
+    urls: dict[str, str | None] = {
+        name: url_for(f".{name}", job_id=job_id) for name in ("show", "cancel", "retry", "discard", "log")
+    }
+    if kind is not None and may_start(kind):
+        urls["again"] = f"{url_for('.new_of_kind', kind_name=kind.name)}?from={job_id}"
+    return job_page(
         "jobs/show.html",
+        job,
+        urls | {"subject": job.subject_path},
+        links=detail.result_links(job.result),
+        recurring_job=get_recurring_job(organisation.id, job.recurring_job_id) if job.recurring_job_id else None,
+    )
+
+
+def job_page(template: str, job: Job, urls: Mapping[str, str | None], **more: Any) -> Response:
+    """A job's page, in whichever frame; `urls` lead to itself (`show`), to what can be done there (`cancel`, `retry`,
+    `discard`, `log`), and, where whoever looks may go there, to its `subject` and to starting it `again`."""
+    now, kind = utc_now(), _kind_of(job)
+    return render_page(
+        template,
         block="job",
         job=job,
+        urls=urls,
         now=now,
         label=label_of(job),
         person=_name_of(job),
-        recurring_job=get_recurring_job(organisation.id, job.recurring_job_id) if job.recurring_job_id else None,
         wait=_wait(job, kind, now),
         parameters=detail.parameter_facts(kind, job),
         result=detail.result_facts(job.result),
-        links=detail.result_links(job.result),
-        may_run_again=kind is not None and may_start(kind),
-        zone=ZoneInfo(organisation.time_zone),
-        stream=stream_url(current_app.extensions["settings"], job_channel(organisation.id, job_id)),
+        zone=ZoneInfo(current_organisation().time_zone),
+        stream=stream_url(current_app.extensions["settings"], job_channel(job.organisation_id, job.id)),
         **_speed(job, now),
         **_history(job),
+        **more,
     )
 
 
 @blueprint.get("/<uuid:job_id>/log.txt")
 def log(job_id: UUID) -> Response:
     """Every line that the job wrote, as plain text."""
-    job = get_job(current_organisation().id, job_id) or abort(404)
+    return log_file(get_job(current_organisation().id, job_id) or abort(404))
+
+
+def log_file(job: Job) -> Response:
+    """A job's lines as a file to download."""
     lines = _lines_of_text(iterate_lines(job.organisation_id, job.id))
     response = Response(stream_with_context(lines), content_type="text/plain; charset=utf-8")
-    response.headers["Content-Disposition"] = f'attachment; filename="job-{job_id}.log.txt"'
+    response.headers["Content-Disposition"] = f'attachment; filename="job-{job.id}.log.txt"'
     return response
 
 
@@ -113,6 +133,10 @@ def discard(job_id: UUID) -> BaseResponse:
     announce(job)
     flash("Discarded. It is kept for a while yet: Retry takes it up again.", "success")
     return _to_show(job_id)
+
+
+def _kind_of(job: Job) -> Kind | None:
+    return next((kind for kind in list_kinds() if kind.name == job.kind), None)
 
 
 def _name_of(job: Job) -> str | None:

@@ -60,6 +60,7 @@ class Job(Model):
         Index("ix_jobs_waiting", "queue", "organisation_id", "kind", "run_at", "id", postgresql_where=WAITING),
         Index("ix_jobs_due", "queue", "run_at", postgresql_where=WAITING),
         Index("ix_jobs_in_flight", "queue", "organisation_id", "kind", postgresql_where=IN_FLIGHT),
+        Index("ix_jobs_dead", "organisation_id", "ended_at", "id", postgresql_where="state = 'dead'"),
         Index("ix_jobs_recurring", "organisation_id", "recurring_job_id", "id", postgresql_where=IS_RECURRING),
     )
 

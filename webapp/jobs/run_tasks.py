@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.extensions import database_is_away, db, tenant
 from webapp.jobs.claims import Claimed, claim_jobs, note_progress
-from webapp.jobs.kinds import PostponedError, Run, UnknownKindError, get_kind
+from webapp.jobs.kinds import JOBS_QUEUE, PostponedError, Run, UnknownKindError, get_kind
 from webapp.jobs.live import publish_jobs
 from webapp.jobs.models import StaleAttemptError
 from webapp.jobs.outcomes import (
@@ -67,6 +67,7 @@ def run_message(organisation_id: UUID, job_ids: Sequence[UUID]) -> set[str]:
 def _hand_on(organisation_id: UUID, outcomes: list[Outcome]) -> set[str]:
     """The work is done, so its outcome must not be lost: to Redis; while that is away, to PostgreSQL at once; while
     both are away, wait for the first to come back."""
+    this_worker().count_done(JOBS_QUEUE, len(outcomes))
     while True:
         try:
             return add_outcomes(current_app.extensions["broker"], outcomes)

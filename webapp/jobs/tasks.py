@@ -27,7 +27,7 @@ from webapp.jobs.recording import record_outcomes
 from webapp.jobs.run_tasks import run_message
 from webapp.jobs.streams import DEAD_LETTERS, RESULTS, count_entries, read_entries, remove_entries
 from webapp.jobs.sweep_tasks import find_lost_messages, hand_on_lost_runs
-from webapp.jobs.workers import forget_silent_workers, list_workers, message_capacity
+from webapp.jobs.workers import forget_silent_workers, list_workers, message_capacity, this_worker
 from webapp.lib.clock import utc_now
 
 WRITERS_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('write ' || :stream, 0))")
@@ -126,6 +126,7 @@ def _write_some(stream: str) -> dict[UUID, list[UUID]]:
     finally:
         db.session.rollback()
     remove_entries(broker, stream, entries)
+    this_worker().count_done(stream, len(outcomes))
     return written
 
 

@@ -17,6 +17,9 @@ from webapp.lib.clock import utc_now
 if TYPE_CHECKING:
     from flask import Flask
 
+COUNTED_BY_MESSAGE = frozenset({"default", "imports"})
+"""Messages of the other queues hold many jobs, outcomes or beacons, which are counted where they are done."""
+
 
 class HasApp(Protocol):
     """Where the worker's app is found, once it is made."""
@@ -66,6 +69,8 @@ class WorkerLife(Middleware):
         exception: BaseException | None = None,
     ) -> None:
         this_worker().end()
+        if message.queue_name in COUNTED_BY_MESSAGE:
+            this_worker().count_done(message.queue_name)
 
     after_skip_message = after_process_message
 

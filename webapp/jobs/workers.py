@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 
 WORKERS_KEY = "footfall:workers"
+DONE_KEY = "footfall:done"
 BEAT_SECONDS = 1.0
 SILENT_MS = 6_000
 FORGOTTEN_MS = 10 * 60_000
@@ -78,6 +80,7 @@ class Worker:
     stopping: threading.Event = field(default_factory=threading.Event)
     _works: dict[int, Work] = field(default_factory=dict)
     _job_ids: set[UUID] = field(default_factory=set)
+    _done_counts: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -104,6 +107,17 @@ class Worker:
         """This thread is idle again."""
         with self._lock:
             self._works.pop(threading.get_ident(), None)
+
+    def count_done(self, queue: str, count: int = 1) -> None:
+        """Count what was done for a queue; the heart adds it to the installation's counters."""
+        with self._lock:
+            self._done_counts[queue] += count
+
+    def take_done_counts(self) -> dict[str, int]:
+        """What was counted since the last time."""
+        with self._lock:
+            taken, self._done_counts = self._done_counts, Counter()
+        return taken
 
     def state(self) -> dict[str, Any]:
         """What is told to the others."""
@@ -161,6 +175,7 @@ class Heart:
         """Say goodbye, once nothing runs any more."""
         self._over.set()
         self._thread.join()
+        add_done_counts(self._broker, self._worker)
         if self._connection is not None:
             self._connection.close()
         self._broker.hdel(WORKERS_KEY, str(self._worker.id))
@@ -173,6 +188,7 @@ class Heart:
         """Neither server's absence may end the heart: it goes on as soon as they are back."""
         try:
             tell(self._broker, self._worker.state())
+            add_done_counts(self._broker, self._worker)
         except RedisError as error:
             logger.warning("A worker cannot tell the broker that it lives: %s", error)
         try:
@@ -203,6 +219,26 @@ def tell(broker: redis.Redis, state: dict[str, Any]) -> None:
     seconds, microseconds = broker.time()
     state = {**state, "heard_ms": seconds * 1000 + microseconds // 1000}
     broker.hset(WORKERS_KEY, state["id"], json.dumps(state))
+
+
+def add_done_counts(broker: redis.Redis, worker: Worker) -> None:
+    """Add what a worker counted to the installation's counters; what Redis does not take is counted again."""
+    counts = worker.take_done_counts()
+    try:
+        with broker.pipeline(transaction=True) as pipeline:
+            for queue, count in counts.items():
+                pipeline.hincrby(DONE_KEY, queue, count)
+            pipeline.execute()
+    except RedisError:
+        for queue, count in counts.items():
+            worker.count_done(queue, count)
+        raise
+
+
+def get_done_counts(broker: redis.Redis) -> dict[str, int]:
+    """What all workers ever counted, for each queue, since Redis was empty."""
+    found = cast("dict[bytes, bytes]", broker.hgetall(DONE_KEY))
+    return {queue.decode(): int(count) for queue, count in found.items()}
 
 
 def list_workers(broker: redis.Redis) -> list[WorkerState]:

@@ -28,6 +28,11 @@ def visits_channel(organisation_id: UUID) -> str:
     return f"visits:{organisation_id}"
 
 
+def operations_channel() -> str:
+    """The whole installation's, for its operators."""
+    return "operations"
+
+
 def state_key(channel: str) -> str:
     """Where the broker's Redis keeps a channel's present state."""
     return f"live:{channel}"

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from webapp.config import Settings
 from webapp.extensions import db, driver_connection
 from webapp.jobs.broker import actor
+from webapp.jobs.workers import this_worker
 from webapp.lib.clock import utc_now
 from webapp.lib.redis import beacons_client
 from webapp.live.channels import visits_channel
@@ -55,6 +56,7 @@ def roll_up_once(stream: redis.Redis, batch: int) -> bool:
         db.session.rollback()
     backlog.trim(stream, counted.position if counted else position)
     if counted:
+        this_worker().count_done("visits", counted.row_count)
         _tell_pages(counted)
     return counted is not None and counted.row_count >= batch
 
