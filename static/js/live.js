@@ -11,7 +11,7 @@
   const SILENCE = 40_000; // the edge says every 15 seconds that it is there
   const RETRY_AFTER = 2_000;
   const CONNECT_TIMEOUT = 10_000;
-  const POLL_EVERY = 4_000;
+  const POLL_EVERY = 3_000;
   const POLL_HIDDEN_EVERY = 30_000;
   const FAILURES = 3;
   const RENEW_AFTER = 60_000; // a page refused earlier than this would be refused again
@@ -21,7 +21,7 @@
   const isStream = (element) => element instanceof Element && element.matches(STREAMS);
 
   const lifeOf = (stream) => {
-    if (!lives.has(stream)) lives.set(stream, { isOpen: false, since: Date.now(), failures: 0, polledAt: 0, connection: null });
+    if (!lives.has(stream)) lives.set(stream, { isOpen: false, since: Date.now(), failures: 0, polledAt: 0, connection: null, retry: 0 });
     return lives.get(stream);
   };
 
@@ -35,7 +35,9 @@
     const again = () =>
       stream.isConnected && !stream._htmx?.sse &&
       htmx.ajax("GET", stream.getAttribute("hx-sse:connect"), { source: stream, timeout: CONNECT_TIMEOUT });
-    setTimeout(again, RETRY_AFTER);
+    const life = lifeOf(stream);
+    clearTimeout(life.retry);
+    life.retry = setTimeout(again, RETRY_AFTER);
   };
 
   const renewPage = () => Date.now() - beganAt > RENEW_AFTER && location.reload();
