@@ -10,7 +10,6 @@ from apiflask import Schema
 from apiflask.fields import UUID, AwareDateTime, Boolean, Dict, Integer, List, Nested, Raw, String
 from apiflask.validators import Length, Range
 from flask import current_app
-from marshmallow import ValidationError, validates_schema
 
 from webapp.jobs.filters import QUEUES, STATES
 from webapp.jobs.kinds import Kind, label_of, shown_parameters
@@ -21,7 +20,6 @@ from webapp.schemas import Text, UtcTime
 
 MAX_LIMIT = 100
 MAX_LOG_LIMIT = 1_000
-MAX_IDS = 500
 MAX_TITLE = 200
 STATES_DOC = f"Any of {', '.join(STATES)}: several times, or with commas."
 TIME_DOC = (
@@ -195,38 +193,6 @@ class LogLines(Schema):
 
     data = List(Nested(LogLineOut))
     next_cursor = String(allow_none=True, metadata={"description": "Ask with it for what follows; null at the end."})
-
-
-class FilterIn(Schema):
-    """Which jobs are meant; all of it must hold. Left empty it means every job."""
-
-    state = List(Text(), metadata={"description": STATES_DOC})
-    kind = Text()
-    queue = Text()
-    text = Text()
-    since = Text(metadata={"description": TIME_DOC})
-    until = Text(metadata={"description": TIME_DOC})
-    recurring_job_id = Text()
-
-
-class ChangeIn(Schema):
-    """Which jobs to change: some by their ids, or all that match a filter and exist by now."""
-
-    ids = List(UUID(), validate=Length(1, MAX_IDS))
-    filter = Nested(FilterIn)
-
-    @validates_schema
-    def wants_one_of_both(self, data: dict[str, Any], **kwargs: Any) -> None:
-        if ("ids" in data) == ("filter" in data):
-            raise ValidationError("Give either `ids` or a `filter`.")
-
-
-class Changes(Schema):
-    """What became of it: with ids at once, with a filter by a job that goes through all that match."""
-
-    changed_count = Integer(allow_none=True)
-    skipped_count = Integer(allow_none=True, metadata={"description": "Jobs whose state does not allow it."})
-    job = Nested(JobShown, allow_none=True)
 
 
 SHOWN = (

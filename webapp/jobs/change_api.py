@@ -7,21 +7,58 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from apiflask import Schema, fields
+from apiflask.validators import Length
 from flask.typing import ResponseReturnValue
+from marshmallow import ValidationError, validates_schema
 
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.extensions import db
 from webapp.jobs.announcing import announce_several
 from webapp.jobs.api import bp, filter_in, found, kept, location_of
-from webapp.jobs.api_schemas import ChangeIn, Changes, JobShown
+from webapp.jobs.api_schemas import STATES_DOC, TIME_DOC, JobShown
 from webapp.jobs.models import JobState
 from webapp.jobs.queries import get_job_for_update
 from webapp.jobs.verbs import Verb, change_job, change_jobs, start_change, why_not
 from webapp.problems import Problem
+from webapp.schemas import Text
 
 DONE = {Verb.CANCEL: "cancelled", Verb.RETRY: "tried again", Verb.DISCARD: "discarded"}
+MAX_IDS = 500
 EXAMPLE = {"filter": {"state": ["dead"], "kind": "rehearsal", "since": "2026-01-31"}}
+
+
+class FilterIn(Schema):
+    """Which jobs are meant; all of it must hold. Left empty it means every job."""
+
+    state = fields.List(Text(), metadata={"description": STATES_DOC})
+    kind = Text()
+    queue = Text()
+    text = Text()
+    since = Text(metadata={"description": TIME_DOC})
+    until = Text(metadata={"description": TIME_DOC})
+    recurring_job_id = Text()
+
+
+class ChangeIn(Schema):
+    """Which jobs to change: some by their ids, or all that match a filter and exist by now."""
+
+    ids = fields.List(fields.UUID(), validate=Length(1, MAX_IDS))
+    filter = fields.Nested(FilterIn)
+
+    @validates_schema
+    def wants_one_of_both(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if ("ids" in data) == ("filter" in data):
+            raise ValidationError("Give either `ids` or a `filter`.")
+
+
+class Changes(Schema):
+    """What became of it: with ids at once, with a filter by a job that goes through all that match."""
+
+    changed_count = fields.Integer(allow_none=True)
+    skipped_count = fields.Integer(allow_none=True, metadata={"description": "Jobs whose state does not allow it."})
+    job = fields.Nested(JobShown, allow_none=True)
 
 
 @bp.post("/jobs/<uuid:job_id>/cancel")
