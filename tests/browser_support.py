@@ -59,12 +59,12 @@ def chromium_arguments() -> list[str]:
 
 
 @contextmanager
-def launch_browser(*, back_forward_cache: bool = False) -> Iterator[Browser]:
-    """A headless Chromium, closed at the end."""
+def launch_browser(*, back_forward_cache: bool = False, arguments: Iterable[str] = ()) -> Iterator[Browser]:
+    """A headless Chromium, closed at the end; `arguments` are added to its command line."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium_path(playwright.chromium.executable_path),
-            args=chromium_arguments(),
+            args=[*chromium_arguments(), *arguments],
             ignore_default_args=[BACK_FORWARD_CACHE_OFF] if back_forward_cache else None,
         )
         try:

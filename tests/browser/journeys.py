@@ -39,3 +39,17 @@ def drop_file(page: Page, selector: str, name: str, text: str) -> None:
     )
     for kind in ("dragenter", "dragover", "drop"):
         page.dispatch_event(selector, kind, {"dataTransfer": transfer})
+
+
+def start_rehearsal(
+    page: Page, web_url: str, *, steps: int, milliseconds: int, ending: str = "It completes", begin_at: str = ""
+) -> None:
+    """Start the kind of job that only goes step by step, and arrive on its page."""
+    page.goto(f"{web_url}/jobs/new")
+    page.get_by_role("link", name="Rehearsal").click()
+    page.get_by_label("Steps", exact=True).fill(str(steps))
+    page.get_by_label("Milliseconds for a step").fill(str(milliseconds))
+    page.get_by_label("Ending").select_option(label=ending)
+    page.get_by_label("Begin at").fill(begin_at)
+    page.get_by_role("button", name="Start").click()
+    expect(page).to_have_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
