@@ -180,10 +180,10 @@ def test_everything_can_be_done_without_scripts(browser: Browser, installation: 
     web_url = installation.web_url
     with new_page(browser, own_origins=installation.origins) as signed_in:
         sign_in(signed_in.page, web_url, PEOPLE)
-        cookies = signed_in.context.cookies()
-    with new_page(browser, own_origins=installation.origins, java_script_enabled=False) as watched:
+        cookies = signed_in.context.storage_state()
+    origins = installation.origins
+    with new_page(browser, own_origins=origins, java_script_enabled=False, storage_state=cookies) as watched:
         page = watched.page
-        watched.context.add_cookies([{**cookie} for cookie in cookies])  # type: ignore[list-item]
         start_rehearsal(page, web_url, steps=41, milliseconds=10, ending="It fails for good")
         _look_again_until(page, "Failed")
         page.goto(f"{web_url}/jobs")
