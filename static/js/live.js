@@ -85,6 +85,11 @@
   const isRefresh = ({ request, sourceEvent }) =>
     request.method === "GET" && (sourceEvent?.type === "every" || isStream(sourceEvent?.target));
 
+  // Nobody looks: what refreshes itself by the clock can wait.
+  const restWhileHidden = (asking) => {
+    if (document.hidden && asking.detail.ctx.sourceEvent?.type === "every") asking.preventDefault();
+  };
+
   const noteError = (failure) => {
     const source = failure.detail.ctx?.sourceElement;
     if (isStream(source)) {
@@ -139,6 +144,7 @@
   document.addEventListener("htmx:sse:before:message", hear);
   document.addEventListener("htmx:sse:before:connection", noteConnection);
   document.addEventListener("htmx:sse:error", renewWhenRefused);
+  document.addEventListener("htmx:before:request", restWhileHidden);
   document.addEventListener("htmx:before:response", refuseOther);
   document.addEventListener("htmx:error", noteError);
   document.addEventListener("visibilitychange", look);

@@ -91,6 +91,24 @@ def test_the_first_event_is_the_present_state(services: Settings) -> None:
     run(look, services)
 
 
+def test_a_page_is_told_at_once_and_now_and_then_that_its_stream_comes_through(
+    services: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.live.stream.KEEP_ALIVE_SECONDS", 0.05)
+
+    async def look(settings: Settings, hub: Hub) -> None:
+        page = opened(settings, hub, stream_url(settings, "room"))
+        program = opened(settings, hub, stream_url(settings, "room", html=False))
+        async with page as first, program as second:
+            await asyncio.gather(
+                first.until_seen("event: here\ndata: here\n\nevent: here\ndata: here\n\n"),
+                second.until_seen(": still here\n\n"),
+            )
+            assert "event: here" not in second.text
+
+    run(look, services)
+
+
 def test_a_change_reaches_everyone_who_listens(services: Settings) -> None:
     async def look(settings: Settings, hub: Hub) -> None:
         say(settings, "room", 1)
