@@ -115,9 +115,10 @@ def ending_tone(attempt: JobAttempt) -> str:
 
 
 def parameter_facts(kind: Kind | None, job: Job | RecurringJob) -> list[Fact]:
-    """A job's parameters, called and ordered as its kind has them, with its secrets covered."""
+    """What a job was given, called and ordered as its kind has it, with its secrets covered."""
     declared = {parameter.name: parameter for parameter in kind.parameters} if kind else {}
-    values = masked(tuple(declared.values()), job.parameters)
+    given = {name: value for name, value in job.parameters.items() if value is not None}
+    values = masked(tuple(declared.values()), given)
     names = [*(name for name in declared if name in values), *(name for name in values if name not in declared)]
     return [_parameter_fact(declared.get(name), name, values[name]) for name in names]
 
