@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apiflask import APIFlask
@@ -84,7 +85,8 @@ def test_a_server_that_does_not_answer_is_named_without_its_secrets(
     services: Settings, silent_port: int, setting: str, scheme: str, names: set[str], how: str
 ) -> None:
     address = f"127.0.0.1:{silent_port if how == 'silent' else 1}"
-    status, problems = ask(replace(services, **{setting: scheme.format(address)}))
+    changed: dict[str, Any] = {setting: scheme.format(address)}
+    status, problems = ask(replace(services, **changed))
     assert status == 503
     assert problems == dict.fromkeys(names, "It does not answer.")
 

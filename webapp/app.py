@@ -16,6 +16,14 @@ from webapp.pool import WatchedPool
 ROOT = Path(__file__).parent.parent
 POOL_SIZE = 20
 POOL_WAIT_SECONDS = 30
+SILENT_SERVER = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""A server that vanished without a word counts as gone after 25 seconds, not when TCP gives up after many minutes."""
 
 
 def create_app(settings: Settings | None = None) -> APIFlask:
@@ -77,7 +85,7 @@ def engine_options() -> dict[str, object]:
         "pool_timeout": POOL_WAIT_SECONDS,
         "pool_pre_ping": True,
         "hide_parameters": True,  # what people typed has no place in a log
-        "connect_args": {"options": options},
+        "connect_args": {"options": options, **SILENT_SERVER},
     }
 
 

@@ -185,7 +185,8 @@ def _create_take() -> None:
     of what is in flight, and 30 jobs or more, waits behind those that have not. Among equals the one with
     the fewest in flight comes first, so that they take turns; each organisation's own jobs keep their order.
     A new organisation or kind costs one look at the index, however many jobs wait; and of each not many more are
-    looked at than its even share, so when most of them have less than that, the next call fills the room.
+    looked at than its even share, so when most of them have less than that, the next call fills the room. A row that
+    somebody else changes just now is left for the next call. What was tried before goes alone, so it weighs 1.
     """
     _lend(
         "footfall_take_jobs(wanted_queue text, kinds text[], weights float8[], limits integer[],"
@@ -201,12 +202,15 @@ def _create_take() -> None:
             WITH RECURSIVE known AS (
                 SELECT * FROM unnest(kinds, weights, limits) AS k(kind, weight, kind_limit)
             ), flight AS (
-                SELECT j.organisation_id, j.kind, count(*) AS job_count FROM jobs j
-                WHERE j.queue = wanted_queue AND {IN_FLIGHT} GROUP BY 1, 2
+                SELECT j.organisation_id, j.kind, count(*) AS job_count,
+                       count(*) FILTER (WHERE j.attempt_count > CASE j.state WHEN 'running' THEN 1 ELSE 0 END)
+                           AS lone_count
+                FROM jobs j WHERE j.queue = wanted_queue AND {IN_FLIGHT} GROUP BY 1, 2
             ), loads AS (
                 SELECT f.organisation_id, sum(f.job_count) AS job_count FROM flight f GROUP BY 1
             ), room AS (
-                SELECT capacity - coalesce(sum(f.job_count * coalesce(k.weight, 1)), 0) AS free,
+                SELECT capacity - coalesce(sum(
+                           f.lone_count + (f.job_count - f.lone_count) * coalesce(k.weight, 1)), 0) AS free,
                        coalesce(sum(f.job_count), 0) AS job_count
                 FROM flight f LEFT JOIN known k USING (kind)
             ), pairs AS (
@@ -221,7 +225,8 @@ def _create_take() -> None:
             ), counted AS (
                 SELECT count(*) AS pair_count FROM pairs
             ), candidates AS (
-                SELECT p.organisation_id, j.id, p.kind, j.run_at, k.weight,
+                SELECT p.organisation_id, j.id, p.kind, j.run_at,
+                       CASE WHEN j.attempt_count > 0 THEN 1 ELSE k.weight END AS weight,
                        coalesce(l.job_count, 0) AS load,
                        coalesce(l.job_count, 0) + row_number() OVER (
                            PARTITION BY p.organisation_id ORDER BY j.run_at, j.id) AS turn
@@ -229,7 +234,7 @@ def _create_take() -> None:
                 LEFT JOIN flight f ON f.organisation_id = p.organisation_id AND f.kind = p.kind
                 LEFT JOIN loads l ON l.organisation_id = p.organisation_id
                 CROSS JOIN LATERAL (
-                    SELECT w.id, w.run_at FROM jobs w
+                    SELECT w.id, w.run_at, w.attempt_count FROM jobs w
                     WHERE w.queue = wanted_queue AND {WAITING}
                       AND w.organisation_id = p.organisation_id AND w.kind = p.kind AND w.run_at <= taken_at
                     ORDER BY w.run_at, w.id
@@ -242,13 +247,17 @@ def _create_take() -> None:
                 WINDOW fair AS (
                     ORDER BY c.load >= 30 AND c.load * 10 > r.job_count, c.turn, c.run_at, c.id
                     ROWS UNBOUNDED PRECEDING)
-            ), taken AS (
-                UPDATE jobs j SET sent_at = taken_at
+            ), chosen AS MATERIALIZED (
+                SELECT j.organisation_id, j.id, o.place
                 FROM ordered o CROSS JOIN room r
+                JOIN jobs j ON j.organisation_id = o.organisation_id AND j.id = o.id
                 WHERE o.used < r.free AND o.place <= most
-                  AND j.organisation_id = o.organisation_id AND j.id = o.id
                   AND j.sent_at IS NULL AND j.state IN ('pending', 'retrying')
-                RETURNING j.organisation_id, j.id, j.kind, j.attempt_count, o.place
+                ORDER BY j.organisation_id, j.id FOR UPDATE OF j SKIP LOCKED
+            ), taken AS (
+                UPDATE jobs j SET sent_at = taken_at FROM chosen c
+                WHERE j.organisation_id = c.organisation_id AND j.id = c.id
+                RETURNING j.organisation_id, j.id, j.kind, j.attempt_count, c.place
             )
             SELECT t.organisation_id, t.id, t.kind, t.attempt_count FROM taken t ORDER BY t.place;
         END

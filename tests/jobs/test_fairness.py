@@ -129,6 +129,25 @@ def test_a_quick_job_that_was_tried_before_goes_alone(organisation: UUID, servic
     assert [len(message.job_ids) for message in take()] == [1] * 5
 
 
+def test_quick_jobs_that_were_tried_before_take_a_message_of_the_room_each(
+    organisation: UUID, services: Settings
+) -> None:
+    register(double, batch_size=10)
+    add_many(services, organisation, 50)
+    with owner_connection(services) as connection:
+        connection.execute("UPDATE jobs SET attempt_count = 1, state = 'retrying'")
+    assert len(take(4)) == 4
+    assert take(4) == []
+
+
+def test_a_job_that_somebody_changes_just_now_keeps_no_other_waiting(organisation: UUID, services: Settings) -> None:
+    locked, free = add_job(organisation), add_job(organisation)
+    with owner_connection(services) as connection, connection.transaction():
+        connection.execute("SELECT FROM jobs WHERE id = %s FOR UPDATE", [locked.id])
+        assert [message.job_ids for message in take()] == [[free.id]]
+    assert [message.job_ids for message in take()] == [[locked.id]]
+
+
 def test_a_job_for_later_is_not_sent_before_its_time(organisation: UUID) -> None:
     job = add_job(organisation, run_at=utc_now() + timedelta(hours=1))
     assert take() == []

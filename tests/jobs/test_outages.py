@@ -270,12 +270,14 @@ def kill_redis(outfit: Outfit) -> None:
 @pytest.mark.timeout(400)
 def test_a_job_that_ends_while_redis_is_down_is_completed_without_running_again(outfit: Outfit) -> None:
     outfit.start_all()
+    (walk,) = outfit.add("walk", milliseconds=50, steps=200)
     (job_id,) = outfit.add("pause", milliseconds=3_000)
-    outfit.wait(lambda: outfit.job(job_id)["state"] == "running")
+    outfit.wait(lambda: outfit.states()["running"] == 2)
     kill_redis(outfit)
     outfit.wait(lambda: outfit.job(job_id)["state"] == "completed")
     redis.start_redis(outfit.settings, "broker")
     (after,) = outfit.add("pause")
     outfit.wait(lambda: outfit.job(after)["state"] == "completed")
-    assert outfit.job(job_id)["attempt_count"] == 1
-    assert outfit.runs() == {job_id: 1, after: 1}
+    outfit.wait_until_over()
+    assert [outfit.job(one)["attempt_count"] for one in (job_id, walk)] == [1, 1]
+    assert outfit.runs() == {job_id: 1, after: 1, walk: 200}

@@ -18,7 +18,7 @@ from webapp.jobs.claims import claim_jobs
 from webapp.jobs.kinds import Result, Run
 from webapp.jobs.models import MAX_ATTEMPTS, Job, JobState
 from webapp.jobs.queries import list_attempts
-from webapp.jobs.tasks import sweep_jobs
+from webapp.jobs.tasks import dispatch, sweep_jobs
 from webapp.jobs.workers import WORKERS_KEY, Worker, tell
 from webapp.lib.clock import utc_now
 
@@ -181,3 +181,58 @@ def test_everything_is_found_again_after_redis_lost_all_it_had(organisation: UUI
     assert reread(running).state is JobState.RETRYING
     assert reread(done).state is JobState.RETRYING
     message_broker.flush_all()
+
+
+def test_a_message_that_comes_twice_to_one_worker_loses_nothing(organisation: UUID) -> None:
+    """The thread that finds nothing to do lets go of the job, and the one that runs it still holds it."""
+    job, worker = add_job(organisation), Worker(("jobs",), 2)
+    with worker.holding([job.id]):
+        claim(job, worker)
+        with worker.holding([job.id]):
+            pass
+        tell(broker(), worker.state())
+    sweep()
+    assert reread(job).state is JobState.RUNNING
+
+
+def test_a_job_that_is_claimed_while_its_worker_speaks_is_left_alone(organisation: UUID) -> None:
+    """What a worker says is as of the moment when it began to, by the clock of its claims."""
+    job, worker = add_job(organisation), Worker(("jobs",), 1)
+    state = worker.state()
+    claim(job, worker)
+    tell(broker(), state)
+    sweep()
+    assert reread(job).state is JobState.RUNNING
+
+
+def test_a_lost_job_keeps_its_place_before_what_came_after_it(organisation: UUID) -> None:
+    job = add_job(organisation)
+    claim(job, Worker(("jobs",), 1))
+    add_job(organisation)
+    sweep()
+    assert [message.job_ids for message in take(1)] == [[job.id]]
+
+
+def test_jobs_that_wait_in_messages_are_not_sent_over_and_over(organisation: UUID) -> None:
+    for _ in range(3):
+        add_job(organisation)
+    pretend_worker()
+    dispatch()
+    with tenant(organisation):
+        for _ in range(3):
+            db.session.execute(text("UPDATE jobs SET sent_at = sent_at - interval '1 hour'"))
+            db.session.commit()
+            sweep_jobs.fn()
+    assert waiting_count("jobs") == 3
+
+
+def test_an_entry_that_cannot_be_read_keeps_no_other_from_being_written(organisation: UUID) -> None:
+    job, other = add_job(organisation), add_job(organisation)
+    messages = {message.job_ids[0]: message for message in take()}
+    run_sent([messages[job.id]])
+    broker().xadd("jobs:results", {"outcomes": b"not JSON"})
+    broker().xadd("jobs:results", {"something": b"else"})
+    run_sent([messages[other.id]])
+    sweep()
+    assert (reread(job).state, reread(other).state) == (JobState.COMPLETED, JobState.COMPLETED)
+    assert (broker().xlen("jobs:results"), broker().xlen("jobs:unreadable")) == (0, 2)

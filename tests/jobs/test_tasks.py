@@ -8,11 +8,13 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import select
 
 from tests.jobs import support
 from tests.jobs.support import add_job, register, reread, run_sent, run_waiting, take, write_outcomes
 from webapp.extensions import db, tenant
+from webapp.jobs import note_tasks
 from webapp.jobs.claims import Message
 from webapp.jobs.kinds import PostponedError, Result, Run
 from webapp.jobs.models import MAX_ATTEMPTS, Job, JobLog, JobState
@@ -268,3 +270,88 @@ def test_a_job_that_was_put_off_often_is_tried_again_as_soon_as_any_other(organi
         db.session.commit()
     run_waiting()
     assert reread(job).run_at < utc_now() + timedelta(seconds=8)
+
+
+@pytest.mark.parametrize("order", ["old first", "new first"])
+def test_the_end_of_an_old_attempt_never_takes_the_place_of_the_true_one(organisation: UUID, order: str) -> None:
+    job = add_job(organisation, given={"number": 21})
+    messages = take()
+    run_sent(messages)
+    fields = first_fields()
+    old: dict[Any, Any] = {b"outcomes": fields[b"outcomes"].replace(b'"completed"', b'"retrying"')}
+    new: dict[Any, Any] = {b"outcomes": fields[b"outcomes"].replace(b'"number":1', b'"number":2')}
+    with tenant(organisation):
+        reread(job).attempt_count = 2
+        db.session.commit()
+    support.broker().delete("jobs:results")
+    for each in (old, new) if order == "old first" else (new, old):
+        support.broker().xadd("jobs:results", each)
+    write_outcomes()
+    assert (reread(job).state, reread(job).result) == (JobState.COMPLETED, {"doubled": 42})
+
+
+@pytest.mark.parametrize(
+    "report", [(0.5, 1, None), (1, 2, {"x": object()}), (1, 2, ["a list"])], ids=["half", "object", "list"]
+)
+def test_a_report_that_cannot_be_kept_is_an_error_in_plain_words(organisation: UUID, report: Any) -> None:
+    def report_strangely(run: Run) -> Result:
+        run.report(*report)
+        return {}
+
+    register(report_strangely)
+    job = add_job(organisation, "report_strangely")
+    run_waiting()
+    assert reread(job).state in {JobState.FAILED, JobState.RETRYING}
+    assert reread(job).error
+
+
+def test_a_kind_that_ends_its_thread_takes_no_other_outcome_with_it(organisation: UUID) -> None:
+    def leave(run: Run) -> Result:
+        if run.parameters["number"] == 2:
+            raise SystemExit(3)
+        return {}
+
+    register(leave, batch_size=10, parameters=(support.NUMBER,))
+    jobs = [add_job(organisation, "leave", given={"number": number}) for number in (1, 2, 3)]
+    run_waiting()
+    assert [reread(job).state.value for job in jobs] == ["completed", "retrying", "completed"]
+
+
+def test_a_bad_call_of_a_logger_is_no_reason_for_the_work_to_fail(
+    organisation: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+
+    def log_badly(run: Run) -> Result:
+        logging.getLogger("some.library").warning("%d rows", "many")
+        return {}
+
+    register(log_badly)
+    job = add_job(organisation, "log_badly")
+    run_waiting()
+    assert reread(job).state is JobState.COMPLETED
+
+
+def test_a_jobs_log_has_an_end(organisation: UUID) -> None:
+    def talk(run: Run) -> Result:
+        for _ in range(1_200):
+            run.log("語" * 1_900)
+        return {}
+
+    register(talk)
+    job = add_job(organisation, "talk")
+    run_waiting()
+    lines = db.session.scalars(select(JobLog).where(JobLog.job_id == job.id).order_by(JobLog.position)).all()
+    assert lines[-1].message == "What came after this was left out."
+    assert sum(len(line.message) for line in lines) < 250_000
+    assert reread(job).state is JobState.COMPLETED
+
+
+def test_pages_that_cannot_be_told_stop_no_job(organisation: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    def be_away(*_: object) -> None:
+        raise RedisConnectionError("Redis is away.")
+
+    monkeypatch.setattr(note_tasks, "publish_jobs", be_away)
+    job = add_job(organisation)
+    run_waiting()
+    assert (reread(job).state, reread(job).attempt_count) == (JobState.COMPLETED, 1)

@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from webapp.bulk_actions import service
 from webapp.bulk_actions.chunks import ChunkId, OverError, Sends, claim, hold
 from webapp.bulk_actions.files import owner_of
-from webapp.bulk_actions.models import BulkActionChunk, Phase
+from webapp.bulk_actions.models import BulkAction, BulkActionChunk, Phase
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import (
     find_stuck_chunks,
@@ -40,6 +40,7 @@ from webapp.contacts.staging import BUCKET_COUNT, clean_staged
 from webapp.extensions import db, tenant
 from webapp.jobs.broker import actor, waiting_count
 from webapp.jobs.claims import is_paused
+from webapp.jobs.queries import get_job
 from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage, storage_at
 from webapp.metrics import count_import_rows
@@ -214,10 +215,25 @@ def _note_error(chunk_id: ChunkId, error: Exception) -> None:
 def _sweep_one(organisation_id: UUID, bulk_action_id: UUID) -> None:
     bulk_action = get_bulk_action(organisation_id, bulk_action_id)
     if bulk_action is None or not bulk_action.state.is_final:
-        _send_stuck(organisation_id, bulk_action_id)
+        if bulk_action is None or not _end_if_cancelled(bulk_action):
+            _send_stuck(organisation_id, bulk_action_id)
     elif bulk_action.ended_at is None or bulk_action.ended_at < utc_now() - CLEAN_AFTER:
         clean.send(str(organisation_id), str(bulk_action_id))
     db.session.rollback()
+
+
+def _end_if_cancelled(bulk_action: BulkAction) -> bool:
+    """Somebody asked its job to stop, and no chunk comes by to see that: its queue is paused, or a message is lost."""
+    organisation_id, bulk_action_id = bulk_action.organisation_id, bulk_action.id
+    job = get_job(organisation_id, bulk_action.job_id) if bulk_action.job_id else None
+    if job is None or job.cancel_requested_at is None:
+        return False
+    if locked := lock_bulk_action(organisation_id, bulk_action_id):
+        service.cancel(locked)
+    db.session.commit()
+    clean.send(str(organisation_id), str(bulk_action_id))
+    publish_progress(organisation_id, bulk_action_id)
+    return True
 
 
 def _send_stuck(organisation_id: UUID, bulk_action_id: UUID) -> None:

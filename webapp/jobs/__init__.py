@@ -13,9 +13,9 @@ def init_app(app: APIFlask) -> None:
     from webapp.jobs import change_api, detail_views, new_views, recurring_views  # noqa: F401  (add to blueprints)
     from webapp.jobs.api import bp as api
     from webapp.jobs.change_tasks import register_change_kinds
+    from webapp.jobs.note_tasks import keep_logs_of_jobs
     from webapp.jobs.own_kinds import register_own_kinds
     from webapp.jobs.recurring_api import bp as recurring_api
-    from webapp.jobs.run_tasks import keep_logs_of_jobs
     from webapp.jobs.views import blueprint
     from webapp.lib.redis import broker_client
 

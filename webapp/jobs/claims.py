@@ -31,7 +31,7 @@ CLAIM = text(
         UPDATE jobs j SET state = 'running', attempt_count = attempt_count + 1, worker_id = :worker_id,
             claimed_at = :now, started_at = coalesce(started_at, :now), error = NULL, wait_reason = NULL
         FROM mine m WHERE j.organisation_id = :organisation_id AND j.id = m.id
-        RETURNING j.id, j.kind, j.parameters, j.checkpoint, j.attempt_count, j.attempt_limit, j.run_at
+        RETURNING j.id, j.kind, j.parameters, j.checkpoint, j.attempt_count, j.attempt_limit
     ), attempts AS (
         INSERT INTO job_attempts (organisation_id, job_id, number, worker, started_at)
         SELECT :organisation_id, b.id, b.attempt_count, :worker, :now FROM begun b
@@ -79,7 +79,6 @@ class Claimed:
     checkpoint: dict[str, Any] | None
     attempt_count: int
     attempt_limit: int
-    run_at: datetime
 
     @property
     def is_last_attempt(self) -> bool:
@@ -117,11 +116,14 @@ def take_jobs(queue: str, kinds: Iterable[Kind], capacity: float, now: datetime)
         "most": TAKE_LIMIT,
     }
     rows = db.session.execute(TAKE, given)
-    return _messages([(row[0], row[1], known[row[2]], row[3]) for row in rows])
+    return in_messages([(row[0], row[1], known[row[2]], row[3]) for row in rows])
 
 
-def _messages(taken: Sequence[tuple[UUID, UUID, Kind, int]]) -> list[Message]:
-    """Quick jobs share a message; one that was tried before goes alone, lest it take others down with it."""
+def in_messages(taken: Sequence[tuple[UUID, UUID, Kind, int]]) -> list[Message]:
+    """(organisation, job, kind, attempts so far) as messages.
+
+    Quick jobs share one; what was tried before goes alone, lest it take others down with it.
+    """
     messages: list[Message] = []
     open_messages: dict[tuple[UUID, str], Message] = {}
     for organisation_id, job_id, kind, attempt_count in taken:

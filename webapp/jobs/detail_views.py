@@ -25,7 +25,7 @@ from webapp.jobs.detail_queries import (
     list_newest_lines,
     list_points,
 )
-from webapp.jobs.kinds import Kind, label_of, list_kinds
+from webapp.jobs.kinds import Kind, attempt_limit_of, label_of, list_kinds
 from webapp.jobs.models import Job, JobLog, JobState
 from webapp.jobs.new_views import may_start
 from webapp.jobs.queries import count_jobs_before, get_job, get_job_for_update
@@ -116,7 +116,7 @@ def retry(job_id: UUID) -> BaseResponse:
     if not job.may_begin_again:
         return _refuse(job_id, "Only a job that ended without success can be tried again.")
     watch_job(job.organisation_id, job_id)
-    job.begin_again()
+    job.begin_again(attempt_limit_of(job))
     db.session.commit()
     announce(job)
     return _to_show(job_id)

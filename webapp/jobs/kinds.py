@@ -103,6 +103,8 @@ _kinds: dict[str, Kind] = {}
 
 def register_kind(kind: Kind) -> None:
     """Make a kind known; each feature does so in its `init_app`."""
+    if kind.queue != JOBS_QUEUE:
+        raise ValueError(f"Nothing dispatches the queue {kind.queue!r}: kinds belong to {JOBS_QUEUE!r}.")
     _kinds[kind.name] = kind
 
 
@@ -121,6 +123,11 @@ def list_kinds() -> list[Kind]:
 def label_of(job: Job | RecurringJob) -> str:
     """What people call this job's kind."""
     return _kinds[job.kind].label if job.kind in _kinds else job.kind.replace("_", " ").capitalize()
+
+
+def attempt_limit_of(job: Job) -> int:
+    """How many attempts jobs of its kind have."""
+    return _kinds[job.kind].attempt_limit if job.kind in _kinds else MAX_ATTEMPTS
 
 
 def shown_parameters(job: Job | RecurringJob) -> dict[str, Any]:

@@ -141,12 +141,12 @@ class Job(Model):
         """Whether it ended without success; what ran in chunks begins again where it began, on its own page."""
         return self.state in WITHOUT_SUCCESS and not self.in_chunks
 
-    def begin_again(self) -> None:
-        """After an end without success: as many attempts as at first, from now on."""
+    def begin_again(self, attempt_limit: int = MAX_ATTEMPTS) -> None:
+        """After an end without success: as many attempts as its kind has at first, from now on."""
         if self.state is JobState.DEAD:
             self.redrive_count += 1
         self.state = JobState.PENDING
-        self.attempt_limit = self.attempt_count + MAX_ATTEMPTS
+        self.attempt_limit = self.attempt_count + attempt_limit
         self.ended_at = self.cancel_requested_at = self.sent_at = self.wait_reason = None
         self.run_at = utc_now()
 

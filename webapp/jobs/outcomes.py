@@ -18,7 +18,6 @@ from webapp.jobs.models import JobState
 
 RETRY_BASE = timedelta(seconds=5)
 RETRY_LONGEST = timedelta(hours=1)
-LOST_PAUSE = timedelta(seconds=2)
 ERROR_LIMIT = 2_000
 TRACEBACK_LIMIT = 20_000
 RESULT_LIMIT_BYTES = 256 * 1024
@@ -98,7 +97,7 @@ def outcome_of_error(
     if isinstance(error, CancelledByPersonError):
         return _outcome(run, kind, JobState.CANCELLED, "cancelled", now)
     if isinstance(error, HandOverError):
-        return _outcome(run, kind, JobState.PENDING, "handed over", now, run_at=now, is_free=True)
+        return _outcome(run, kind, JobState.PENDING, "handed over", now, is_free=True)
     if isinstance(error, PostponedError):
         reason = clean(error.reason)
         return _outcome(
@@ -117,12 +116,10 @@ def outcome_of_error(
 def outcome_of_loss(
     organisation_id: UUID, job_id: UUID, number: int, kind: str, is_spent: bool, now: datetime
 ) -> Outcome:
-    """The attempt's worker is gone. The next try comes soon, but not beside all others that the worker had:
-    should one of them kill its worker again, it shall not take the same company with it."""
+    """The attempt's worker is gone. The job keeps its place, so it is tried again before all that came after it."""
     words = f"{LOST} That was the last of its attempts." if is_spent else LOST
     state = JobState.DEAD if is_spent else JobState.RETRYING
-    run_at = None if is_spent else now + LOST_PAUSE * random.random()  # noqa: S311  (no secret)
-    return Outcome(organisation_id, job_id, number, kind, state.value, "lost", now, error=words, run_at=run_at)
+    return Outcome(organisation_id, job_id, number, kind, state.value, "lost", now, error=words)
 
 
 def without_content(outcome: Outcome) -> Outcome:

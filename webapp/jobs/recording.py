@@ -40,7 +40,7 @@ RECORD = text(
             run_at = coalesce(o.run_at, j.run_at), sent_at = NULL, worker_id = NULL,
             ended_at = CASE WHEN o.state NOT IN ('pending', 'retrying') THEN o.ended_at END
         FROM outcomes o JOIN running r ON r.id = o.job_id
-        WHERE j.organisation_id = :organisation_id AND j.id = r.id
+        WHERE j.organisation_id = :organisation_id AND j.id = r.id AND j.attempt_count = o.number
         RETURNING j.id, j.kind, j.state, extract(epoch FROM j.claimed_at - j.run_at)::double precision AS wait_seconds,
             extract(epoch FROM j.ended_at - j.claimed_at)::double precision AS run_seconds
     ), attempts AS (
@@ -78,7 +78,7 @@ def record_outcomes(organisation_id: UUID, outcomes: Sequence[Outcome]) -> list[
     rows = db.session.execute(RECORD, given).all()
     ids = [row.id for row in rows]
     ends = [End(row.kind, row.state, row.wait_seconds, row.run_seconds) for row in rows if row.state in FINAL]
-    if any(outcome.run_at is not None for outcome in outcomes):
+    if any(row.state not in FINAL for row in rows):
         stopped = db.session.scalars(STOP_CANCELLED, {"organisation_id": organisation_id, "ids": ids})
         ends += [End(kind, JobState.CANCELLED.value) for kind in stopped]
     known = set(ids)

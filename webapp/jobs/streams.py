@@ -6,6 +6,7 @@ twice does no harm, so that a crash between the two loses nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,8 +20,14 @@ from webapp.jobs.outcomes import Outcome, decode_outcome, encode_outcome
 RESULTS = "results"
 DEAD_LETTERS = "dead_letters"
 STREAMS = (RESULTS, DEAD_LETTERS)
+OUTCOMES = b"outcomes"
 READ_ENTRIES = 100
+STEP_ENTRIES = 20
+READ_LIMIT_BYTES = 4 * 1024 * 1024
+UNREADABLE = "unreadable"
+UNREADABLE_ENTRIES = 1_000
 
+logger = logging.getLogger(__name__)
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -39,16 +46,42 @@ def add_outcomes(broker: redis.Redis, outcomes: Sequence[Outcome]) -> set[str]:
     found = {name: some for name, some in ((RESULTS, others), (DEAD_LETTERS, dead)) if some}
     with broker.pipeline(transaction=True) as pipeline:
         for name, some in found.items():
-            pipeline.xadd(stream_key(name), {"outcomes": b"[" + b",".join(map(encode_outcome, some)) + b"]"})
+            pipeline.xadd(stream_key(name), {OUTCOMES: b"[" + b",".join(map(encode_outcome, some)) + b"]"})
         pipeline.execute()
     return set(found)
 
 
-def read_entries(broker: redis.Redis, name: str, after: bytes = b"-", count: int = READ_ENTRIES) -> list[Entry]:
-    """The oldest entries, after the given one if there is one."""
-    start = after if after == b"-" else b"(" + after
-    found = cast("list[Any]", broker.xrange(stream_key(name), start.decode(), "+", count=count))
-    return [Entry(entry_id, _decode(fields[b"outcomes"])) for entry_id, fields in found]
+def read_entries(
+    broker: redis.Redis, name: str, count: int = READ_ENTRIES, most_bytes: float = READ_LIMIT_BYTES
+) -> list[Entry]:
+    """The oldest entries, up to so many, or to about so many bytes.
+
+    One that nobody can read would keep all others waiting: it is set aside, and its jobs count as lost.
+    """
+    entries: list[Entry] = []
+    start, byte_count = "-", 0
+    while len(entries) < count and byte_count < most_bytes:
+        found = cast("list[Any]", broker.xrange(stream_key(name), start, "+", count=min(STEP_ENTRIES, count)))
+        for entry_id, fields in found:
+            start = f"({entry_id.decode()}"
+            byte_count += len(fields.get(OUTCOMES, b""))
+            if (entry := _entry_or_none(broker, name, entry_id, fields)) is not None:
+                entries.append(entry)
+        if len(found) < min(STEP_ENTRIES, count):
+            break
+    return entries
+
+
+def _entry_or_none(broker: redis.Redis, name: str, entry_id: bytes, fields: dict[bytes, bytes]) -> Entry | None:
+    try:
+        return Entry(entry_id, _decode(fields[OUTCOMES]))
+    except (KeyError, ValueError) as error:
+        logger.error("Entry %s of %s cannot be read and is set aside: %r", entry_id, name, error)
+        with broker.pipeline(transaction=True) as pipeline:
+            pipeline.xadd(stream_key(UNREADABLE), cast("Any", fields), maxlen=UNREADABLE_ENTRIES)
+            pipeline.xdel(stream_key(name), entry_id)
+            pipeline.execute()
+        return None
 
 
 def remove_entries(broker: redis.Redis, name: str, entries: Sequence[Entry]) -> None:
@@ -63,7 +96,7 @@ def waiting_jobs(broker: redis.Redis, most_entries: int) -> set[tuple[UUID, int]
     for name in STREAMS:
         if count_entries(broker, name) > most_entries:
             return None
-        for entry in read_entries(broker, name, count=most_entries):
+        for entry in read_entries(broker, name, most_entries, float("inf")):
             waiting.update((outcome.job_id, outcome.number) for outcome in entry.outcomes)
     return waiting
 

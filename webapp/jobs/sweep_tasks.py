@@ -10,8 +10,8 @@ import redis
 from flask import current_app
 
 from webapp.extensions import db, tenant
-from webapp.jobs.claims import InFlight, Message, is_paused, list_in_flight, mark_sent_again
-from webapp.jobs.kinds import JOBS_QUEUE
+from webapp.jobs.claims import InFlight, Message, in_messages, is_paused, list_in_flight, mark_sent_again
+from webapp.jobs.kinds import JOBS_QUEUE, list_kinds
 from webapp.jobs.outcomes import Outcome, outcome_of_loss
 from webapp.jobs.streams import add_outcomes, waiting_jobs
 from webapp.jobs.workers import WorkerState, list_workers, locked_workers
@@ -30,13 +30,14 @@ def find_lost_runs(broker: redis.Redis) -> list[Outcome]:
     The order of the looks decides. A job that ended before the workers spoke has its outcome in a stream, or in
     PostgreSQL by the time that the jobs are read; so what is running there, in no stream and with no worker is lost.
     """
+    if not _running_without_worker(list_workers(broker)):
+        return []
     workers = list_workers(broker)
     waiting = waiting_jobs(broker, MOST_ENTRIES)
     if waiting is None:
         return []
-    running = [job for job in list_in_flight(JOBS_QUEUE) if job.state == "running"]
-    lost = [job for job in _without_worker(running, workers) if (job.id, job.attempt_count) not in waiting]
-    return [_loss_of(job) for job in lost]
+    suspects = _running_without_worker(workers)
+    return [_loss_of(job) for job in suspects if (job.id, job.attempt_count) not in waiting]
 
 
 def _loss_of(job: InFlight) -> Outcome:
@@ -44,8 +45,9 @@ def _loss_of(job: InFlight) -> Outcome:
     return outcome_of_loss(job.organisation_id, job.id, job.attempt_count, job.kind, is_spent, utc_now())
 
 
-def _without_worker(running: Sequence[InFlight], workers: Sequence[WorkerState]) -> list[InFlight]:
+def _running_without_worker(workers: Sequence[WorkerState]) -> list[InFlight]:
     """Those whose worker is dead, or said after it had claimed them that it does not have them."""
+    running = [job for job in list_in_flight(JOBS_QUEUE) if job.state == "running"]
     heard = {worker.id: worker for worker in workers if not worker.is_silent}
     silent = {job.worker_id for job in running if job.worker_id and job.worker_id not in heard}
     alive = locked_workers(db.session.connection(), silent) if silent else set()
@@ -56,7 +58,7 @@ def _is_held(job: InFlight, heard: dict[UUID, WorkerState]) -> bool:
     worker = heard.get(job.worker_id) if job.worker_id else None
     if worker is None:
         return False
-    return job.id in worker.job_ids or job.claimed_at is None or job.claimed_at > worker.heard_at
+    return job.id in worker.job_ids or job.claimed_at is None or job.claimed_at > worker.said_at
 
 
 def hand_on_lost_runs() -> set[str]:
@@ -67,21 +69,24 @@ def hand_on_lost_runs() -> set[str]:
     return add_outcomes(broker, lost) if lost else set()
 
 
-def find_lost_messages(now: datetime, *, queue_is_empty: bool) -> list[Message]:
-    """Jobs that were sent some time ago and not begun, marked as sent anew, for each organisation.
+def find_lost_messages(now: datetime, queued_count: int) -> list[Message]:
+    """Jobs that were sent some time ago and not begun, marked as sent anew, in messages.
 
-    In a paused queue they wait because they shall.
+    While as many messages are in the queue as it would take, none is missing. In a paused queue they wait
+    because they shall.
     """
-    if is_paused(JOBS_QUEUE):
-        return []
-    before = now - (LOST_MESSAGE if queue_is_empty else OLD_MESSAGE)
-    lost: dict[UUID, list[UUID]] = {}
-    for job in list_in_flight(JOBS_QUEUE):
-        if job.state != "running" and job.sent_at < before:
-            lost.setdefault(job.organisation_id, []).append(job.id)
+    messages = _unbegun_messages(now - (OLD_MESSAGE if queued_count else LOST_MESSAGE))
+    if queued_count >= len(messages) or is_paused(JOBS_QUEUE):
+        messages = []
     db.session.rollback()
-    for organisation_id, job_ids in lost.items():
-        with tenant(organisation_id):
-            mark_sent_again(organisation_id, job_ids, now)
+    for message in messages:
+        with tenant(message.organisation_id):
+            mark_sent_again(message.organisation_id, message.job_ids, now)
             db.session.commit()
-    return [Message(organisation_id, [job_id]) for organisation_id, ids in lost.items() for job_id in ids]
+    return messages
+
+
+def _unbegun_messages(before: datetime) -> list[Message]:
+    unbegun = [job for job in list_in_flight(JOBS_QUEUE) if job.state != "running" and job.sent_at < before]
+    known = {kind.name: kind for kind in list_kinds()}
+    return in_messages([(j.organisation_id, j.id, known[j.kind], j.attempt_count) for j in unbegun if j.kind in known])

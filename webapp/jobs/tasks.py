@@ -14,14 +14,14 @@ from uuid import UUID
 from flask import current_app
 from redis.exceptions import RedisError
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from webapp.extensions import db, tenant
 from webapp.jobs.broker import actor, waiting_count
 from webapp.jobs.claims import Message, take_jobs
 from webapp.jobs.kinds import JOBS_QUEUE, list_kinds
-from webapp.jobs.live import publish_jobs
 from webapp.jobs.live import publish_late as publish_what_is_late
+from webapp.jobs.note_tasks import tell_pages
 from webapp.jobs.outcomes import Outcome, without_content
 from webapp.jobs.recording import record_outcomes
 from webapp.jobs.run_tasks import run_message
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 def dispatch() -> None:
     """Send as many waiting jobs as the workers may hold, fairly. Call it after the commit that made one.
 
-    Without Redis nothing can be sent: the jobs are safe, and the scheduler sends them once it is back.
+    What cannot be sent now is safe in its rows, and the scheduler sends it within a second or two.
     """
     try:
         capacity = message_capacity(list_workers(current_app.extensions["broker"]), JOBS_QUEUE)
@@ -47,8 +47,9 @@ def dispatch() -> None:
         messages = take_jobs(JOBS_QUEUE, list_kinds(), capacity, utc_now())
         db.session.commit()
         _send(messages)
-    except RedisError as error:
-        logger.warning("Jobs wait until the broker is back: %s", error)
+    except (RedisError, SQLAlchemyError) as error:
+        db.session.rollback()
+        logger.warning("Jobs wait for the scheduler to send them: %s", error)
 
 
 @actor("jobs")
@@ -80,7 +81,7 @@ def sweep_jobs() -> None:
     """Begin again what a dead worker left, and send again what Redis lost."""
     forget_silent_workers(current_app.extensions["broker"])
     _send_writers(hand_on_lost_runs())
-    _send(find_lost_messages(utc_now(), queue_is_empty=not waiting_count(JOBS_QUEUE)))
+    _send(find_lost_messages(utc_now(), waiting_count(JOBS_QUEUE)))
 
 
 @actor("default")
@@ -110,7 +111,7 @@ def _write_all(stream: str) -> None:
     while written := _write_some(stream):
         for organisation_id, job_ids in written.items():
             with tenant(organisation_id):
-                publish_jobs(organisation_id, job_ids)
+                tell_pages(organisation_id, job_ids)
         dispatch()
 
 
@@ -120,7 +121,7 @@ def _write_some(stream: str) -> dict[UUID, list[UUID]]:
     try:
         db.session.execute(WRITERS_LOCK, {"stream": stream})
         entries = read_entries(broker, stream)
-        outcomes = [outcome for entry in entries for outcome in entry.outcomes]
+        outcomes = _first_of_each(outcome for entry in entries for outcome in entry.outcomes)
         written = _record(outcomes)
         db.session.commit()
     finally:
@@ -128,6 +129,14 @@ def _write_some(stream: str) -> dict[UUID, list[UUID]]:
     remove_entries(broker, stream, entries)
     this_worker().count_done(stream, len(outcomes))
     return written
+
+
+def _first_of_each(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """One outcome of an attempt, if several were handed on: the one that came first."""
+    first: dict[tuple[UUID, int], Outcome] = {}
+    for outcome in outcomes:
+        first.setdefault((outcome.job_id, outcome.number), outcome)
+    return list(first.values())
 
 
 def _record(outcomes: Sequence[Outcome]) -> dict[UUID, list[UUID]]:
@@ -156,5 +165,5 @@ def _record_of_one(organisation_id: UUID, outcomes: list[Outcome]) -> list[UUID]
 
 
 def _is_about_content(error: DBAPIError) -> bool:
-    """Class 22 of PostgreSQL's error codes: data exception."""
-    return str(getattr(error.orig, "sqlstate", "")).startswith("22")
+    """Classes of PostgreSQL's error codes: 22, data exception, and 54, program limit exceeded."""
+    return str(getattr(error.orig, "sqlstate", "")).startswith(("22", "54"))

@@ -9,7 +9,7 @@ from datetime import UTC, tzinfo
 from uuid import UUID
 
 from webapp.jobs.filters import JobFilter, filter_arguments
-from webapp.jobs.kinds import get_kind, list_kinds
+from webapp.jobs.kinds import attempt_limit_of, get_kind, list_kinds
 from webapp.jobs.models import TROUBLED_STATES, UNFINISHED_STATES, WITHOUT_SUCCESS, Job, JobState
 from webapp.jobs.queries import list_jobs_for_update
 from webapp.jobs.service import create_job
@@ -72,7 +72,7 @@ def change_job(verb: Verb, job: Job) -> bool:
     if verb is Verb.CANCEL:
         job.cancel()
     elif verb is Verb.RETRY:
-        job.begin_again()
+        job.begin_again(attempt_limit_of(job))
     else:
         job.discard()
     return True

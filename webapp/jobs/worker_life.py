@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dramatiq
+import redis
+from dramatiq.errors import BrokerConnectionError
 from dramatiq.middleware import Middleware
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
 
 from webapp.extensions import db
 from webapp.jobs.workers import Heart, Work, begin_worker, tell, this_worker
@@ -19,6 +24,8 @@ if TYPE_CHECKING:
 
 COUNTED_BY_MESSAGE = frozenset({"default", "imports"})
 """Messages of the other queues hold many jobs, outcomes or beacons, which are counted where they are done."""
+
+logger = logging.getLogger(__name__)
 
 
 class HasApp(Protocol):
@@ -37,21 +44,32 @@ class WorkerLife(Middleware):
         self._heart: Heart | None = None
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        app = self._context.app
-        if app is None:
-            raise RuntimeError("The worker's app is made before its heart.")
+        client = self._broker_client()
         me = begin_worker(worker.consumer_whitelist or self._queues, worker.worker_threads)
-        with app.app_context():
-            engine = db.engine
-        self._heart = Heart(me, app.extensions["broker"], engine, lambda paused: pause_queues(worker, paused))
+        self._heart = Heart(me, client, self._engine(), lambda paused: pause_queues(worker, paused))
         self._heart.start()
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         this_worker().stopping.set()
-        if self._context.app is not None:
-            tell(self._context.app.extensions["broker"], this_worker().state())
         pause_queues(worker, set(worker.consumers))
-        give_back(worker)
+        try:
+            give_back(worker)
+            tell(self._broker_client(), this_worker().state())
+        except (RedisError, BrokerConnectionError) as error:
+            logger.warning("A worker that stops cannot say so: %s", error)
+
+    def _engine(self) -> Engine:
+        app = self._context.app
+        if app is None:
+            raise RuntimeError("The worker's app is made before its heart.")
+        with app.app_context():
+            return db.engine
+
+    def _broker_client(self) -> redis.Redis:
+        if self._context.app is None:
+            raise RuntimeError("The worker's app is made before its heart.")
+        client: redis.Redis = self._context.app.extensions["broker"]
+        return client
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         if self._heart is not None:

@@ -31,6 +31,7 @@ from webapp.lib.ids import uuid7
 WORKERS_KEY = "footfall:workers"
 DONE_KEY = "footfall:done"
 BEAT_SECONDS = 1.0
+GOODBYE_SECONDS = 5.0
 SILENT_MS = 6_000
 FORGOTTEN_MS = 10 * 60_000
 
@@ -50,7 +51,7 @@ class Work:
 
 @dataclass(frozen=True)
 class WorkerState:
-    """A worker as it last said; `is_silent` when that is too long ago."""
+    """A worker as it last said, and how long ago that was."""
 
     id: UUID
     host: str
@@ -58,11 +59,18 @@ class WorkerState:
     queues: tuple[str, ...]
     threads: int
     started_at: datetime
+    said_at: datetime
+    """By its own clock, like the times of its claims."""
     heard_at: datetime
+    """By the broker's clock, which is the same for all."""
+    silent_ms: int
     is_stopping: bool
-    is_silent: bool
     works: tuple[Work, ...]
     job_ids: frozenset[UUID]
+
+    @property
+    def is_silent(self) -> bool:
+        return self.silent_ms > SILENT_MS
 
     @property
     def name(self) -> str:
@@ -79,7 +87,7 @@ class Worker:
     started_at: datetime = field(default_factory=utc_now)
     stopping: threading.Event = field(default_factory=threading.Event)
     _works: dict[int, Work] = field(default_factory=dict)
-    _job_ids: set[UUID] = field(default_factory=set)
+    _holds: Counter[UUID] = field(default_factory=Counter)
     _done_counts: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -89,14 +97,18 @@ class Worker:
 
     @contextmanager
     def holding(self, job_ids: Sequence[UUID]) -> Iterator[None]:
-        """Say that these jobs are here: from before they are claimed until their outcomes are handed on."""
+        """Say that these jobs are here: from before they are claimed until their outcomes are handed on.
+
+        Two threads may hold one, when its message comes twice: the one that has nothing to do lets go first.
+        """
         with self._lock:
-            self._job_ids.update(job_ids)
+            self._holds.update(job_ids)
         try:
             yield
         finally:
             with self._lock:
-                self._job_ids.difference_update(job_ids)
+                self._holds.subtract(job_ids)
+                self._holds += Counter()  # which drops those that nobody holds
 
     def begin(self, work: Work) -> None:
         """This thread begins something."""
@@ -120,9 +132,10 @@ class Worker:
         return taken
 
     def state(self) -> dict[str, Any]:
-        """What is told to the others."""
+        """What is told to the others. It is as of `said_at`: what is claimed later may be missing."""
+        said_at = utc_now()
         with self._lock:
-            works, job_ids = list(self._works.values()), list(self._job_ids)
+            works, job_ids = list(self._works.values()), list(self._holds)
         return {
             "id": str(self.id),
             "host": socket.gethostname(),
@@ -130,7 +143,7 @@ class Worker:
             "queues": list(self.queues),
             "threads": self.threads,
             "started_at": self.started_at.isoformat(),
-            "heard_at": utc_now().isoformat(),
+            "said_at": said_at.isoformat(),
             "is_stopping": self.stopping.is_set(),
             "works": [_work_json(work) for work in works],
             "job_ids": [str(job_id) for job_id in job_ids],
@@ -153,7 +166,10 @@ def begin_worker(queues: Iterable[str], threads: int) -> Worker:
 
 
 class Heart:
-    """The thread that speaks for a worker, holds its lock, and hears which queues are paused."""
+    """The threads of a worker that speak for it to the broker, and that hold its lock and hear what is paused.
+
+    One each, so that a server that hangs cannot silence the worker towards the other.
+    """
 
     def __init__(
         self, worker: Worker, broker: redis.Redis, engine: Engine, hear_paused: Callable[[set[str]], None]
@@ -164,33 +180,46 @@ class Heart:
         self._engine = engine
         self._connection: Connection | None = None
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat_for_ever, name="heart", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(beat,), name=beat.__name__, daemon=True)
+            for beat in (self._speak, self._hold_and_hear)
+        ]
 
     def start(self) -> None:
         """Beat once at once, so that the worker is known before it takes its first message."""
-        self._beat()
-        self._thread.start()
+        self._speak()
+        self._hold_and_hear()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Say goodbye, once nothing runs any more."""
+        """Say goodbye, once nothing runs any more; without the servers, nobody is there to hear it."""
         self._over.set()
-        self._thread.join()
-        add_done_counts(self._broker, self._worker)
-        if self._connection is not None:
-            self._connection.close()
-        self._broker.hdel(WORKERS_KEY, str(self._worker.id))
+        for thread in self._threads:
+            thread.join(GOODBYE_SECONDS)
+        try:
+            add_done_counts(self._broker, self._worker)
+            self._broker.hdel(WORKERS_KEY, str(self._worker.id))
+        except RedisError as error:
+            logger.warning("A worker cannot say goodbye: %s", error)
 
-    def _beat_for_ever(self) -> None:
+    def _repeat(self, beat: Callable[[], None]) -> None:
+        """Whatever happens, the next beat comes: a worker whose heart stands still takes no work and blocks what it
+        holds."""
         while not self._over.wait(BEAT_SECONDS):
-            self._beat()
+            try:
+                beat()
+            except Exception:
+                logger.exception("A worker's heart missed a beat.")
 
-    def _beat(self) -> None:
-        """Neither server's absence may end the heart: it goes on as soon as they are back."""
+    def _speak(self) -> None:
         try:
             tell(self._broker, self._worker.state())
             add_done_counts(self._broker, self._worker)
         except RedisError as error:
             logger.warning("A worker cannot tell the broker that it lives: %s", error)
+
+    def _hold_and_hear(self) -> None:
         try:
             self._hear_paused(self._hold_lock())
         except SQLAlchemyError as error:
@@ -209,7 +238,8 @@ class Heart:
         connection = self._engine.connect()
         connection.detach()  # it is this thread's for good, and no other's to wait for
         key = {"key": str(self._worker.id)}
-        connection.execute(text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key)
+        # Shared, since a connection that broke may hold it for a while yet.
+        connection.execute(text("SELECT pg_advisory_lock_shared(hashtextextended(:key, 0))"), key)
         connection.rollback()  # which such a lock outlives
         return connection
 
@@ -252,9 +282,8 @@ def list_workers(broker: redis.Redis) -> list[WorkerState]:
 
 def forget_silent_workers(broker: redis.Redis) -> None:
     """Drop what was not heard for ten minutes."""
-    now = utc_now()
     for worker in list_workers(broker):
-        if worker.is_silent and (now - worker.heard_at).total_seconds() * 1000 > FORGOTTEN_MS:
+        if worker.silent_ms > FORGOTTEN_MS:
             broker.hdel(WORKERS_KEY, str(worker.id))
 
 
@@ -295,9 +324,10 @@ def _read_state(state: dict[str, Any], now_ms: int) -> WorkerState:
         queues=tuple(state["queues"]),
         threads=state["threads"],
         started_at=datetime.fromisoformat(state["started_at"]),
+        said_at=datetime.fromisoformat(state["said_at"]),
         heard_at=datetime.fromtimestamp(state["heard_ms"] / 1000, UTC),
+        silent_ms=now_ms - state["heard_ms"],
         is_stopping=state["is_stopping"],
-        is_silent=now_ms - state["heard_ms"] > SILENT_MS,
         works=tuple(_read_work(work) for work in state["works"]),
         job_ids=frozenset(UUID(job_id) for job_id in state["job_ids"]),
     )
