@@ -97,6 +97,15 @@ def test_all_that_match_begin_again_by_a_job_in_each_organisation(
     assert states(app, letters) == [["pending"] * 3] * 2
 
 
+def test_the_question_names_whose_and_which_they_are(
+    operator: Person, charlie: Person, letters: dict[UUID, list[UUID]]
+) -> None:
+    data = {"verb": "discard", "scope": "matching", "organisation": charlie.organisation_id, "kind": "stumble"}
+    page = get(operator, operator.client.post(f"{URL}/change", data=data).headers["Location"])
+    assert "Discard all dead letters of Other of the kind “Stumble”?" in page
+    assert "3 jobs in one organisation." in page
+
+
 def test_all_of_one_organisation_leave_the_others(
     app: APIFlask, operator: Person, charlie: Person, letters: dict[UUID, list[UUID]]
 ) -> None:

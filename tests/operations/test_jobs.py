@@ -87,6 +87,13 @@ def test_the_list_links_to_each_jobs_page_and_keeps_its_filter(
     assert f'value="{charlie.organisation_id}" selected' in page
 
 
+def test_what_a_form_does_not_ask_for_is_left_out_of_the_address(operator: Person) -> None:
+    for page in ("jobs", "dead-letters"):
+        url = f"/operations/{page}?organisation=&kind=double"
+        answer = operator.client.get(url, headers={"HX-Request": "true"})
+        assert answer.headers["HX-Replace-Url"] == f"/operations/{page}?kind=double"
+
+
 @pytest.mark.parametrize("query", ["organisation=x", "state=tired", "before=yesterday", "kind=" + "x" * 300])
 def test_an_address_that_means_nothing_shows_a_list_all_the_same(operator: Person, query: str) -> None:
     get(operator, f"/operations/jobs?{query}")

@@ -18,8 +18,23 @@ from webapp.jobs.listing import PAST
 from webapp.jobs.models import JobState
 from webapp.jobs.verbs import Verb, change_jobs, start_change
 from webapp.operations.hints import hint
-from webapp.operations.job_views import choices, given_of, kind_labels, read_wanted, uuid_or_none
-from webapp.operations.queries import PAGE_SIZE, Page, Wanted, capped, count_dead_letters, list_dead_letters
+from webapp.operations.job_views import (
+    choices,
+    given_of,
+    kind_labels,
+    read_wanted,
+    uuid_or_none,
+    with_plain_address,
+)
+from webapp.operations.queries import (
+    PAGE_SIZE,
+    Page,
+    Wanted,
+    capped,
+    count_dead_letters,
+    get_organisation_names,
+    list_dead_letters,
+)
 from webapp.operations.views import blueprint, operations_stream
 from webapp.pages import render_page
 
@@ -34,19 +49,21 @@ def dead_letters() -> Response:
     page = list_dead_letters(wanted, before=before)
     counts = count_dead_letters(wanted)
     given = given_of(wanted)
-    return render_page(
+    here = url_for(".dead_letters", **given, before=request.args.get("before"))
+    response = render_page(
         "operations/dead_letters.html",
         block="dead_letters",
         jobs=page.jobs,
         count=capped(sum(counts.values())),
         given=given,
         choices=choices(wanted),
-        here=url_for(".dead_letters", **given, before=request.args.get("before")),
+        here=here,
         first_url=url_for(".dead_letters", **given) if before else None,
         next_url=url_for(".dead_letters", **given, before=_cursor(page)) if page.has_more else None,
         stream=operations_stream(),
         labels=kind_labels(),
     )
+    return with_plain_address(response, here)
 
 
 @blueprint.post("/dead-letters/change")
@@ -73,6 +90,8 @@ def confirm_dead_letters() -> Response:
         verb=_verb(request.args.get("verb", "")),
         count=capped(sum(counts.values())),
         organisation_count=len(counts),
+        organisation_name=_name_of(wanted.organisation_id),
+        kind_label=kind_labels().get(wanted.kind, wanted.kind) if wanted.kind else None,
         given=given_of(wanted),
     )
 
@@ -126,6 +145,10 @@ def _ticked(values: Sequence[str]) -> dict[UUID, list[UUID]]:
         if organisation_id and job_id:
             ticked.setdefault(organisation_id, []).append(job_id)
     return ticked
+
+
+def _name_of(organisation_id: UUID | None) -> str | None:
+    return get_organisation_names([organisation_id]).get(organisation_id) if organisation_id else None
 
 
 def _verb(name: str) -> Verb:

@@ -38,19 +38,21 @@ def jobs() -> Response:
     wanted, before = read_wanted(), uuid_or_none(request.args.get("before", ""))
     page = list_jobs(wanted, before=before)
     given = given_of(wanted)
-    return render_page(
+    here = url_for(".jobs", **given, before=before)
+    response = render_page(
         "operations/jobs.html",
         block="jobs",
         jobs=page.jobs,
         given=given,
         choices=choices(wanted),
         states=list(JobState),
-        here=url_for(".jobs", **given, before=before),
+        here=here,
         first_url=url_for(".jobs", **given) if before else None,
         next_url=url_for(".jobs", **given, before=page.jobs[-1].id) if page.has_more else None,
         stream=operations_stream(),
         labels=kind_labels(),
     )
+    return with_plain_address(response, here)
 
 
 @blueprint.get("/organisations/<uuid:organisation_id>/jobs/<uuid:job_id>")
@@ -114,6 +116,13 @@ def given_of(wanted: Wanted) -> dict[str, Any]:
     state = wanted.state.value if wanted.state else None
     given = {"organisation": wanted.organisation_id, "state": state, "kind": wanted.kind}
     return {name: str(value) for name, value in given.items() if value}
+
+
+def with_plain_address(response: Response, url: str) -> Response:
+    """A form names what it does not ask for, too: the browser shows the address without that."""
+    if "" in request.args.values():
+        response.headers["HX-Replace-Url"] = url
+    return response
 
 
 def choices(wanted: Wanted) -> dict[str, list[tuple[str, str]]]:
