@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Tick:
-    """Something to send every so many seconds, when there is a reason to."""
+    """Something to send every so many seconds, when there is a reason to. `due_at` counts from the scheduler's start."""
 
     every_seconds: float
     actor: dramatiq.Actor[[], None]
@@ -87,9 +87,10 @@ def make_ticks() -> list[Tick]:
         Tick(2.0, sweep_jobs, is_idle),
         Tick(2.0, sweep, is_idle),
         Tick(3600.0, make_partitions, lambda: True),
-        Tick(3600.0, prune_jobs, lambda: True),
-        Tick(3600.0, sweep_uploads, lambda: True),
-        Tick(3600.0, sweep_pictures, lambda: True),
+        # One after the other: together they would keep every thread busy that writes results and sends jobs.
+        Tick(3600.0, prune_jobs, lambda: True, due_at=300.0),
+        Tick(3600.0, sweep_uploads, lambda: True, due_at=600.0),
+        Tick(3600.0, sweep_pictures, lambda: True, due_at=900.0),
     ]
 
 
@@ -115,10 +116,11 @@ def _work(stop: threading.Event, ticks: list[Tick]) -> None:
         while not stop.is_set() and not _is_leader(connection):
             stop.wait(QUIET_SECONDS)
         logger.info("The scheduler is at work.")
+        began = time.monotonic()
         while not stop.is_set():
             connection.execute(text("SELECT 1"))
             connection.commit()
-            _run_ticks(ticks, time.monotonic())
+            _run_ticks(ticks, time.monotonic() - began)
             stop.wait(TICK_SECONDS)
 
 
