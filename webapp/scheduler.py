@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Tick:
-    """Something to send every so many seconds, when there is a reason to. `due_at` counts from the scheduler's start."""
+    """Something to send every so many seconds, when there is a reason to. `due_at` counts from its start."""
 
     every_seconds: float
     actor: dramatiq.Actor[[], None]
