@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from flask import Blueprint, Response, abort, current_app, flash, redirect, url_for
+from apiflask import APIBlueprint
+from flask import Response, abort, current_app, flash, redirect, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -28,7 +29,7 @@ from webapp.pages import render_page
 
 DEAD_LETTERS_SHOWN = 5
 
-blueprint = Blueprint("operations", __name__, url_prefix="/operations")
+blueprint = APIBlueprint("operations", __name__, url_prefix="/operations", enable_openapi=False)
 logger = logging.getLogger(__name__)
 
 
