@@ -22,7 +22,13 @@ def upgrade() -> None:
         """
         CREATE FUNCTION footfall_prune_rate_reservations(reserved_before timestamptz) RETURNS bigint
         LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp AS $body$
-            WITH gone AS (DELETE FROM rate_reservations r WHERE r.reserved_at < reserved_before RETURNING 1)
+            WITH gone AS (
+                DELETE FROM rate_reservations r WHERE r.reserved_at < reserved_before AND (
+                    r.used_at IS NOT NULL OR NOT EXISTS (
+                        SELECT FROM jobs j WHERE j.organisation_id = r.organisation_id AND j.id = r.job_id
+                          AND j.state IN ('pending', 'retrying', 'running')))
+                RETURNING 1
+            )
             SELECT count(*) FROM gone
         $body$
         """

@@ -88,10 +88,12 @@ def test_many_go_in_steps_until_none_is_left(
 
 
 def test_places_in_a_rate_limit_of_days_ago_are_forgotten(organisation: UUID, services: Settings) -> None:
-    old, new = add_job(organisation).id, add_job(organisation).id
+    used, waiting, left, new = (add_job(organisation).id for _ in range(4))
     with tenant(organisation):
-        for job_id, now in ((old, NOW - 3 * DAY), (new, NOW)):
-            reserve(organisation, f"limit of {job_id}", job_id, most=1, window=timedelta(hours=1), now=now)
+        for job_id in (used, waiting, left):
+            reserve(organisation, "limit", job_id, most=1, window=timedelta(hours=1), now=NOW - 3 * DAY)
+        reserve(organisation, "another limit", new, most=1, window=timedelta(hours=1), now=NOW)
         db.session.commit()
+    end(services, left, "cancelled", NOW)
     prune_jobs.fn()
-    assert kept(services, "rate_reservations") == {new}
+    assert kept(services, "rate_reservations") == {waiting, new}, "whoever still waits keeps its place"
