@@ -9,7 +9,7 @@ from apiflask import APIFlask
 
 from tests.conftest import Person, owner_connection
 from tests.jobs.support import run_waiting
-from tests.operations.support import add_dead_letters, get, state_of
+from tests.operations.support import add_dead_letters, get, read_job, state_of
 from webapp.config import Settings
 from webapp.operations.queries import (
     COUNT_LIMIT,
@@ -73,7 +73,8 @@ def test_the_ticked_ones_begin_again_in_both_organisations(
     assert states(app, letters) == [["pending", "dead", "dead"]] * 2
     with app.app_context():
         run_waiting()
-    assert states(app, letters) == [["retrying", "dead", "dead"]] * 2
+    again = [read_job(app, owner, ids[0]) for owner, ids in letters.items()]
+    assert [(job.attempt_count, job.redrive_count) for job in again] == [(2, 1)] * 2
 
 
 def test_the_ticked_ones_are_discarded(app: APIFlask, operator: Person, letters: dict[UUID, list[UUID]]) -> None:
