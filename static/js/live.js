@@ -14,8 +14,11 @@
   const POLL_EVERY = 3_000;
   const POLL_HIDDEN_EVERY = 30_000;
   const FAILURES = 3;
+  const REST = 50; // how many times as long as its last answer took a region waits before it asks again
+  const LONGEST_REST = 60_000;
   const RENEW_AFTER = 60_000; // a page refused earlier than this would be refused again
   const lives = new WeakMap();
+  const rests = new WeakMap();
   const beganAt = Date.now();
 
   const isStream = (element) => element instanceof Element && element.matches(STREAMS);
@@ -79,6 +82,7 @@
       tellConnection(ctx.response.status < 500);
     } else if (isRefresh(ctx)) {
       tellConnection(true);
+      noteAnswer(ctx);
     }
   };
 
@@ -101,6 +105,38 @@
   };
 
   const renewWhenRefused = (failure) => failure.detail.status === 403 && renewPage();
+
+  // However many look at the same thing, the pages stay quick: the slower the answers, the rarer the questions. One that
+  // comes too early is asked later, once.
+  const restOf = (region) => {
+    if (!rests.has(region)) rests.set(region, { askedAt: 0, until: 0, later: 0 });
+    return rests.get(region);
+  };
+
+  const restBetween = (asking) => {
+    const { ctx } = asking.detail;
+    if (!isRefresh(ctx) || !isStream(ctx.sourceEvent?.target)) return;
+    const rest = restOf(ctx.sourceElement);
+    const now = Date.now();
+    if (now < rest.until) {
+      asking.preventDefault();
+      rest.later ||= setTimeout(askAgain, rest.until - now, rest, ctx.sourceEvent.target);
+    } else {
+      rest.askedAt = now;
+    }
+  };
+
+  const askAgain = (rest, stream) => {
+    rest.later = 0;
+    const origin = stream.isConnected ? stream : document.querySelector(STREAMS);
+    origin?.dispatchEvent(new CustomEvent("poll", { bubbles: true }));
+  };
+
+  const noteAnswer = ({ sourceElement }) => {
+    const rest = restOf(sourceElement);
+    const took = Date.now() - rest.askedAt;
+    rest.until = Date.now() + Math.min(REST * took, LONGEST_REST) * (0.75 + Math.random() / 2);
+  };
 
   // Polling --------------------------------------------------------------------------------------
 
@@ -145,6 +181,7 @@
   document.addEventListener("htmx:sse:before:connection", noteConnection);
   document.addEventListener("htmx:sse:error", renewWhenRefused);
   document.addEventListener("htmx:before:request", restWhileHidden);
+  document.addEventListener("htmx:before:request", restBetween);
   document.addEventListener("htmx:before:response", refuseOther);
   document.addEventListener("htmx:error", noteError);
   document.addEventListener("visibilitychange", look);

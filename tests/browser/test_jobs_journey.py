@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import Installation
 from tests.browser.journeys import sign_in, start_rehearsal
@@ -197,3 +197,24 @@ def test_everything_can_be_done_without_scripts(browser: Browser, installation: 
 def _look_again_until(page: Page, state: str) -> None:
     while page.locator("#progress .badge").inner_text() != state:
         page.get_by_role("link", name="Look again").click()
+
+
+def test_a_page_asks_rarely_where_answers_are_slow_and_shows_the_end_all_the_same(
+    watched: WatchedPage, installation: Installation
+) -> None:
+    """As when a thousand look at one job: the stream tells how far it is, the rest of the page can wait."""
+    page = watched.page
+    asked: list[str] = []
+
+    def answer_slowly(route: Route) -> None:
+        if "hx-request" in route.request.headers:
+            asked.append(route.request.url)
+            page.wait_for_timeout(400)
+        route.continue_()
+
+    start_rehearsal(page, installation.web_url, steps=60, milliseconds=200)
+    page.route(page.url, answer_slowly)
+    expect_state(page, "Completed")
+    assert len(asked) <= 3
+    expect(page.get_by_role("link", name="Run again")).to_be_visible(timeout=PATIENT_MILLISECONDS)
+    watched.assert_clean()
