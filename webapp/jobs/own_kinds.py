@@ -21,7 +21,7 @@ def register_own_kinds() -> None:
 def rehearse(run: Run) -> Result:
     """Go step by step, with a checkpoint after each, so that a worker that stops hands over in between."""
     steps, pause = run.parameters["step_count"], run.parameters["step_milliseconds"] / 1000
-    done = (run.checkpoint or {}).get("step_count", 0)
+    done = (run.checkpoint or {}).get("step_count", 0) % steps  # one that broke after the last begins anew
     run.log(f"Beginning at step {done + 1:,} of {steps:,}." if done else f"Beginning {steps:,} steps.")
     while done < steps:
         time.sleep(pause)
