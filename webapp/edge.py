@@ -16,7 +16,8 @@ from typing import Any
 from webapp import tracing
 from webapp.config import Settings, get_settings
 from webapp.lib.redis import async_broker_client
-from webapp.live.stream import Hub, live
+from webapp.live.hub import Hub
+from webapp.live.stream import live
 from webapp.metrics import open_streams
 from webapp.visits.collect import Collector
 

@@ -4,81 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
+from tests.live.support import opened, run, say
 from webapp.config import Settings
-from webapp.embedded.redis import start_redis, stop_redis
-from webapp.lib.redis import async_broker_client, broker_client
+from webapp.lib.redis import broker_client
 from webapp.live.channels import stream_url
+from webapp.live.hub import Hub
 from webapp.live.publish import publish
-from webapp.live.stream import Hub, live
-
-SECONDS = 10.0
-
-
-class Browser:
-    """One open stream, driven straight through ASGI."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.text = ""
-        self.ended = False
-        self.left = asyncio.Event()
-        self._changed = asyncio.Condition()
-
-    async def receive(self) -> dict[str, Any]:
-        await self.left.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: dict[str, Any]) -> None:
-        async with self._changed:
-            if message["type"] == "http.response.start":
-                self.status = message["status"]
-            else:
-                self.text += message["body"].decode()
-                self.ended = not message.get("more_body", False)
-            self._changed.notify_all()
-
-    async def until(self, condition: Callable[[Browser], bool]) -> None:
-        async with self._changed, asyncio.timeout(SECONDS):
-            await self._changed.wait_for(lambda: condition(self))
-
-    async def until_seen(self, text: str) -> None:
-        await self.until(lambda browser: text in browser.text)
-
-
-@asynccontextmanager
-async def opened(settings: Settings, hub: Hub, address: str) -> AsyncIterator[Browser]:
-    browser = Browser()
-    path = address.removeprefix(settings.edge_url)
-    task = asyncio.create_task(live(settings, hub, path, browser.receive, browser.send))
-    try:
-        yield browser
-    finally:
-        browser.left.set()
-        async with asyncio.timeout(SECONDS):
-            await task
-
-
-def run(test: Callable[[Settings, Hub], Coroutine[Any, Any, None]], settings: Settings) -> None:
-    async def with_hub() -> None:
-        client = async_broker_client(settings)
-        hub = Hub(client)
-        await test(settings, hub)
-        await hub.close()
-        await client.aclose()
-
-    broker_client(settings).flushall()
-    asyncio.run(with_hub())
-
-
-def say(settings: Settings, channel: str, number: int, *, final: bool = False) -> None:
-    with broker_client(settings) as broker:
-        publish(broker, channel, {"number": number}, f"<p>{number}</p>\n<i></i>", final=final)
 
 
 def test_the_first_event_is_the_present_state(services: Settings) -> None:
@@ -94,7 +28,7 @@ def test_the_first_event_is_the_present_state(services: Settings) -> None:
 def test_a_page_is_told_at_once_and_now_and_then_that_its_stream_comes_through(
     services: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webapp.live.stream.KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr("webapp.live.hub.KEEP_ALIVE_SECONDS", 0.05)
 
     async def look(settings: Settings, hub: Hub) -> None:
         page = opened(settings, hub, stream_url(settings, "room"))
@@ -175,19 +109,6 @@ def test_a_channel_that_everybody_left_can_be_joined_again(services: Settings) -
             say(settings, "room", number)
             async with opened(settings, hub, stream_url(settings, "room")) as browser:
                 await browser.until_seen(f"<p>{number}</p>")
-
-    run(look, services)
-
-
-def test_streams_survive_a_broker_that_goes_away(services: Settings) -> None:
-    async def look(settings: Settings, hub: Hub) -> None:
-        say(settings, "room", 1)
-        async with opened(settings, hub, stream_url(settings, "room")) as browser:
-            await browser.until_seen("<p>1</p>")
-            await asyncio.to_thread(stop_redis, settings, "broker")
-            await asyncio.to_thread(start_redis, settings, "broker")
-            say(settings, "room", 2)
-            await browser.until_seen("<p>2</p>")
 
     run(look, services)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import redis
 import redis.asyncio
-from redis.backoff import ExponentialBackoff
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
 from webapp.config import Settings
@@ -25,8 +26,16 @@ def beacons_client(settings: Settings) -> redis.Redis:
 
 
 def async_broker_client(settings: Settings) -> redis.asyncio.Redis:
-    """As `broker_client`, for the edge."""
-    return redis.asyncio.Redis.from_url(settings.redis_url)
+    """As `broker_client`, for the edge. It does not try again: live channels must know of every break.
+
+    The time limit holds for answers to commands, not for a subscription, on which nothing may be said for long.
+    """
+    return redis.asyncio.Redis.from_url(
+        settings.redis_url,
+        socket_timeout=SOCKET_TIMEOUT_SECONDS,
+        socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
+        retry=AsyncRetry(NoBackoff(), 0),
+    )
 
 
 def async_beacons_client(settings: Settings) -> redis.asyncio.Redis:
