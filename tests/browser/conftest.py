@@ -17,6 +17,9 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from playwright.sync_api import Browser
+
+from tests.browser_support import WatchedPage, launch_browser, new_page
 
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
@@ -61,6 +64,19 @@ def installation() -> Iterator[Installation]:
             process.wait(STOP_SECONDS)
     assert process.returncode == 0, log.read_text()
     shutil.rmtree(data_dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launch_browser() as launched:
+        yield launched
+
+
+@pytest.fixture
+def watched(browser: Browser, installation: Installation) -> Iterator[WatchedPage]:
+    """A page of the installation, for nobody in particular yet."""
+    with new_page(browser, own_origins=installation.origins) as page:
+        yield page
 
 
 def _make_installation(data_dir: Path) -> Installation:

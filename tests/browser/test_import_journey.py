@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Installation
 from tests.browser.journeys import contacts_csv, drop_file, sign_in
-from tests.browser_support import WatchedPage, launch_browser, new_page
+from tests.browser_support import WatchedPage, new_page
 
 pytestmark = pytest.mark.alone
 
@@ -27,18 +26,6 @@ RECORD_BAR = """() => {
     new MutationObserver(note).observe(document.body, {subtree: true, childList: true, attributes: true});
     note();
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch_browser() as launched:
-        yield launched
-
-
-@pytest.fixture
-def watched(browser: Browser, installation: Installation) -> Iterator[WatchedPage]:
-    with new_page(browser, own_origins=installation.origins) as page:
-        yield page
 
 
 def test_a_dropped_file_goes_in_live_and_its_contacts_are_found(

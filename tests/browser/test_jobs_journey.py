@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import Installation
 from tests.browser.journeys import sign_in, start_rehearsal
-from tests.browser_support import WatchedPage, launch_browser, new_page
+from tests.browser_support import WatchedPage, new_page
 
 pytestmark = pytest.mark.alone
 
@@ -19,17 +18,9 @@ BREAKS = "Every attempt breaks, until it is dead"
 PEOPLE = "demo@example.com"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch_browser() as launched:
-        yield launched
-
-
-@pytest.fixture
-def watched(browser: Browser, installation: Installation) -> Iterator[WatchedPage]:
-    with new_page(browser, own_origins=installation.origins) as page:
-        sign_in(page.page, installation.web_url, PEOPLE)
-        yield page
+@pytest.fixture(autouse=True)
+def signed_in(watched: WatchedPage, installation: Installation) -> None:
+    sign_in(watched.page, installation.web_url, PEOPLE)
 
 
 def expect_state(page: Page, state: str) -> None:

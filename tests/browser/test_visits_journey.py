@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Installation
 from tests.browser.journeys import sign_in
-from tests.browser_support import WatchedPage, launch_browser, new_page
+from tests.browser_support import WatchedPage, new_page
 
 pytestmark = pytest.mark.alone
 
@@ -22,18 +21,6 @@ TODAYS_PAGEVIEWS = """() => {
     const trace = figure.data.find((one) => one.name === "Pageviews");
     return trace.y.reduce((sum, count) => sum + count, 0);
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch_browser() as launched:
-        yield launched
-
-
-@pytest.fixture
-def watched(browser: Browser, installation: Installation) -> Iterator[WatchedPage]:
-    with new_page(browser, own_origins=installation.origins) as page:
-        yield page
 
 
 def test_a_visit_to_the_demo_website_shows_in_the_chart_at_once(
