@@ -10,6 +10,7 @@ from uuid import UUID
 from flask import current_app
 from redis.exceptions import RedisError
 
+from webapp.extensions import db
 from webapp.jobs.live import publish_job, publish_jobs
 from webapp.jobs.models import Job
 from webapp.jobs.workers import list_workers, message_capacity
@@ -25,6 +26,13 @@ def watch_job(organisation_id: UUID, job_id: UUID) -> None:
         watch(current_app.extensions["broker"], job_channel(organisation_id, job_id))
     except RedisError as error:
         logger.warning("A job's page is not live until the broker is back: %s", error)
+
+
+def watch_shown(job: Job) -> None:
+    """As `watch_job`, for a page of a job that was found; what changed before it was watched is read now."""
+    if not job.state.is_final:
+        watch_job(job.organisation_id, job.id)
+        db.session.refresh(job)
 
 
 def announce(job: Job) -> None:

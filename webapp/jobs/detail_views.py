@@ -15,7 +15,7 @@ from webapp.accounts.current import current_organisation
 from webapp.accounts.queries import list_members
 from webapp.extensions import db
 from webapp.jobs import detail, speed
-from webapp.jobs.announcing import announce, has_workers, watch_job
+from webapp.jobs.announcing import announce, has_workers, watch_job, watch_shown
 from webapp.jobs.detail_queries import (
     ATTEMPTS_SHOWN,
     count_in_flight,
@@ -33,7 +33,7 @@ from webapp.jobs.recurring_queries import get_recurring_job
 from webapp.jobs.views import blueprint
 from webapp.lib.clock import utc_now
 from webapp.live.channels import job_channel, stream_url
-from webapp.pages import local_time, render_page
+from webapp.pages import flash_with_undo, local_time, render_page
 
 blueprint.add_app_template_filter(speed.rate_words, "rate")
 
@@ -42,8 +42,8 @@ blueprint.add_app_template_filter(speed.rate_words, "rate")
 def show(job_id: UUID) -> Response:
     """One job, live until it ends."""
     organisation = current_organisation()
-    watch_job(organisation.id, job_id)
     job = get_job(organisation.id, job_id) or abort(404)
+    watch_shown(job)
     kind = _kind_of(job)
     urls: dict[str, str | None] = {
         name: url_for(f".{name}", job_id=job_id) for name in ("show", "cancel", "retry", "discard", "log")
@@ -131,7 +131,8 @@ def discard(job_id: UUID) -> BaseResponse:
     job.discard()
     db.session.commit()
     announce(job)
-    flash("Discarded. It is kept for a while yet: Retry takes it up again.", "success")
+    words = "Discarded. It is kept for a while yet: Retry takes it up again."
+    flash_with_undo(words, url_for("jobs.put_back"), job_id.hex)
     return _to_show(job_id)
 
 

@@ -12,6 +12,7 @@ import redis
 from webapp.live.channels import MAX_AGE_SECONDS, STATE_LIFETIME_SECONDS, state_key
 
 WATCHED_KEY = "live:watched"
+WALK_KEY = "live:watched:place"
 
 
 def publish(broker: redis.Redis, channel: str, data: dict[str, Any], html: str = "", *, final: bool = False) -> None:
@@ -34,10 +35,10 @@ def may_publish(broker: redis.Redis, channel: str, every_milliseconds: int) -> b
     return bool(broker.set(f"{state_key(channel)}:pace", 1, nx=True, px=every_milliseconds))
 
 
-def has_ended(broker: redis.Redis, channel: str) -> bool:
-    """Whether the channel's kept state is a final one, after which its streams end."""
-    state = broker.get(state_key(channel))
-    return isinstance(state, bytes) and bool(json.loads(state)["final"])
+def read_states(broker: redis.Redis, channels: Sequence[str]) -> list[dict[str, Any] | None]:
+    """What `publish` keeps of each channel: `data`, `html`, `final` and `said_at` (milliseconds since 1970)."""
+    states = cast("list[bytes | None]", broker.mget([state_key(channel) for channel in channels]))
+    return [None if state is None else json.loads(state) for state in states]
 
 
 def watch(broker: redis.Redis, channel: str) -> None:
@@ -58,12 +59,15 @@ def watched(broker: redis.Redis, channels: Sequence[str]) -> list[str]:
     return [channel for channel, score in zip(channels, scores, strict=True) if score is not None]
 
 
-def list_watched(broker: redis.Redis, prefix: str, most: int) -> list[str]:
-    """Channels of one sort that somebody may be looking at, those watched last first."""
-    found = cast("list[bytes]", broker.zrange(WATCHED_KEY, 0, most - 1, desc=True))
-    return [name for channel in found if (name := channel.decode()).startswith(prefix)]
+def walk_watched(broker: redis.Redis, step: int) -> list[str]:
+    """About `step` of the channels that somebody may be looking at; the next call goes on from there, and around."""
+    broker.zremrangebyscore(WATCHED_KEY, "-inf", int(time.time()))
+    place = int(cast("bytes | None", broker.get(WALK_KEY)) or 0)
+    place, found = cast("tuple[int, list[tuple[bytes, float]]]", broker.zscan(WATCHED_KEY, place, count=step))
+    broker.set(WALK_KEY, place)
+    return sorted({channel.decode() for channel, _ in found})
 
 
 def unwatch(broker: redis.Redis, channel: str) -> None:
-    """Its subject is over, and that was published."""
+    """Its subject is over, and that was published some time ago."""
     broker.zrem(WATCHED_KEY, channel)

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from webapp.accounts.models import Organisation
 from webapp.accounts.queries import get_organisation
 from webapp.extensions import db, enter_tenant
-from webapp.jobs.announcing import announce, watch_job
+from webapp.jobs.announcing import announce, watch_job, watch_shown
 from webapp.jobs.detail_views import job_page, log_file
 from webapp.jobs.kinds import list_kinds
 from webapp.jobs.models import Job, JobState
@@ -59,8 +59,8 @@ def jobs() -> Response:
 def show_job(organisation_id: UUID, job_id: UUID) -> Response:
     """A job of whichever organisation, as its own people see it."""
     organisation = _enter(organisation_id)
-    watch_job(organisation_id, job_id)
     job = get_job(organisation_id, job_id) or abort(404)
+    watch_shown(job)
     ids: dict[str, Any] = {"organisation_id": organisation_id, "job_id": job_id}
     urls = {verb.value: url_for(".change_job_of", verb=verb.value, **ids) for verb in Verb}
     urls |= {"show": url_for(".show_job", **ids), "log": url_for(".job_log", **ids)}
