@@ -14,8 +14,9 @@
   const POLL_EVERY = 3_000;
   const POLL_HIDDEN_EVERY = 30_000;
   const FAILURES = 3;
-  const REST = 50; // how many times as long as its last answer took a region waits before it asks again
-  const LONGEST_REST = 60_000;
+  const REST = 10; // how many times as long as its last answer took a region waits before it asks again
+  const LONGEST_REST = 30_000;
+  const LAST_REST = 1_500; // what has ended is shown soon, though not to all in the same moment
   const RENEW_AFTER = 60_000; // a page refused earlier than this would be refused again
   const lives = new WeakMap();
   const rests = new WeakMap();
@@ -115,19 +116,20 @@
 
   const restBetween = (asking) => {
     const { ctx } = asking.detail;
-    if (!isRefresh(ctx) || !isStream(ctx.sourceEvent?.target)) return;
+    if (!isRefresh(ctx)) return;
     const rest = restOf(ctx.sourceElement);
-    const now = Date.now();
-    if (now < rest.until) {
-      asking.preventDefault();
-      rest.later ||= setTimeout(askAgain, rest.until - now, rest, ctx.sourceEvent.target);
-    } else {
-      rest.askedAt = now;
-    }
+    const left = rest.until - Date.now();
+    rest.askedAt = Date.now();
+    if (left <= 0 || !isStream(ctx.sourceEvent?.target)) return;
+    asking.preventDefault();
+    const isEnd = ctx.sourceEvent.type === "done";
+    if (rest.later && !isEnd) return;
+    clearTimeout(rest.later);
+    rest.later = setTimeout(askAgain, isEnd ? Math.random() * Math.min(left, LAST_REST) : left, rest, ctx.sourceEvent.target);
   };
 
   const askAgain = (rest, stream) => {
-    rest.later = 0;
+    Object.assign(rest, { later: 0, until: 0 });
     const origin = stream.isConnected ? stream : document.querySelector(STREAMS);
     origin?.dispatchEvent(new CustomEvent("poll", { bubbles: true }));
   };

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from apiflask import APIFlask
 from sqlalchemy import select
 
 from tests.conftest import Person
@@ -228,3 +229,25 @@ def test_a_question_about_nothing_says_so(organisation: UUID, alice: Person) -> 
     html = alice.client.get("/jobs/change?verb=cancel&state=completed").text
     assert "There is nothing to cancel" in html
     assert "<form" not in html.partition('aria-label="Confirmation"')[2].partition("</section>")[0]
+
+
+def test_a_discard_is_undone_at_once(alice: Person, app: APIFlask) -> None:
+    with app.app_context(), tenant(alice.organisation_id):
+        job = add_job(alice.organisation_id, "give_up")
+        run_waiting()
+    page = alice.client.post("/jobs/change", data={"verb": "discard", "job": str(job.id)}, follow_redirects=True).text
+    assert "Undo" in page
+    alice.client.post("/jobs/put-back", data={"undo": job.id.hex})
+    with app.app_context():
+        assert reread(job).state is JobState.FAILED
+
+
+def test_nobody_undoes_what_belongs_to_others(alice: Person, charlie: Person, app: APIFlask) -> None:
+    with app.app_context(), tenant(alice.organisation_id):
+        job = add_job(alice.organisation_id, "give_up")
+        run_waiting()
+        reread(job).discard()
+        db.session.commit()
+    charlie.client.post("/jobs/put-back", data={"undo": job.id.hex})
+    with app.app_context():
+        assert reread(job).state is JobState.DISCARDED

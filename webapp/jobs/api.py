@@ -50,6 +50,7 @@ bp = APIBlueprint("api_jobs", __name__, url_prefix="/api/v1", tag="Jobs")
 
 LOG_CURSOR = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 LATEST = timedelta(days=366)
+CLOCK_SLACK = timedelta(minutes=5)
 BEFORE_LIMIT = 1_000
 LOOK_AT_KINDS = "`GET /api/v1/job-kinds` lists those that can be started."
 WAITING = (JobState.PENDING, JobState.RETRYING)
@@ -79,6 +80,8 @@ def create(json_data: dict[str, Any]) -> ResponseReturnValue:
     """
     kind = _startable(json_data["kind"])
     run_at = json_data["run_at"]
+    if run_at is not None and run_at < utc_now() - CLOCK_SLACK:
+        raise refused({"run_at": "This is in the past. Leave it out to begin at once."})
     if run_at is not None and run_at > utc_now() + LATEST:
         raise refused({"run_at": "A job can be planned up to a year ahead."})
     title = (json_data["title"] or "").strip() or None

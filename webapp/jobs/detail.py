@@ -63,7 +63,7 @@ def why_waiting(job: Job, standing: Standing, now: datetime, write_time: Callabl
     if job.sent_at is not None and now - job.sent_at < AT_HAND:
         return "A worker has it at hand."
     if job.run_at > now:
-        return _planned_words(job, when_words(job.run_at, now, write_time))
+        return _planned_words(job, _when(job, now, write_time))
     if not standing.has_broker:
         return "The broker that hands out jobs does not answer. Yours is safe, and begins once it is back."
     if not standing.has_workers:
@@ -73,6 +73,11 @@ def why_waiting(job: Job, standing: Standing, now: datetime, write_time: Callabl
     if standing.kind_limit is not None and standing.kind_count >= standing.kind_limit:
         return _limit_words(standing.kind_limit, standing.kind_count)
     return _place_words(standing.before_count)
+
+
+def _when(job: Job, now: datetime, write_time: Callable[[datetime], str]) -> str:
+    """How long until then; a place in a queue has its moment, which people want to know instead."""
+    return when_words(job.run_at, now, write_time) if job.wait_reason is None else write_time(job.run_at)
 
 
 def when_words(moment: datetime, now: datetime, write_time: Callable[[datetime], str]) -> str:

@@ -125,6 +125,11 @@ def label_of(job: Job | RecurringJob) -> str:
     return _kinds[job.kind].label if job.kind in _kinds else job.kind.replace("_", " ").capitalize()
 
 
+def get_batch_size(name: str) -> int:
+    """How many jobs of the kind may share a message; of one that is not known, none."""
+    return _kinds[name].batch_size if name in _kinds else 1
+
+
 def attempt_limit_of(job: Job) -> int:
     """How many attempts jobs of its kind have."""
     return _kinds[job.kind].attempt_limit if job.kind in _kinds else MAX_ATTEMPTS

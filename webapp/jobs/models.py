@@ -158,6 +158,10 @@ class Job(Model):
         """Put a failed or dead job away; it can still begin again until it is pruned."""
         self.state = JobState.DISCARDED
 
+    def put_back(self) -> None:
+        """Undo a discard."""
+        self.state = JobState.DEAD if self.attempt_count >= self.attempt_limit else JobState.FAILED
+
     def _end(self, state: JobState) -> None:
         self.state = state
         self.ended_at = utc_now()

@@ -19,7 +19,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.extensions import db, tenant
 from webapp.jobs.claims import Claimed, claim_jobs
-from webapp.jobs.kinds import JOBS_QUEUE, PermanentError, PostponedError, Run, UnknownKindError, get_kind
+from webapp.jobs.kinds import (
+    JOBS_QUEUE,
+    PermanentError,
+    PostponedError,
+    Run,
+    UnknownKindError,
+    get_batch_size,
+    get_kind,
+)
 from webapp.jobs.models import StaleAttemptError
 from webapp.jobs.note_tasks import Notes, current_notes, tell_pages
 from webapp.jobs.outcomes import (
@@ -97,7 +105,17 @@ def _run_one(organisation_id: UUID, job: Claimed) -> Outcome | None:
     run = Run(organisation_id, job.id, job.attempt_count, job.parameters, job.checkpoint, notes.report, notes.add_text)
     with _noting(notes, run, job.kind), logged(job_id=job.id, kind=job.kind, organisation_id=organisation_id):
         outcome = _outcome_of(run, job)
+        if outcome is not None and get_batch_size(job.kind) == 1:
+            _log_end(outcome, job)
     return outcome and _with_notes(outcome, notes, run)
+
+
+def _log_end(outcome: Outcome, job: Claimed) -> None:
+    """One line an attempt, for whoever reads the workers' logs; quick kinds would write thousands."""
+    level = {"failed": logging.WARNING}.get(outcome.word, logging.INFO)
+    words = "Attempt %s of %s: %s, the job is %s.%s"
+    reason = f" {outcome.error}" if outcome.error else ""
+    logger.log(level, words, job.attempt_count, job.attempt_limit, outcome.word, outcome.state, reason)
 
 
 def _with_notes(outcome: Outcome, notes: Notes, run: Run) -> Outcome:

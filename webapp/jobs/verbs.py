@@ -58,6 +58,14 @@ def discard_jobs(organisation_id: UUID, job_ids: Iterable[UUID]) -> Changed:
     return change_jobs(organisation_id, Verb.DISCARD, job_ids)
 
 
+def put_back_jobs(organisation_id: UUID, job_ids: Iterable[UUID]) -> Sequence[Job]:
+    """Undo discards; those that are not discarded any more stay as they are."""
+    jobs = [job for job in list_jobs_for_update(organisation_id, set(job_ids)) if job.state is JobState.DISCARDED]
+    for job in jobs:
+        job.put_back()
+    return jobs
+
+
 def change_jobs(organisation_id: UUID, verb: Verb, job_ids: Iterable[UUID]) -> Changed:
     """The verb for each of the jobs that it may be done to. Ids of no job, or of another's, count as left."""
     wanted = set(job_ids)

@@ -21,10 +21,10 @@ from webapp.jobs.list_queries import list_kinds_in_use
 from webapp.jobs.listing import Choice, changeable_counts, changed_words, count_words, note_of
 from webapp.jobs.models import JobState
 from webapp.jobs.queries import PAGE_SIZE, JobPage, count_jobs_by_state, list_jobs
-from webapp.jobs.verbs import Verb, change_jobs, start_change, title_of_change
+from webapp.jobs.verbs import Changed, Verb, change_jobs, put_back_jobs, start_change, title_of_change
 from webapp.lib.clock import utc_now
 from webapp.live.channels import jobs_channel, stream_url
-from webapp.pages import local_time, render_page
+from webapp.pages import flash_with_undo, local_time, render_page
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/jobs")
 
@@ -74,9 +74,21 @@ def change() -> BaseResponse:
     changed_ids = [job.id for job in changed.changed]
     db.session.commit()
     announce_several(organisation.id, changed_ids)
-    flash(changed_words(verb, changed) if job_ids else "Tick some jobs first.", "success" if changed_ids else "warning")
+    _say(verb, changed, changed_ids) if job_ids else flash("Tick some jobs first.", "warning")
     before = _uuid_or_none(request.form.get("before", ""))
     return redirect(url_for(".index", **_posted_filter(), before=before), 303)
+
+
+@blueprint.post("/put-back")
+def put_back() -> BaseResponse:
+    """Undo a discard."""
+    organisation = current_organisation()
+    job_ids = [job_id for text in request.form.get("undo", "").split(",") if (job_id := _uuid_or_none(text))]
+    put_back_ids = [job.id for job in put_back_jobs(organisation.id, job_ids[:PAGE_SIZE])]
+    db.session.commit()
+    announce_several(organisation.id, put_back_ids)
+    flash("As before." if put_back_ids else "There is nothing to undo any more.", "success")
+    return redirect(url_for(".show", job_id=put_back_ids[0]) if len(put_back_ids) == 1 else url_for(".index"), 303)
 
 
 @blueprint.get("/change")
@@ -104,6 +116,15 @@ def change_matching() -> BaseResponse:
     db.session.commit()
     announce(job)
     return redirect(url_for(".show", job_id=job_id), 303)
+
+
+def _say(verb: Verb, changed: Changed, job_ids: list[UUID]) -> None:
+    """What was done; a discard can be undone at once."""
+    words = changed_words(verb, changed)
+    if verb is Verb.DISCARD and job_ids:
+        flash_with_undo(words, url_for(".put_back"), ",".join(job_id.hex for job_id in job_ids))
+    else:
+        flash(words, "success" if job_ids else "warning")
 
 
 def _filter() -> JobFilter:

@@ -138,10 +138,12 @@ def _plain(text: str) -> str:
 
 
 def _allowed(settings: Settings, url: str) -> str:
-    """The address, if it is on the web; raises UnsplashError. Only an API on this machine may point to it."""
+    """The address, if it is Unsplash's; raises UnsplashError. Only an API on this machine may point to this machine:
+    whoever forges an answer shall not have us look around in the network that we live in."""
     parts = _parts(url)
     is_at_home = parts.hostname in LOOPBACK_NAMES and _parts(settings.unsplash_url).hostname in LOOPBACK_NAMES
-    if not parts.hostname or (parts.scheme != "https" and not (parts.scheme == "http" and is_at_home)):
+    is_unsplash = parts.scheme == "https" and f".{parts.hostname}".endswith(".unsplash.com")
+    if not is_unsplash and not (parts.scheme in {"http", "https"} and is_at_home):
         raise UnsplashError(f"Unsplash named an address that is not followed: {_plain(url)}")
     return url
 

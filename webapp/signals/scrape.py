@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hmac
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, request
 from flask.typing import ResponseReturnValue
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from webapp.config import Settings
+from webapp.config import LOOPBACK_NAMES, Settings
 from webapp.lib.proxies import FORWARDED, FORWARDING_HEADERS
 from webapp.metrics import whole_registry
 from webapp.signals.installation import Installation
@@ -30,14 +31,17 @@ def init_app(app: Flask) -> None:
 def metrics() -> ResponseReturnValue:
     """All of it in Prometheus' text format."""
     settings: Settings = current_app.extensions["settings"]
-    if not (_is_local() or _has_token(settings.metrics_token)):
+    if not ((settings.is_local and _is_local()) or _has_token(settings.metrics_token)):
         return Response(REFUSAL, 403, NOT_CACHED, content_type=PLAIN)
     text = generate_latest(whole_registry()) + generate_latest(current_app.extensions["installation"])
     return Response(text, 200, NOT_CACHED, content_type=CONTENT_TYPE_LATEST)
 
 
 def _is_local() -> bool:
-    """Whether the request began on this machine: one that a proxy on it passes on did not."""
+    """Whether the request began on this machine: one that a proxy on it passes on did not, nor one that a page of
+    another site sends here under that site's name."""
+    if (urlsplit(request.host_url).hostname or "") not in LOOPBACK_NAMES:
+        return False
     if FORWARDED in request.environ or any(name in request.headers for name in FORWARDING_HEADERS):
         return False
     try:
