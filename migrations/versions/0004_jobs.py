@@ -196,7 +196,8 @@ def _create_take() -> None:
         BEGIN
             PERFORM pg_advisory_xact_lock(hashtextextended('take ' || wanted_queue, 0));
             IF EXISTS (SELECT FROM paused_queues p WHERE p.queue = wanted_queue)
-               OR coalesce((SELECT min(j.run_at) FROM jobs j WHERE j.queue = wanted_queue AND {WAITING}) > taken_at, true)
+               OR coalesce(
+                   (SELECT min(j.run_at) FROM jobs j WHERE j.queue = wanted_queue AND {WAITING}) > taken_at, true)
             THEN RETURN; END IF;
             RETURN QUERY
             WITH RECURSIVE known AS (
