@@ -86,11 +86,9 @@ def main() -> None:
     """`python -m webapp.demo_site`: serve on DEMO_PORT; SIGTERM and Ctrl-C end it cleanly."""
     begin_process("demo-site")
     settings = get_settings()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    try:
-        serve(settings, settings.demo_port)
-    except KeyboardInterrupt:
-        sys.exit(0)
+    for number in (signal.SIGTERM, signal.SIGINT):  # the latter is ignored by what a shell started in the background
+        signal.signal(number, lambda *_: sys.exit(0))
+    serve(settings, settings.demo_port)
 
 
 def _filled_in(file: Path, settings: Settings) -> bytes:
