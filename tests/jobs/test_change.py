@@ -8,15 +8,16 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.conftest import Person
 from tests.jobs.support import add_job, pretend_worker, reread, run_sent, run_waiting, take, write_outcomes
 from tests.jobs.test_verbs import add_one_in_each_state
 from webapp.extensions import db, tenant
-from webapp.jobs import change_tasks, matching
+from webapp.jobs import announcing, change_tasks, matching
+from webapp.jobs.announcing import announce_several
 from webapp.jobs.broker import waiting_count
 from webapp.jobs.filters import JobFilter
-from webapp.jobs.live import publish_jobs
 from webapp.jobs.models import UNFINISHED_STATES, WITHOUT_SUCCESS, Job, JobState
 from webapp.jobs.queries import list_jobs
 from webapp.jobs.verbs import Verb, start_change
@@ -146,7 +147,7 @@ def test_a_change_that_breaks_half_way_goes_on_and_counts_each_job_once(
     organisation: UUID, monkeypatch: pytest.MonkeyPatch, place: str, portion: int
 ) -> None:
     fill(organisation, 3 * BATCH + 4)
-    name = "note_progress" if place == "before the commit" else "publish_jobs"
+    name = "note_progress" if place == "before the commit" else "announce_several"
     real, calls = getattr(change_tasks, name), []
 
     def stumble(*args: Any) -> None:
@@ -162,11 +163,21 @@ def test_a_change_that_breaks_half_way_goes_on_and_counts_each_job_once(
     assert states(organisation) == {JobState.DISCARDED: 3 * BATCH + 4}
 
 
+def test_a_restart_of_redis_costs_a_change_no_attempt(organisation: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    def be_away(*_: object) -> None:
+        raise RedisConnectionError("Redis is away.")
+
+    fill(organisation, BATCH + 1)
+    monkeypatch.setattr(announcing, "publish_jobs", be_away)
+    job = run_until_done(begin(organisation, Verb.DISCARD, DEAD))
+    assert (job.state, job.attempt_count) == (JobState.COMPLETED, 1)
+
+
 def test_each_dead_job_is_tried_again_once_though_the_change_broke(
     organisation: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(organisation, 3 * BATCH)
-    real, calls = publish_jobs, []
+    real, calls = announce_several, []
 
     def stumble(*args: Any) -> None:
         calls.append(args)
@@ -174,7 +185,7 @@ def test_each_dead_job_is_tried_again_once_though_the_change_broke(
             raise RuntimeError
         real(*args)
 
-    monkeypatch.setattr(change_tasks, "publish_jobs", stumble)
+    monkeypatch.setattr(change_tasks, "announce_several", stumble)
     assert run_until_done(begin(organisation, Verb.RETRY, DEAD)).result == counts(3 * BATCH)
     found = list_jobs(organisation, JobFilter(kind="double"), limit=100).jobs
     assert {(job.state, job.redrive_count) for job in found} == {(JobState.PENDING, 1)}

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from tests.jobs import support
 from tests.jobs.support import add_job, register, reread, run_sent, run_waiting, take, write_outcomes
 from webapp.extensions import db, tenant
-from webapp.jobs import note_tasks
+from webapp.jobs import announcing
 from webapp.jobs.claims import Message
 from webapp.jobs.kinds import PostponedError, Result, Run
 from webapp.jobs.models import MAX_ATTEMPTS, Job, JobLog, JobState
@@ -351,7 +351,7 @@ def test_pages_that_cannot_be_told_stop_no_job(organisation: UUID, monkeypatch: 
     def be_away(*_: object) -> None:
         raise RedisConnectionError("Redis is away.")
 
-    monkeypatch.setattr(note_tasks, "publish_jobs", be_away)
+    monkeypatch.setattr(announcing, "publish_jobs", be_away)
     job = add_job(organisation)
     run_waiting()
     assert (reread(job).state, reread(job).attempt_count) == (JobState.COMPLETED, 1)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from uuid import UUID
 
 from flask import current_app
 from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.extensions import db
 from webapp.jobs.live import publish_job, publish_jobs
@@ -35,26 +35,31 @@ def watch_shown(job: Job) -> None:
         db.session.refresh(job)
 
 
+def tell_pages(organisation_id: UUID, job_ids: Sequence[UUID]) -> None:
+    """Say how these jobs stand to whoever looks at one. Call it after the commit.
+
+    What cannot be told now is no reason to stop: the next change says it, or the sweep of what is late.
+    """
+    try:
+        publish_jobs(organisation_id, job_ids)
+    except (RedisError, SQLAlchemyError) as error:
+        db.session.rollback()
+        logger.warning("Pages could not be told how jobs stand: %s", error)
+
+
 def announce(job: Job) -> None:
     """Say how the job stands, and send what waits. Call it after the commit."""
-    with _surviving():
+    try:
         publish_job(current_app.extensions["broker"], job)
+    except RedisError as error:
+        logger.warning("A job's page could not be told how it stands: %s", error)
     _dispatch()
 
 
 def announce_several(organisation_id: UUID, job_ids: Sequence[UUID]) -> None:
     """Say how these jobs stand to whoever looks at one, and send what waits. Call it after the commit."""
-    with _surviving():
-        publish_jobs(organisation_id, job_ids)
+    tell_pages(organisation_id, job_ids)
     _dispatch()
-
-
-@contextmanager
-def _surviving() -> Iterator[None]:
-    try:
-        yield
-    except RedisError as error:
-        logger.warning("Nobody is told of a job's change until the broker is back: %s", error)
 
 
 def _dispatch() -> None:

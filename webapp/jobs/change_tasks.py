@@ -13,10 +13,10 @@ from typing import Any
 from uuid import UUID
 
 from webapp.extensions import db
+from webapp.jobs.announcing import announce_several
 from webapp.jobs.claims import note_progress
 from webapp.jobs.filters import QUEUES, STATES, JobFilter, read_filter_strictly
 from webapp.jobs.kinds import Kind, MayStart, Result, Run, register_kind
-from webapp.jobs.live import publish_jobs
 from webapp.jobs.matching import Found, find_matching
 from webapp.jobs.models import Job, JobState
 from webapp.jobs.parameters import Parameter
@@ -126,11 +126,8 @@ def _change_batch(run: Run, job_filter: JobFilter, change: Change, mark: Mark, r
 
 
 def _send(organisation_id: UUID, changed: Sequence[UUID]) -> None:
-    from webapp.jobs.tasks import dispatch
-
-    publish_jobs(organisation_id, changed)
     if changed:
-        dispatch()
+        announce_several(organisation_id, changed)
 
 
 def _filter_of(parameters: Mapping[str, Any]) -> JobFilter:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
-from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.extensions import database_is_away, db
+from webapp.jobs.announcing import tell_pages
 from webapp.jobs.claims import note_progress
-from webapp.jobs.live import publish_jobs
 from webapp.jobs.outcomes import CancelledByPersonError, HandOverError, LogLine, clean
 from webapp.jobs.recording import add_logs, log_row
 from webapp.jobs.workers import this_worker
@@ -29,16 +27,6 @@ LOG_LIMIT = 200_000
 
 logger = logging.getLogger(__name__)
 current_notes: ContextVar[Notes | None] = ContextVar("footfall_job_notes", default=None)
-
-
-def tell_pages(organisation_id: UUID, job_ids: Sequence[UUID]) -> None:
-    """Publish how the jobs stand. What cannot be told now is no reason to stop: the next change says it, or the
-    sweep of what is late."""
-    try:
-        publish_jobs(organisation_id, job_ids)
-    except (RedisError, SQLAlchemyError) as error:
-        db.session.rollback()
-        logger.warning("Pages could not be told how jobs stand: %s", error)
 
 
 class Notes:

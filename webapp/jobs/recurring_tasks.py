@@ -11,8 +11,8 @@ from uuid import UUID
 from flask import current_app
 
 from webapp.extensions import db, tenant
+from webapp.jobs.announcing import tell_pages
 from webapp.jobs.broker import actor
-from webapp.jobs.live import publish_jobs
 from webapp.jobs.recurring import start_due
 from webapp.jobs.recurring_queries import Due, get_recurring_job_for_update, list_due
 from webapp.jobs.tasks import dispatch
@@ -29,7 +29,7 @@ def start_recurring_jobs() -> None:
     db.session.rollback()
     for one in due:
         with tenant(one.organisation_id):
-            publish_jobs(one.organisation_id, _start(one))
+            tell_pages(one.organisation_id, _start(one))
     if due:
         dispatch()
 

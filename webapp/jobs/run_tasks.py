@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.extensions import db, tenant
+from webapp.jobs.announcing import tell_pages
 from webapp.jobs.claims import Claimed, claim_jobs
 from webapp.jobs.kinds import (
     JOBS_QUEUE,
@@ -29,7 +30,7 @@ from webapp.jobs.kinds import (
     get_kind,
 )
 from webapp.jobs.models import StaleAttemptError
-from webapp.jobs.note_tasks import Notes, current_notes, tell_pages
+from webapp.jobs.note_tasks import Notes, current_notes
 from webapp.jobs.outcomes import (
     HandOverError,
     Outcome,
@@ -112,7 +113,7 @@ def _run_one(organisation_id: UUID, job: Claimed) -> Outcome | None:
 
 def _log_end(outcome: Outcome, job: Claimed) -> None:
     """One line an attempt, for whoever reads the workers' logs; quick kinds would write thousands."""
-    level = {"failed": logging.WARNING}.get(outcome.word, logging.INFO)
+    level = logging.WARNING if outcome.word == "failed" else logging.INFO
     words = "Attempt %s of %s: %s, the job is %s.%s"
     reason = f" {outcome.error}" if outcome.error else ""
     logger.log(level, words, job.attempt_count, job.attempt_limit, outcome.word, outcome.state, reason)
@@ -127,7 +128,9 @@ def _with_notes(outcome: Outcome, notes: Notes, run: Run) -> Outcome:
         return decode_outcome(encode_outcome(outcome))
     except (TypeError, ValueError, OverflowError) as error:
         words = PermanentError(f"What the job reported or returned cannot be kept: {error}")
-        return outcome_of_error(run, outcome.kind, words, True, utc_now())
+        failed = outcome_of_error(run, outcome.kind, words, True, utc_now())
+        failed.logs = outcome.logs
+        return failed
 
 
 def _outcome_of(run: Run, job: Claimed) -> Outcome | None:

@@ -17,11 +17,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from webapp.extensions import db, tenant
+from webapp.jobs.announcing import tell_pages
 from webapp.jobs.broker import actor, waiting_count
 from webapp.jobs.claims import Message, take_jobs
 from webapp.jobs.kinds import JOBS_QUEUE, list_kinds
 from webapp.jobs.live import publish_late as publish_what_is_late
-from webapp.jobs.note_tasks import tell_pages
 from webapp.jobs.outcomes import Outcome, without_content
 from webapp.jobs.recording import record_outcomes
 from webapp.jobs.run_tasks import run_message

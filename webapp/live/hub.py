@@ -60,7 +60,8 @@ class Listener:
     async def take(self) -> Frames | None:
         """The newest unsent state; None when nothing came for KEEP_ALIVE_SECONDS."""
         try:
-            await asyncio.wait_for(self.wake.wait(), KEEP_ALIVE_SECONDS)
+            async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                await self.wake.wait()
         except TimeoutError:
             return None
         self.wake.clear()
