@@ -29,3 +29,20 @@ def protect(table: str) -> None:
 def grant(table: str) -> None:
     """Let the app's role read and write a table that no policy binds (global, or staging)."""
     op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {APP_ROLE}")
+
+
+def lend(signature: str, body: str, language: str = "sql STABLE") -> None:
+    """A function of the owner, whom no policy binds, that the app's role may call: a look across organisations.
+
+    `signature` is like `name(argument type, …) RETURNS …`, each type in one word;
+    `language` may add what the function sets.
+    """
+    name, arguments = signature.split(" RETURNS", 1)[0].rstrip(")").split("(", 1)
+    types = ", ".join(part.split()[1] for part in arguments.split(", ")) if arguments else ""
+    ambiguous = "#variable_conflict use_column\n" if language.startswith("plpgsql") else ""
+    op.execute(
+        f"CREATE FUNCTION {signature} LANGUAGE {language} SECURITY DEFINER"
+        f" SET search_path = public, pg_temp AS $body$ {ambiguous}{body} $body$"
+    )
+    op.execute(f"REVOKE ALL ON FUNCTION {name}({types}) FROM PUBLIC")
+    op.execute(f"GRANT EXECUTE ON FUNCTION {name}({types}) TO {APP_ROLE}")

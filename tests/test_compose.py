@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from webapp.cli import main
-from webapp.cli_serve import QUEUES
 from webapp.config import settings_from
 from webapp.embedded.redis import APPEND_FSYNC
+from webapp.jobs.queue_names import QUEUES
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

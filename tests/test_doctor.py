@@ -25,7 +25,7 @@ from webapp.config import Settings
 from webapp.doctor import access, machine, servers
 from webapp.doctor.finding import Finding, State, ok, problem
 from webapp.health import migration_heads
-from webapp.jobs.broker import QUEUES
+from webapp.jobs.queue_names import QUEUES
 from webapp.jobs.workers import Worker, tell
 from webapp.lib.redis import beacons_client, broker_client
 

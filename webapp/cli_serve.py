@@ -17,13 +17,11 @@ from webapp.config import ConfigError, Settings
 from webapp.embedded.logs import ALARMING
 from webapp.embedded.servers import has_servers, running_servers
 from webapp.embedded.supervisor import EVERYTHING, Child, StopRequested, Supervisor
+from webapp.jobs.queue_names import QUEUES, SYSTEM_QUEUES, VISITS_QUEUE, WORKING_QUEUES
 from webapp.lib.log import CONFIG_FILE, PROCESS_VARIABLE
 from webapp.metrics import FOLDER_VARIABLE
 
 ROOT = Path(__file__).parent.parent
-QUEUES = ("default", "jobs", "results", "dead_letters", "imports", "visits")
-WORKING_QUEUES = ("jobs", "imports")
-SYSTEM_QUEUES = ("default", "results", "dead_letters")
 WEB_THREADS = 64
 """Many more than processors: each request whose body comes slowly keeps one waiting, and none of the database's
 connections. Measured on two processors: eight readers get their pages as fast as with 8 threads, beside 40 slow senders
@@ -76,8 +74,8 @@ def worker_programs(settings: Settings, queues: str | None = None) -> list[Progr
         programs.append(_dramatiq("worker", working, settings.worker_processes, WORKER_THREADS))
     if looking_after := [queue for queue in wanted if queue in SYSTEM_QUEUES]:
         programs.append(_dramatiq("system", looking_after, 1, SYSTEM_THREADS))
-    if "visits" in wanted:
-        programs.append(_dramatiq("visits", ["visits"], 1, 1))
+    if VISITS_QUEUE in wanted:
+        programs.append(_dramatiq("visits", [VISITS_QUEUE], 1, 1))
     return programs
 
 

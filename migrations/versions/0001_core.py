@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-from migrations.rls import APP_ROLE, grant, protect
+from migrations.rls import APP_ROLE, grant, lend, protect
 
 revision = "0001"
 down_revision = None
@@ -179,15 +179,15 @@ def _create_jobs() -> None:
 
 def _create_functions() -> None:
     """The few looks across organisations, lent to the app's role one by one."""
-    _lend(
+    lend(
         "footfall_memberships(wanted_user_id uuid) RETURNS SETOF memberships",
         "SELECT * FROM memberships WHERE user_id = wanted_user_id ORDER BY created_at, organisation_id",
     )
-    _lend(
+    lend(
         "footfall_invitations(wanted_email_key text) RETURNS SETOF invitations",
         'SELECT * FROM invitations WHERE email_key = wanted_email_key COLLATE "C" AND accepted_at IS NULL',
     )
-    _lend(
+    lend(
         "footfall_due_jobs(due_at timestamptz, most integer) RETURNS TABLE (organisation_id uuid, id uuid)",
         """
         SELECT j.organisation_id, j.id FROM jobs j
@@ -205,19 +205,7 @@ def _create_functions() -> None:
         ORDER BY j.run_at LIMIT most
         """,
     )
-    _lend(
+    lend(
         "footfall_ended_jobs(since timestamptz, most integer) RETURNS TABLE (organisation_id uuid, id uuid)",
         "SELECT j.organisation_id, j.id FROM jobs j WHERE j.ended_at >= since ORDER BY j.ended_at LIMIT most",
     )
-
-
-def _lend(signature: str, body: str) -> None:
-    name = signature.split(" RETURNS", 1)[0]
-    types = ", ".join(part.split()[1] for part in name[name.index("(") + 1 : -1].split(", "))
-    function = f"{name[: name.index('(')]}({types})"
-    op.execute(
-        f"CREATE FUNCTION {signature} LANGUAGE sql STABLE SECURITY DEFINER"
-        f" SET search_path = public, pg_temp AS $body$ {body} $body$"
-    )
-    op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
-    op.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {APP_ROLE}")

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-from migrations.rls import APP_ROLE, grant, protect
+from migrations.rls import grant, lend, protect
 
 revision = "0004"
 down_revision = "0003"
@@ -188,7 +188,7 @@ def _create_take() -> None:
     looked at than its even share, so when most of them have less than that, the next call fills the room. A row that
     somebody else changes just now is left for the next call. What was tried before goes alone, so it weighs 1.
     """
-    _lend(
+    lend(
         "footfall_take_jobs(wanted_queue text, kinds text[], weights float8[], limits integer[],"
         " capacity float8, taken_at timestamptz, most integer)"
         " RETURNS TABLE (organisation_id uuid, id uuid, kind text, attempt_count integer)",
@@ -269,7 +269,7 @@ def _create_take() -> None:
 
 def _create_looks() -> None:
     """The looks across organisations that the scheduler, the operators and "3 jobs are before yours" need."""
-    _lend(
+    lend(
         "footfall_in_flight_jobs(wanted_queue text) RETURNS TABLE (organisation_id uuid, id uuid, kind text,"
         " state text, attempt_count integer, attempt_limit integer, worker_id uuid, sent_at timestamptz,"
         " claimed_at timestamptz)",
@@ -279,7 +279,7 @@ def _create_looks() -> None:
         FROM jobs j WHERE j.queue = wanted_queue AND {IN_FLIGHT}
         """,
     )
-    _lend(
+    lend(
         "footfall_jobs_before(wanted_organisation_id uuid, wanted_id uuid, most integer) RETURNS bigint",
         f"""
         WITH RECURSIVE mine AS (
@@ -323,7 +323,7 @@ def _create_looks() -> None:
         FROM own o CROSS JOIN standing me WHERE me.organisation_id = wanted_organisation_id
         """,
     )
-    _lend(
+    lend(
         "footfall_queue_state() RETURNS TABLE (queue text, waiting_count bigint, in_flight_count bigint,"
         " oldest_waiting_at timestamptz)",
         f"""
@@ -336,14 +336,14 @@ def _create_looks() -> None:
         FROM (VALUES ('jobs'), ('imports')) AS q(queue)
         """,
     )
-    _lend(
+    lend(
         "footfall_due_recurring_jobs(due_at timestamptz, most integer) RETURNS TABLE (organisation_id uuid, id uuid)",
         """
         SELECT r.organisation_id, r.id FROM recurring_jobs r
         WHERE r.next_run_at <= due_at AND r.is_enabled ORDER BY r.next_run_at LIMIT most
         """,
     )
-    _lend(
+    lend(
         "footfall_prune_jobs(finished_before timestamptz, failed_before timestamptz, most integer) RETURNS bigint",
         """
         WITH old AS (
@@ -359,18 +359,3 @@ def _create_looks() -> None:
         """,
         language="sql VOLATILE",
     )
-
-
-def _lend(signature: str, body: str, language: str = "sql STABLE") -> None:
-    """A function of the owner, whom no policy binds, that the app's role may call."""
-    name = signature.split(" RETURNS", 1)[0]
-    arguments = name[name.index("(") + 1 : -1]
-    types = ", ".join(part.split()[1] for part in arguments.split(", ")) if arguments else ""
-    function = f"{name[: name.index('(')]}({types})"
-    ambiguous = "#variable_conflict use_column\n" if language.startswith("plpgsql") else ""
-    op.execute(
-        f"CREATE FUNCTION {signature} LANGUAGE {language} SECURITY DEFINER"
-        f" SET search_path = public, pg_temp AS $body$ {ambiguous}{body} $body$"
-    )
-    op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
-    op.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {APP_ROLE}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.rls import APP_ROLE
+from migrations.rls import lend
 
 revision = "0005"
 down_revision = "0004"
@@ -18,23 +18,20 @@ def upgrade() -> None:
     op.add_column("recurring_jobs", sa.Column("skip_reason", sa.Text(), nullable=True))
     runs = ["organisation_id", "recurring_job_id", "id"]
     op.create_index("ix_jobs_recurring", "jobs", runs, postgresql_where=sa.text("recurring_job_id IS NOT NULL"))
-    op.execute(
+    lend(
+        "footfall_prune_rate_reservations(reserved_before timestamptz) RETURNS bigint",
         """
-        CREATE FUNCTION footfall_prune_rate_reservations(reserved_before timestamptz) RETURNS bigint
-        LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp AS $body$
-            WITH gone AS (
-                DELETE FROM rate_reservations r WHERE r.reserved_at < reserved_before AND (
-                    r.used_at IS NOT NULL OR NOT EXISTS (
-                        SELECT FROM jobs j WHERE j.organisation_id = r.organisation_id AND j.id = r.job_id
-                          AND j.state IN ('pending', 'retrying', 'running')))
-                RETURNING 1
-            )
-            SELECT count(*) FROM gone
-        $body$
-        """
+        WITH gone AS (
+            DELETE FROM rate_reservations r WHERE r.reserved_at < reserved_before AND (
+                r.used_at IS NOT NULL OR NOT EXISTS (
+                    SELECT FROM jobs j WHERE j.organisation_id = r.organisation_id AND j.id = r.job_id
+                      AND j.state IN ('pending', 'retrying', 'running')))
+            RETURNING 1
+        )
+        SELECT count(*) FROM gone
+        """,
+        "sql VOLATILE",
     )
-    op.execute("REVOKE ALL ON FUNCTION footfall_prune_rate_reservations(timestamptz) FROM PUBLIC")
-    op.execute(f"GRANT EXECUTE ON FUNCTION footfall_prune_rate_reservations(timestamptz) TO {APP_ROLE}")
 
 
 def downgrade() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.rls import APP_ROLE
+from migrations.rls import lend
 
 revision = "0006"
 down_revision = "0005"
@@ -44,7 +44,7 @@ def downgrade() -> None:
 
 def _create_list_jobs() -> None:
     """Newest first: of whatever state and kind, or of some states, or of one kind in some states."""
-    _lend(
+    lend(
         "footfall_list_jobs(wanted_organisation_id uuid, wanted_states text[], wanted_kind text, before_id uuid,"
         f" most integer) RETURNS TABLE ({SHOWN})",
         f"""
@@ -76,7 +76,7 @@ def _create_list_jobs() -> None:
 def _create_dead_letters() -> None:
     """The latest death first; and how many there are, up to a limit."""
     is_dead = "w.organisation_id = o.id AND w.state = 'dead' AND (wanted_kind IS NULL OR w.kind = wanted_kind)"
-    _lend(
+    lend(
         "footfall_list_dead_letters(wanted_organisation_id uuid, wanted_kind text, before_at timestamptz,"
         f" before_id uuid, most integer) RETURNS TABLE ({SHOWN})",
         f"""
@@ -89,7 +89,7 @@ def _create_dead_letters() -> None:
         """,
         f"plpgsql STABLE {BY_INDEX}",
     )
-    _lend(
+    lend(
         "footfall_count_dead_letters(wanted_organisation_id uuid, wanted_kind text, most integer)"
         " RETURNS TABLE (organisation_id uuid, job_count bigint)",
         f"""
@@ -99,16 +99,3 @@ def _create_dead_letters() -> None:
         """,
         "sql STABLE",
     )
-
-
-def _lend(signature: str, body: str, language: str) -> None:
-    """A function of the owner, whom no policy binds, that the app's role may call."""
-    name, arguments = signature.split(" RETURNS", 1)[0].rstrip(")").split("(", 1)
-    types = ", ".join(part.split()[1] for part in arguments.split(", "))
-    ambiguous = "#variable_conflict use_column\n" if language.startswith("plpgsql") else ""
-    op.execute(
-        f"CREATE FUNCTION {signature} LANGUAGE {language} SECURITY DEFINER"
-        f" SET search_path = public, pg_temp AS $body$ {ambiguous}{body} $body$"
-    )
-    op.execute(f"REVOKE ALL ON FUNCTION {name}({types}) FROM PUBLIC")
-    op.execute(f"GRANT EXECUTE ON FUNCTION {name}({types}) TO {APP_ROLE}")

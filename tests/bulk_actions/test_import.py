@@ -23,6 +23,7 @@ from tests.bulk_actions.support import (
     work_off,
 )
 from tests.conftest import Person, owner_connection
+from tests.jobs.support import list_attempts
 from webapp.bulk_actions import work
 from webapp.bulk_actions.files import file_key
 from webapp.bulk_actions.models import BulkActionState
@@ -32,7 +33,7 @@ from webapp.bulk_actions.service import start_upload
 from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.jobs.models import JobState
-from webapp.jobs.queries import get_job, list_attempts
+from webapp.jobs.queries import get_job
 from webapp.lib.storage import StorageMissingError
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 import redis
 from flask import current_app
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 
 from webapp.extensions import db, tenant
 from webapp.jobs.claims import Message, take_jobs
 from webapp.jobs.kinds import Kind, PermanentError, Result, Run, get_kind, list_kinds, register_kind
-from webapp.jobs.models import Job
+from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.parameters import Parameter
 from webapp.jobs.queries import get_job
 from webapp.jobs.service import create_job
@@ -117,3 +117,9 @@ def pretend_worker(threads: int = 2) -> Worker:
     worker = Worker(("jobs",), threads)
     tell(broker(), worker.state())
     return worker
+
+
+def list_attempts(organisation_id: UUID, job_id: UUID) -> Sequence[JobAttempt]:
+    """Attempts of a job, the first one first."""
+    query = select(JobAttempt).where(JobAttempt.organisation_id == organisation_id, JobAttempt.job_id == job_id)
+    return db.session.scalars(query.order_by(JobAttempt.number)).all()

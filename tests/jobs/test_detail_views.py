@@ -22,6 +22,9 @@ from webapp.live.channels import job_channel, state_key
 from webapp.live.publish import publish
 
 
+WHY_NOT = {"retry": "It is not over yet.", "discard": "Only a failed or dead job can be discarded."}
+
+
 def chat(run: Run) -> Result:
     for number in range(run.parameters["line_count"]):
         run.log(f"line number {number}")
@@ -104,12 +107,14 @@ def test_retry_begins_again_and_discard_puts_away(organisation: UUID, alice: Per
     assert reread(job).state is JobState.PENDING
 
 
-@pytest.mark.parametrize("verb", ["retry", "discard"])
-def test_what_cannot_be_done_changes_nothing_and_says_why(organisation: UUID, alice: Person, verb: str) -> None:
+@pytest.mark.parametrize(("verb", "why"), WHY_NOT.items())
+def test_what_cannot_be_done_changes_nothing_and_says_why(
+    organisation: UUID, alice: Person, verb: str, why: str
+) -> None:
     job = add_job(organisation, "chat")
     answer = alice.client.post(f"/jobs/{job.id}/{verb}", follow_redirects=True)
     assert reread(job).state is JobState.PENDING
-    assert "Only a" in answer.get_data(as_text=True)
+    assert why in answer.get_data(as_text=True)
 
 
 def test_cancel_ends_a_waiting_job_and_asks_a_running_one(organisation: UUID, alice: Person) -> None:
@@ -126,7 +131,7 @@ def test_cancel_ends_a_waiting_job_and_asks_a_running_one(organisation: UUID, al
     assert "It stops at its next safe point" in html
     assert "Cancelling" in html
     assert 'id="cancel"' not in html
-    assert "It is over already." in alice.client.post(f"/jobs/{waiting.id}/cancel", follow_redirects=True).text
+    assert "so there is nothing to stop." in alice.client.post(f"/jobs/{waiting.id}/cancel", follow_redirects=True).text
 
 
 def test_members_may_do_what_owners_may(organisation: UUID, bob: Person) -> None:

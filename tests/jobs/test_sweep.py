@@ -10,14 +10,23 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from tests.jobs.support import add_job, broker, pretend_worker, register, reread, run_sent, take, write_outcomes
+from tests.jobs.support import (
+    add_job,
+    broker,
+    list_attempts,
+    pretend_worker,
+    register,
+    reread,
+    run_sent,
+    take,
+    write_outcomes,
+)
 from webapp.extensions import db, tenant
 from webapp.jobs.broker import broker as message_broker
 from webapp.jobs.broker import waiting_count
 from webapp.jobs.claims import claim_jobs
 from webapp.jobs.kinds import Result, Run
 from webapp.jobs.models import MAX_ATTEMPTS, Job, JobState
-from webapp.jobs.queries import list_attempts
 from webapp.jobs.tasks import dispatch, sweep_jobs
 from webapp.jobs.workers import WORKERS_KEY, Worker, tell
 from webapp.lib.clock import utc_now

@@ -12,13 +12,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import select
 
 from tests.jobs import support
-from tests.jobs.support import add_job, register, reread, run_sent, run_waiting, take, write_outcomes
+from tests.jobs.support import add_job, list_attempts, register, reread, run_sent, run_waiting, take, write_outcomes
 from webapp.extensions import db, tenant
 from webapp.jobs import announcing
 from webapp.jobs.claims import Message
 from webapp.jobs.kinds import PostponedError, Result, Run
 from webapp.jobs.models import MAX_ATTEMPTS, Job, JobLog, JobState
-from webapp.jobs.queries import list_attempts
 from webapp.jobs.streams import DEAD_LETTERS, RESULTS, count_entries
 from webapp.jobs.workers import this_worker
 from webapp.lib.clock import utc_now

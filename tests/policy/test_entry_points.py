@@ -12,7 +12,7 @@ from webapp import worker
 from webapp.app import ROOT
 from webapp.cli_serve import worker_programs
 from webapp.config import Settings
-from webapp.jobs.broker import QUEUES
+from webapp.jobs.queue_names import QUEUES
 
 ENTRY_POINTS = {"views.py", "api.py", "tasks.py", "cli.py", "scheduler.py", "demo.py"}
 ENTRY_POINT_SUFFIXES = ("_views.py", "_api.py", "_tasks.py")

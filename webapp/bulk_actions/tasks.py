@@ -39,8 +39,8 @@ from webapp.bulk_actions.work import merge_chunk, plan_step, stage_chunk
 from webapp.contacts.staging import BUCKET_COUNT, clean_staged
 from webapp.extensions import db, tenant
 from webapp.jobs.broker import actor, waiting_count
-from webapp.jobs.claims import is_paused
 from webapp.jobs.queries import get_job
+from webapp.jobs.queues import is_paused
 from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage, storage_at
 from webapp.metrics import count_import_rows

@@ -14,7 +14,7 @@ from webapp.embedded.locks import FileLock
 from webapp.embedded.servers import has_servers
 from webapp.extensions import APP_ROLE
 from webapp.health import NotReadyError, check_migrations, short_client, short_connection
-from webapp.jobs.broker import QUEUES
+from webapp.jobs.queue_names import QUEUES
 from webapp.jobs.workers import list_workers
 
 REACH = "See that it runs, and that its setting is right: docs/operating.md lists them."

@@ -11,11 +11,12 @@ from apiflask.fields import UUID, AwareDateTime, Boolean, Dict, Integer, List, N
 from apiflask.validators import Length, Range
 from flask import current_app
 
-from webapp.jobs.filters import QUEUES, STATES
+from webapp.jobs.filters import STATES
 from webapp.jobs.kinds import Kind, label_of, shown_parameters
 from webapp.jobs.models import Job, JobAttempt, JobLog
 from webapp.jobs.parameters import Parameter
 from webapp.jobs.queries import PAGE_SIZE
+from webapp.jobs.queue_names import WORKING_QUEUES
 from webapp.schemas import Text, UtcTime
 
 MAX_LIMIT = 100
@@ -148,7 +149,7 @@ class JobListQuery(Schema):
 
     state = List(Text(), metadata={"description": STATES_DOC})
     kind = Text(metadata={"description": "A kind's name."})
-    queue = Text(metadata={"description": f"One of {', '.join(QUEUES)}."})
+    queue = Text(metadata={"description": f"One of {', '.join(WORKING_QUEUES)}."})
     text = Text(metadata={"description": "Part of the title or of the error, in whatever case."})
     since = Text(metadata={"description": f"Created from then on. {TIME_DOC}"})
     until = Text(metadata={"description": f"Created before, or on that day. {TIME_DOC}"})

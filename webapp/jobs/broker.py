@@ -14,6 +14,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import AgeLimit, Callbacks, Middleware, ShutdownNotifications, TimeLimit
 
 from webapp.config import get_settings
+from webapp.jobs.queue_names import QUEUES
 from webapp.jobs.signals import Signals
 from webapp.jobs.worker_life import WorkerLife
 from webapp.lib.redis import broker_client
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 HEARTBEAT_TIMEOUT_MILLISECONDS = 15_000
 MAINTENANCE_CHANCE_IN_A_MILLION = 50_000
 NO_TIME_LIMIT = float("inf")
-QUEUES = ("default", "jobs", "results", "dead_letters", "imports", "visits")
 
 P = ParamSpec("P")
 

@@ -15,12 +15,13 @@ from uuid import UUID
 from webapp.extensions import db
 from webapp.jobs.announcing import announce_several
 from webapp.jobs.claims import note_progress
-from webapp.jobs.filters import QUEUES, STATES, JobFilter, read_filter_strictly
+from webapp.jobs.filters import STATES, JobFilter, read_filter_strictly
 from webapp.jobs.kinds import Kind, MayStart, Result, Run, register_kind
 from webapp.jobs.matching import Found, find_matching
 from webapp.jobs.models import Job, JobState
 from webapp.jobs.parameters import Parameter
 from webapp.jobs.queries import count_matching, list_jobs_for_update
+from webapp.jobs.queue_names import WORKING_QUEUES
 from webapp.jobs.verbs import CHANGE_KIND, MAY_BE_CHANGED, Verb, change_job, title_of_change
 from webapp.lib.clock import utc_now
 
@@ -153,7 +154,7 @@ CHANGE_JOBS = Kind(
         ),
         Parameter("state", "States", hint=f"Any of {', '.join(STATES)}; empty for whatever state."),
         Parameter("kind", "Kind"),
-        Parameter("queue", "Queue", "choice", choices=tuple((queue, queue) for queue in QUEUES)),
+        Parameter("queue", "Queue", "choice", choices=tuple((queue, queue) for queue in WORKING_QUEUES)),
         Parameter("text", "With this in the title or error"),
         Parameter("since", "Created since (UTC)"),
         Parameter("until", "Created until (UTC)"),

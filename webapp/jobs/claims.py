@@ -183,12 +183,6 @@ def list_in_flight(queue: str) -> list[InFlight]:
     return [InFlight(*row) for row in db.session.execute(IN_FLIGHT, {"queue": queue})]
 
 
-def is_paused(queue: str) -> bool:
-    """Whether the operators let nothing of the queue be taken for now."""
-    query = text("SELECT EXISTS (SELECT FROM paused_queues WHERE queue = :queue)")
-    return bool(db.session.execute(query, {"queue": queue}).scalar_one())
-
-
 def mark_sent_again(organisation_id: UUID, job_ids: Sequence[UUID], now: datetime) -> None:
     """Their message was lost; another is sent now."""
     db.session.execute(MARK_SENT, {"organisation_id": organisation_id, "ids": list(job_ids), "now": now})

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 
 from webapp.extensions import db
-from webapp.jobs.models import Job, JobAttempt, JobLog, PausedQueue
+from webapp.jobs.models import Job, JobAttempt, JobLog
 from webapp.jobs.queries import list_logs
 from webapp.lib.clock import utc_now
 
@@ -66,11 +66,6 @@ def iterate_lines(organisation_id: UUID, job_id: UUID) -> Iterator[JobLog]:
     while lines := list_logs(organisation_id, job_id, after=after):
         yield from lines
         after = (lines[-1].number, lines[-1].position)
-
-
-def is_queue_paused(queue: str) -> bool:
-    """Whether the operators have paused it, for every organisation."""
-    return db.session.get(PausedQueue, queue) is not None
 
 
 def count_in_flight(job: Job) -> int:

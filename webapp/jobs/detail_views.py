@@ -19,17 +19,18 @@ from webapp.jobs.announcing import announce, has_workers, watch_job, watch_shown
 from webapp.jobs.detail_queries import (
     ATTEMPTS_SHOWN,
     count_in_flight,
-    is_queue_paused,
     iterate_lines,
     list_newest_attempts,
     list_newest_lines,
     list_points,
 )
-from webapp.jobs.kinds import Kind, attempt_limit_of, label_of, list_kinds
+from webapp.jobs.kinds import Kind, label_of, list_kinds
 from webapp.jobs.models import Job, JobLog, JobState
 from webapp.jobs.new_views import may_start
 from webapp.jobs.queries import count_jobs_before, get_job, get_job_for_update
+from webapp.jobs.queues import is_paused
 from webapp.jobs.recurring_queries import get_recurring_job
+from webapp.jobs.verbs import Verb, change_job, why_not
 from webapp.jobs.views import blueprint
 from webapp.lib.clock import utc_now
 from webapp.live.channels import job_channel, stream_url
@@ -99,41 +100,39 @@ def log_file(job: Job) -> Response:
 @blueprint.post("/<uuid:job_id>/cancel")
 def cancel(job_id: UUID) -> BaseResponse:
     """Stop a job: at once when it waits, at its next safe point when it runs."""
-    job = _job_to_change(job_id)
-    if job.state.is_final:
-        return _refuse(job_id, "It is over already.")
-    job.cancel()
-    db.session.commit()
-    announce(job)
-    flash("Cancelled." if job.state.is_final else "It stops at its next safe point.", "success")
+    if job := _change(Verb.CANCEL, job_id):
+        flash("Cancelled." if job.state.is_final else "It stops at its next safe point.", "success")
     return _to_show(job_id)
 
 
 @blueprint.post("/<uuid:job_id>/retry")
 def retry(job_id: UUID) -> BaseResponse:
     """Begin again what ended without success."""
-    job = _job_to_change(job_id)
-    if not job.may_begin_again:
-        return _refuse(job_id, "Only a job that ended without success can be tried again.")
-    watch_job(job.organisation_id, job_id)
-    job.begin_again(attempt_limit_of(job))
-    db.session.commit()
-    announce(job)
+    _change(Verb.RETRY, job_id)
     return _to_show(job_id)
 
 
 @blueprint.post("/<uuid:job_id>/discard")
 def discard(job_id: UUID) -> BaseResponse:
     """Put a failed or dead job away."""
-    job = _job_to_change(job_id)
-    if not job.may_be_discarded:
-        return _refuse(job_id, "Only a failed or dead job can be discarded.")
-    job.discard()
+    if _change(Verb.DISCARD, job_id):
+        words = "Discarded. It is kept for a while yet: Retry takes it up again."
+        flash_with_undo(words, url_for("jobs.put_back"), job_id.hex)
+    return _to_show(job_id)
+
+
+def _change(verb: Verb, job_id: UUID) -> Job | None:
+    """The changed job; None, with words for the next page, when that cannot be done to it."""
+    job = get_job_for_update(current_organisation().id, job_id) or abort(404)
+    if reason := why_not(verb, job):
+        db.session.rollback()
+        flash(reason, "error")
+        return None
+    watch_job(job.organisation_id, job_id)
+    change_job(verb, job)
     db.session.commit()
     announce(job)
-    words = "Discarded. It is kept for a while yet: Retry takes it up again."
-    flash_with_undo(words, url_for("jobs.put_back"), job_id.hex)
-    return _to_show(job_id)
+    return job
 
 
 def _kind_of(job: Job) -> Kind | None:
@@ -154,7 +153,7 @@ def _wait(job: Job, kind: Kind | None, now: datetime) -> str | None:
     limit = kind.concurrency_limit if kind else None
     workers = has_workers(job.queue)
     standing = detail.Standing(
-        is_paused=is_queue_paused(job.queue),
+        is_paused=is_paused(job.queue),
         has_broker=workers is not None,
         has_workers=bool(workers),
         before_count=count_jobs_before(job, detail.BEFORE_LIMIT + 1),
@@ -194,16 +193,6 @@ def _lines_of_text(lines: Iterator[JobLog]) -> Iterator[str]:
     for line in lines:
         at = line.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         yield f"{at} attempt {line.number} {line.level} {line.message}\n"
-
-
-def _job_to_change(job_id: UUID) -> Job:
-    return get_job_for_update(current_organisation().id, job_id) or abort(404)
-
-
-def _refuse(job_id: UUID, text: str) -> BaseResponse:
-    db.session.rollback()
-    flash(text, "error")
-    return _to_show(job_id)
 
 
 def _to_show(job_id: UUID) -> BaseResponse:

@@ -10,11 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from webapp.jobs.models import JobState
+from webapp.jobs.queue_names import WORKING_QUEUES
 
 TEXT_LIMIT = 200
 DATE_LENGTH = len("2026-01-31")
 STATES = tuple(state.value for state in JobState)
-QUEUES = ("jobs", "imports")
 YEARS = range(1970, 9000)
 """A UUIDv7 knows no earlier ones, and a time zone needs room at the end."""
 
@@ -119,8 +119,8 @@ def _read_text(text: str, zone: tzinfo) -> str:
 
 
 def _read_queue(text: str, zone: tzinfo) -> str:
-    if text not in QUEUES:
-        raise FilterValueError(f"A queue is one of: {', '.join(QUEUES)}.")
+    if text not in WORKING_QUEUES:
+        raise FilterValueError(f"A queue is one of: {', '.join(WORKING_QUEUES)}.")
     return text
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import defer
 from webapp.extensions import db
 from webapp.jobs.filters import JobFilter
 from webapp.jobs.matching import count_by_state, find_matching
-from webapp.jobs.models import Job, JobAttempt, JobLog, JobSample, JobState
+from webapp.jobs.models import Job, JobLog, JobSample, JobState
 from webapp.lib.ids import uuid7_time
 
 PAGE_SIZE = 40
@@ -107,12 +107,6 @@ def count_unfinished_jobs(organisation_id: UUID) -> int:
         " AND state IN ('pending', 'retrying', 'running')"
     )
     return int(db.session.execute(query, {"organisation_id": organisation_id}).scalar_one())
-
-
-def list_attempts(organisation_id: UUID, job_id: UUID) -> Sequence[JobAttempt]:
-    """Attempts of a job, the first one first."""
-    query = select(JobAttempt).where(JobAttempt.organisation_id == organisation_id, JobAttempt.job_id == job_id)
-    return db.session.scalars(query.order_by(JobAttempt.number)).all()
 
 
 def list_logs(

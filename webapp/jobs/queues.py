@@ -13,9 +13,7 @@ from sqlalchemy import delete, select
 
 from webapp.extensions import db
 from webapp.jobs.models import PausedQueue
-
-PAUSABLE = ("jobs", "imports")
-"""Those that work for people. The others look after the work: without them nothing would be written down."""
+from webapp.jobs.queue_names import WORKING_QUEUES
 
 
 class NotPausableError(ValueError):
@@ -24,8 +22,8 @@ class NotPausableError(ValueError):
 
 def pause_queue(queue: str, paused_by: UUID | None) -> None:
     """Let nothing more be taken from it; raises NotPausableError. A queue that is paused stays as it is."""
-    if queue not in PAUSABLE:
-        raise NotPausableError(f"Only {' and '.join(PAUSABLE)} can be paused.")
+    if queue not in WORKING_QUEUES:
+        raise NotPausableError(f"Only {' and '.join(WORKING_QUEUES)} can be paused.")
     if db.session.get(PausedQueue, queue) is None:
         db.session.add(PausedQueue(queue=queue, paused_by=paused_by))
         db.session.flush()
@@ -34,6 +32,11 @@ def pause_queue(queue: str, paused_by: UUID | None) -> None:
 def resume_queue(queue: str) -> None:
     """Let it go on. Commit, then `dispatch`."""
     db.session.execute(delete(PausedQueue).where(PausedQueue.queue == queue))
+
+
+def is_paused(queue: str) -> bool:
+    """Whether nothing of the queue may be taken for now."""
+    return db.session.get(PausedQueue, queue, populate_existing=True) is not None
 
 
 def list_paused_queues() -> Mapping[str, PausedQueue]:

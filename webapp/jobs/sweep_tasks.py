@@ -10,9 +10,10 @@ import redis
 from flask import current_app
 
 from webapp.extensions import db, tenant
-from webapp.jobs.claims import InFlight, Message, in_messages, is_paused, list_in_flight, mark_sent_again
+from webapp.jobs.claims import InFlight, Message, in_messages, list_in_flight, mark_sent_again
 from webapp.jobs.kinds import JOBS_QUEUE, list_kinds
 from webapp.jobs.outcomes import Outcome, outcome_of_loss
+from webapp.jobs.queues import is_paused
 from webapp.jobs.streams import add_outcomes, waiting_jobs
 from webapp.jobs.workers import WorkerState, list_workers, locked_workers
 from webapp.lib.clock import utc_now

@@ -15,12 +15,13 @@ from webapp.accounts.current import current_organisation
 from webapp.accounts.queries import list_members
 from webapp.extensions import db
 from webapp.jobs.announcing import announce, announce_several, watch_job
-from webapp.jobs.filters import QUEUES, JobFilter, filter_arguments, read_filter
+from webapp.jobs.filters import JobFilter, filter_arguments, read_filter
 from webapp.jobs.kinds import label_of, list_kinds
 from webapp.jobs.list_queries import list_kinds_in_use
 from webapp.jobs.listing import Choice, changeable_counts, changed_words, count_words, note_of
 from webapp.jobs.models import JobState
 from webapp.jobs.queries import PAGE_SIZE, JobPage, count_jobs_by_state, list_jobs
+from webapp.jobs.queue_names import WORKING_QUEUES
 from webapp.jobs.verbs import Changed, Verb, change_jobs, put_back_jobs, start_change, title_of_change
 from webapp.lib.clock import utc_now
 from webapp.live.channels import jobs_channel, stream_url
@@ -51,7 +52,7 @@ def index() -> Response:
         choices=_choices(given, job_filter.states, counts),
         matching_words=count_words(sum(counts.get(state, 0) for state in job_filter.states or counts)),
         kinds=_kind_options(job_filter.kind),
-        queues=[(queue, queue.capitalize()) for queue in QUEUES],
+        queues=[(queue, queue.capitalize()) for queue in WORKING_QUEUES],
         people={member.user_id: member.name for member in list_members(organisation.id)},
         label_of=label_of,
         stream=stream_url(current_app.extensions["settings"], jobs_channel(organisation.id)),

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from webapp.config import Settings
 from webapp.jobs.kinds import list_kinds
 from webapp.jobs.models import Job, PausedQueue
-from webapp.jobs.queues import PAUSABLE
+from webapp.jobs.queue_names import WORKING_QUEUES
 from webapp.jobs.workers import Work, WorkerState, list_workers
 from webapp.operations.queries import Count, WaitingJobs
 from webapp.operations.readings import Backlog, Messages, oldest_at, read_backlog, read_messages
@@ -121,7 +121,7 @@ def _queue_line(
         is_old=age is not None and age > OLD and paused is None,
         worker_count=sum(queue in worker.queues and not worker.is_silent for worker in broker.workers),
         paused=paused,
-        is_pausable=queue in PAUSABLE,
+        is_pausable=queue in WORKING_QUEUES,
         trend=trend,
         rate_points=points_of(trend.rates, now),
         depth_points=points_of(trend.depths, now),

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import redis
 
 from webapp.config import Settings
-from webapp.jobs.broker import QUEUES
 from webapp.jobs.broker import broker as dramatiq_broker
+from webapp.jobs.queue_names import QUEUES
 from webapp.jobs.streams import STREAMS, count_entries, oldest_entry_ms
 from webapp.jobs.workers import get_done_counts
 from webapp.lib.redis import beacons_client

@@ -12,7 +12,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from webapp.accounts.current import current_organisation, is_operator
 from webapp.extensions import db
 from webapp.jobs.queries import list_jobs_by_id
-from webapp.jobs.queues import PAUSABLE, NotPausableError, list_paused_queues, pause_queue, resume_queue
+from webapp.jobs.queue_names import WORKING_QUEUES
+from webapp.jobs.queues import NotPausableError, list_paused_queues, pause_queue, resume_queue
 from webapp.lib.clock import utc_now
 from webapp.live.channels import operations_channel, stream_url
 from webapp.operations.glance import Broker, WorkerLine, ask_backlog, ask_broker, queue_lines, worker_lines
@@ -81,7 +82,7 @@ def resume(queue: str) -> BaseResponse:
     """Let it go on."""
     from webapp.jobs.tasks import dispatch
 
-    if queue not in PAUSABLE:
+    if queue not in WORKING_QUEUES:
         abort(404)
     resume_queue(queue)
     db.session.commit()

@@ -14,7 +14,8 @@ from prometheus_client.registry import Collector
 
 from webapp.config import Settings
 from webapp.health import ANSWER_SECONDS, ask_dependencies, short_client, short_connection
-from webapp.jobs.broker import QUEUES, broker
+from webapp.jobs.broker import broker
+from webapp.jobs.queue_names import QUEUES
 from webapp.jobs.streams import STREAMS, count_entries, oldest_entry_ms
 from webapp.lib.probe import Probe, ask_all
 from webapp.visits import backlog
