@@ -21,7 +21,6 @@ from webapp.lib.clock import utc_now
 from webapp.live.channels import job_channel, state_key
 from webapp.live.publish import publish
 
-
 WHY_NOT = {"retry": "It is not over yet.", "discard": "Only a failed or dead job can be discarded."}
 
 
