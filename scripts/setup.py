@@ -31,6 +31,7 @@ VENDOR_FILES = {
     "plotly.js-basic-dist-min/plotly-basic.min.js": "plotly-basic.min.js",
     "swagger-ui-dist/swagger-ui-bundle.js": "swagger-ui-bundle.js",
     "swagger-ui-dist/swagger-ui.css": "swagger-ui.css",
+    "tus-js-client/dist/tus.min.js": "tus.min.js",
 }
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CONSOLE_SCRIPT = """\
