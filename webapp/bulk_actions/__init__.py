@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
 def init_app(app: APIFlask) -> None:
     """Register the pages and the API. Imported lazily: the edge imports no Flask."""
-    from webapp.bulk_actions import api, views
+    from webapp.bulk_actions import api, upload_views, views
     from webapp.extensions import csrf
 
     csrf.exempt(api.blueprint)  # a key in a header, never a cookie, speaks for the caller
     app.register_blueprint(views.blueprint)
+    app.register_blueprint(upload_views.blueprint)
     app.register_blueprint(api.blueprint)

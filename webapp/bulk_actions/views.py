@@ -1,4 +1,4 @@
-"""The pages of bulk actions: drop a file, match its columns, watch it go in."""
+"""The pages of bulk actions: match a file's columns, watch it go in."""
 
 from __future__ import annotations
 
@@ -16,15 +16,12 @@ from flask import (
     stream_with_context,
     url_for,
 )
-from flask_login import current_user
-from flask_wtf.csrf import validate_csrf
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.current import current_organisation
 from webapp.accounts.queries import list_members
 from webapp.bulk_actions import service
 from webapp.bulk_actions.detect import DELIMITERS, ENCODINGS, FileFormat
-from webapp.bulk_actions.files import UploadTooLargeError
 from webapp.bulk_actions.mapping import ColumnMapping, MappingError, check_mapping
 from webapp.bulk_actions.models import BulkAction, BulkActionState, Phase
 from webapp.bulk_actions.progress import progress_of, publish_progress
@@ -40,17 +37,12 @@ from webapp.bulk_actions.service import NotADraftError, Preview
 from webapp.bulk_actions.tasks import send_chunk
 from webapp.config import Settings
 from webapp.contacts.fields import FIELDS
-from webapp.extensions import csrf, db
-from webapp.lib.multipart import BodyTooLargeError, MultipartError, UploadedFile, read_file
+from webapp.extensions import db
 from webapp.lib.storage import Storage, StorageMissingError, storage_at
 from webapp.live.channels import bulk_action_channel, jobs_channel, stream_url
 from webapp.pages import render_page
-from webapp.problems import Problem
 
 blueprint = Blueprint("bulk_actions", __name__, url_prefix="/bulk-actions")
-
-FORM_OVERHEAD_BYTES = 64 * 1024
-"""What the form around a file may add to its length."""
 
 ENCODING_LABELS = {
     "utf-8": "UTF-8",
@@ -88,20 +80,6 @@ def index() -> Response:
         stream=stream_url(_settings(), jobs_channel(organisation_id)),
         upload_limit_bytes=_settings().upload_limit_bytes,
     )
-
-
-@blueprint.post("")
-def create() -> BaseResponse:
-    """Take a file into the store as it arrives, then show how its columns are matched."""
-    organisation_id, user_id = current_organisation().id, current_user.id
-    upload = _incoming_file()
-    db.session.rollback()  # an upload may take minutes: no transaction waits for it
-    bulk_action = _store(organisation_id, user_id, upload)
-    db.session.commit()
-    return redirect(url_for(".edit", bulk_action_id=bulk_action.id), 303)
-
-
-csrf.exempt(create)  # its token stands in the body, which can be read only once: `create` checks it
 
 
 @blueprint.get("/<uuid:bulk_action_id>/mapping")
@@ -210,57 +188,6 @@ def summary_of(bulk_action: BulkAction) -> str:
     ]
     parts = [f"{count:,} {outcome}" for count, outcome in outcomes if count]
     return f"{', '.join(parts)}." if parts else "nothing."
-
-
-# Uploading ----------------------------------------------------------------------------------------
-
-
-def _incoming_file() -> UploadedFile:
-    """The file in the request, of which nothing is read yet, from a form of ours."""
-    limit = _settings().upload_limit_bytes
-    request.max_content_length = limit + FORM_OVERHEAD_BYTES
-    if (request.content_length or 0) > limit + FORM_OVERHEAD_BYTES:
-        raise _too_large(UploadTooLargeError(limit))
-    try:
-        upload = read_file(request.stream, request.content_type or "")
-    except MultipartError as error:
-        raise Problem(400, "No file arrived", str(error)) from error
-    _check_csrf(upload.fields.get("csrf_token", ""))
-    return upload
-
-
-def _check_csrf(token: str) -> None:
-    if not current_app.config.get("WTF_CSRF_ENABLED", True):
-        return
-    try:
-        validate_csrf(request.headers.get("X-CSRFToken") or token)
-    except ValueError as error:
-        raise Problem(400, "This page is out of date", "Load it again, then choose the file once more.") from error
-
-
-def _store(organisation_id: UUID, user_id: UUID, upload: UploadedFile) -> BulkAction:
-    try:
-        return service.start_upload(
-            organisation_id,
-            user_id,
-            upload.name,
-            upload.blocks,
-            storage=_storage(),
-            limit_bytes=_settings().upload_limit_bytes,
-            entity="contacts",
-        )
-    except UploadTooLargeError as error:
-        raise _too_large(error) from error
-    except UnreadableFileError as error:
-        raise Problem(422, "This file can't be imported", str(error)) from error
-    except BodyTooLargeError as error:
-        raise _too_large(UploadTooLargeError(_settings().upload_limit_bytes)) from error
-    except MultipartError as error:
-        raise Problem(400, "The upload broke off", str(error)) from error
-
-
-def _too_large(error: UploadTooLargeError) -> Problem:
-    return Problem(413, "This file is too large", str(error))
 
 
 # Matching columns ---------------------------------------------------------------------------------
