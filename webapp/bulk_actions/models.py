@@ -20,12 +20,16 @@ class Verb(enum.Enum):
 
 
 class BulkActionState(enum.Enum):
-    """A draft is an uploaded file whose mapping is still shown; `pending` waits for a worker."""
+    """A draft is an uploaded file whose mapping is still shown; `pending` waits for a worker, or for its time.
+
+    It completes with problems when a chunk was given up, so that its rows stayed out whatever is in them.
+    """
 
     DRAFT = "draft"
     PENDING = "pending"
     RUNNING = "running"
     COMPLETED = "completed"
+    COMPLETED_WITH_PROBLEMS = "completed_with_problems"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -34,15 +38,21 @@ class BulkActionState(enum.Enum):
         return self in FINAL_STATES
 
 
-FINAL_STATES = frozenset({BulkActionState.COMPLETED, BulkActionState.FAILED, BulkActionState.CANCELLED})
+COMPLETED_STATES = frozenset({BulkActionState.COMPLETED, BulkActionState.COMPLETED_WITH_PROBLEMS})
+FINAL_STATES = COMPLETED_STATES | {BulkActionState.FAILED, BulkActionState.CANCELLED}
 
 
 class Phase(enum.Enum):
-    """Plan the chunks, stage each, merge each range of keys."""
+    """An import plans its chunks, stages each, merges each range of keys; other verbs plan, work and finish."""
 
     PLAN = "plan"
     STAGE = "stage"
     MERGE = "merge"
+    WORK = "work"
+    FINISH = "finish"
+
+
+WAITING_ORDER = ("organisation_id", "bulk_action_id", "phase", "index")
 
 
 class ChunkState(enum.Enum):
@@ -86,9 +96,14 @@ class BulkAction(Model):
     rejected_count: Mapped[int] = mapped_column(BigInteger, default=0)
     duplicate_count: Mapped[int] = mapped_column(BigInteger, default=0)
     blank_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    given_up_chunk_count: Mapped[int] = mapped_column(default=0)
     job_id: Mapped[UUID | None]
     created_by: Mapped[UUID | None]
     created_at: Mapped[CreatedAt]
+    run_at: Mapped[datetime | None]
+    """None of its chunks is taken before."""
+    wait_reason: Mapped[str | None]
+    """Why it waits until `run_at`, when it was not a person who wanted that."""
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     cleaned_at: Mapped[datetime | None]
@@ -125,6 +140,14 @@ class BulkActionChunk(Model):
             ["bulk_actions.organisation_id", "bulk_actions.id"],
             ondelete="CASCADE",
         ),
+        Index(
+            "ix_bulk_action_chunks_waiting", *WAITING_ORDER, postgresql_where="state = 'pending' AND taken_at IS NULL"
+        ),
+        Index(
+            "ix_bulk_action_chunks_taken",
+            *WAITING_ORDER[:2],
+            postgresql_where="state = 'pending' AND taken_at IS NOT NULL",
+        ),
     )
 
     organisation_id: Mapped[TenantKey]
@@ -143,9 +166,35 @@ class BulkActionChunk(Model):
     state: Mapped[ChunkState] = mapped_column(text_enum(ChunkState), default=ChunkState.PENDING)
     attempt_count: Mapped[int] = mapped_column(default=0)
     sent_at: Mapped[datetime | None]
+    taken_at: Mapped[datetime | None]
+    """When the present attempt began; empty while the chunk waits for a worker."""
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     error: Mapped[str | None]
+
+
+class BulkActionTurn(Model):
+    """How far a bulk action and its organisation were served, so that all take turns; `*_mark` counts rows.
+
+    Only PostgreSQL's function that takes a chunk writes it; see migration 0007.
+    """
+
+    __tablename__ = "bulk_action_turns"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organisation_id", "bulk_action_id"],
+            ["bulk_actions.organisation_id", "bulk_actions.id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    organisation_id: Mapped[TenantKey]
+    bulk_action_id: Mapped[UUID] = mapped_column(primary_key=True)
+    start_mark: Mapped[int] = mapped_column(BigInteger)
+    end_mark: Mapped[int] = mapped_column(BigInteger)
+    organisation_start_mark: Mapped[int] = mapped_column(BigInteger)
+    organisation_end_mark: Mapped[int] = mapped_column(BigInteger)
+    taken_at: Mapped[datetime]
 
 
 class RejectedRow(Model):
