@@ -95,9 +95,8 @@ def _wait_for_workers() -> None:
 
 def import_once(app: Flask, organisation_id: UUID, path: Path) -> tuple[float, dict[str, int]]:
     """Seconds from the first byte uploaded to the finished import, and its counts."""
-    from webapp.bulk_actions.models import Phase
     from webapp.bulk_actions.service import OUTCOMES, start_import, start_upload
-    from webapp.bulk_actions.tasks import send_chunk
+    from webapp.bulk_actions.tasks import send_work
     from webapp.extensions import db, tenant
     from webapp.lib.storage import storage_at
 
@@ -114,7 +113,7 @@ def import_once(app: Flask, organisation_id: UUID, path: Path) -> tuple[float, d
         )
         start_import(bulk_action)
         db.session.commit()
-        send_chunk(organisation_id, bulk_action.id, Phase.PLAN, 0)
+        send_work()
         while not bulk_action.state.is_final:
             db.session.rollback()
             time.sleep(POLL_SECONDS)

@@ -58,6 +58,7 @@ def downgrade() -> None:
     op.drop_table("bulk_action_turns")
     for index in ("ix_bulk_action_chunks_waiting", "ix_bulk_action_chunks_taken"):
         op.drop_index(index, "bulk_action_chunks")
+    op.add_column("bulk_action_chunks", sa.Column("sent_at", TIME, nullable=True))
     op.drop_column("bulk_action_chunks", "taken_at")
     for name in ("given_up_chunk_count", "wait_reason", "run_at"):
         op.drop_column("bulk_actions", name)
@@ -74,6 +75,7 @@ def _change_bulk_actions() -> None:
 def _change_chunks() -> None:
     """What is left of bulk actions that are over will never be taken."""
     op.add_column("bulk_action_chunks", sa.Column("taken_at", TIME, nullable=True))
+    op.drop_column("bulk_action_chunks", "sent_at")
     op.execute(
         "DELETE FROM bulk_action_chunks c USING bulk_actions b WHERE c.state = 'pending'"
         " AND b.organisation_id = c.organisation_id AND b.id = c.bulk_action_id"

@@ -11,10 +11,10 @@ from apiflask import APIFlask
 from dramatiq import Message
 
 from tests.conftest import owner_connection
-from webapp.bulk_actions.models import BulkAction, Phase
+from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.queries import get_bulk_action, list_rejected_rows
 from webapp.bulk_actions.service import start_import, start_upload
-from webapp.bulk_actions.tasks import send_chunk
+from webapp.bulk_actions.tasks import send_work
 from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.jobs.broker import broker
@@ -56,7 +56,7 @@ def start(
     with app.app_context(), tenant(organisation_id):
         start_import(_get(organisation_id, bulk_action_id), mapping)
         db.session.commit()
-    send_chunk(organisation_id, bulk_action_id, Phase.PLAN, 0)
+    send_work()
     return bulk_action_id
 
 

@@ -16,7 +16,7 @@ from redis.client import PubSub
 from tests.bulk_actions.support import contacts, count_rows, counts_of, csv_of, read, start, work_off
 from tests.conftest import Person, owner_connection
 from webapp.bulk_actions import chunks, service, tasks, work
-from webapp.bulk_actions.chunks import ChunkId
+from webapp.bulk_actions.chunks import OverError, Take
 from webapp.bulk_actions.models import BulkActionState, Phase
 from webapp.bulk_actions.queries import find_unswept, get_bulk_action, lock_bulk_action
 from webapp.config import Settings
@@ -26,6 +26,7 @@ from webapp.extensions import db, tenant
 from webapp.jobs.broker import waiting_count
 from webapp.jobs.models import JobState
 from webapp.jobs.queries import get_job
+from webapp.lib.clock import utc_now
 from webapp.lib.redis import broker_client
 from webapp.live.channels import bulk_action_channel, job_channel, state_key
 
@@ -43,13 +44,8 @@ def people(count: int, name: str = "Ada") -> bytes:
 def test_every_message_twice_counts_nothing_twice(
     app: APIFlask, services: Settings, organisation_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = tasks.send_chunk
-
-    def send_twice(organisation: UUID, bulk_action: UUID, phase: Phase, index: int) -> None:
-        send(organisation, bulk_action, phase, index)
-        send(organisation, bulk_action, phase, index)
-
-    monkeypatch.setattr(tasks, "send_chunk", send_twice)
+    send = tasks.send_work
+    monkeypatch.setattr(tasks, "send_work", lambda count=1: send(2 * count))
     bulk_action_id = start(app, organisation_id, people(500))
     work_off(app)
     assert counts_of(read(app, organisation_id, bulk_action_id)) == {"row": 500, "created": 500}
@@ -59,8 +55,7 @@ def test_every_message_twice_counts_nothing_twice(
 def test_messages_that_come_after_the_end_do_nothing(app: APIFlask, services: Settings, organisation_id: UUID) -> None:
     bulk_action_id = start(app, organisation_id, people(100))
     work_off(app)
-    for phase in Phase:
-        tasks.send_chunk(organisation_id, bulk_action_id, phase, 0)
+    tasks.send_work(3)
     work_off(app)
     assert counts_of(read(app, organisation_id, bulk_action_id)) == {"row": 100, "created": 100}
     assert count_rows(services, "staged_contacts") == 0
@@ -103,39 +98,19 @@ def test_a_failure_at_the_end_of_the_work_undoes_all_of_it(
     assert len(contacts(services, organisation_id)) == 300
 
 
-def test_a_chunk_that_fails_every_time_ends_the_import_with_its_rows_and_its_reason(
-    app: APIFlask, services: Settings, organisation_id: UUID, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*arguments: object, skip_header: bool) -> None:
-        raise RuntimeError("The lamp fell over.")
-
-    monkeypatch.setattr(work, "parse", fail)
-    bulk_action_id = start(app, organisation_id, people(20))
-    for _ in range(chunks.MAX_ATTEMPTS):
-        with pytest.raises(RuntimeError):
-            work_off(app)
-        age_everything(services)
-        sweep(app)
-    sweep_and_work_off(app)
-    bulk_action = read(app, organisation_id, bulk_action_id)
-    assert bulk_action.state is BulkActionState.FAILED
-    assert (bulk_action.error or "").startswith("Rows 2 to 21 stopped the worker 3 times. Nothing was imported.")
-    assert "The lamp fell over." in (bulk_action.error or "")
-    assert contacts(services, organisation_id) == []
-
-
 def test_a_chunk_that_somebody_is_at_work_on_is_left_alone(
     app: APIFlask, services: Settings, organisation_id: UUID
 ) -> None:
     bulk_action_id = start(app, organisation_id, people(20))
     work_off(app, limit=1)
-    age_everything(services, started=True)
+    assert take(app)
+    age_everything(services)
     broker_client(services).flushall()
     with owner_connection(services) as connection, connection.transaction():
         connection.execute("SELECT 1 FROM bulk_action_chunks FOR UPDATE")
         sweep(app)
         assert waiting_count("imports") == 0
-        tasks.send_chunk(organisation_id, bulk_action_id, Phase.STAGE, 0)
+        tasks.send_work()
         work_off(app)
         assert read(app, organisation_id, bulk_action_id).staged_chunk_count == 0
     sweep_and_work_off(app)
@@ -145,40 +120,33 @@ def test_a_chunk_that_somebody_is_at_work_on_is_left_alone(
 def test_copies_of_a_message_that_come_at_once_are_one_attempt(
     app: APIFlask, services: Settings, organisation_id: UUID
 ) -> None:
-    bulk_action_id = start(app, organisation_id, people(20))
+    start(app, organisation_id, people(20))
     work_off(app, limit=1)
-    chunk_id = ChunkId(organisation_id, bulk_action_id, Phase.STAGE, 0)
-    claims = [claim(app, chunk_id) for _ in range(2 * chunks.MAX_ATTEMPTS)]
-    assert claims == [True, *[False] * (2 * chunks.MAX_ATTEMPTS - 1)]
-    assert read(app, organisation_id, bulk_action_id).state is BulkActionState.RUNNING
-    assert stage_attempts(services) == 1
+    takes = [take(app) for _ in range(2 * chunks.MAX_ATTEMPTS)]
+    assert [found and found.attempt_count for found in takes] == [1, *[None] * (2 * chunks.MAX_ATTEMPTS - 1)]
     age_everything(services)
-    assert claim(app, chunk_id)
-    assert stage_attempts(services) == 2
+    sweep(app)
+    again = take(app)
+    assert again
+    assert (again.phase, again.attempt_count) == (Phase.STAGE, 2)
 
 
-def test_a_claimed_chunk_is_worked_on_though_a_copy_of_its_message_looks_at_it(
+def test_of_two_workers_that_took_a_chunk_one_after_the_other_only_the_second_has_it(
     app: APIFlask, services: Settings, organisation_id: UUID
 ) -> None:
-    bulk_action_id = start(app, organisation_id, people(20))
+    start(app, organisation_id, people(20))
     work_off(app, limit=1)
-    chunk_id = ChunkId(organisation_id, bulk_action_id, Phase.STAGE, 0)
-    assert claim(app, chunk_id)
-    held = []
-
-    def take() -> None:
-        with app.app_context(), tenant(organisation_id):
-            held.append(chunks.hold(chunk_id).index)
-            db.session.rollback()
-
-    thread = threading.Thread(target=take)
-    with owner_connection(services) as connection, connection.transaction():
-        connection.execute("SELECT 1 FROM bulk_action_chunks FOR UPDATE")
-        thread.start()
-        thread.join(0.3)
-        assert thread.is_alive()
-    thread.join(10)
-    assert held == [0]
+    first = take(app)
+    age_everything(services)
+    sweep(app)
+    second = take(app)
+    assert first
+    assert second
+    with app.app_context(), tenant(organisation_id):
+        with pytest.raises(OverError):
+            chunks.hold(first)
+        assert chunks.hold(second).index == 0
+        db.session.rollback()
 
 
 def test_cancelling_while_rows_are_staged_changes_no_contact(
@@ -353,19 +321,12 @@ def kept_state(settings: Settings, channel: str) -> dict[str, Any]:
     return content
 
 
-def claim(app: APIFlask, chunk_id: ChunkId) -> bool:
-    """As an actor begins."""
-    with app.app_context(), tenant(chunk_id.organisation_id):
-        is_mine = chunks.claim(chunk_id, "worker:1")
+def take(app: APIFlask) -> Take | None:
+    """As the actor begins."""
+    with app.app_context():
+        found = chunks.take_chunk(utc_now())
         db.session.commit()
-        return is_mine
-
-
-def stage_attempts(settings: Settings) -> int:
-    with owner_connection(settings) as connection:
-        row = connection.execute("SELECT sum(attempt_count) FROM bulk_action_chunks WHERE phase = 'stage'").fetchone()
-        assert row is not None
-        return int(row[0])
+        return found
 
 
 def cancel(app: APIFlask, organisation_id: UUID, bulk_action_id: UUID) -> None:
@@ -386,16 +347,9 @@ def sweep_and_work_off(app: APIFlask) -> None:
     work_off(app)
 
 
-def age_everything(settings: Settings, *, started: bool = False) -> None:
-    """As if a minute had passed since anything was begun, sent or ended."""
+def age_everything(settings: Settings) -> None:
+    """As if a minute had passed since anything was taken or ended."""
     minute = timedelta(minutes=1)
     with owner_connection(settings) as connection:
-        connection.execute(
-            "UPDATE bulk_action_chunks SET sent_at = sent_at - %s, started_at = started_at - %s", [minute, minute]
-        )
+        connection.execute("UPDATE bulk_action_chunks SET taken_at = taken_at - %s", [minute])
         connection.execute("UPDATE bulk_actions SET ended_at = ended_at - %s", [minute])
-        if started:
-            connection.execute(
-                "UPDATE bulk_action_chunks SET attempt_count = 1, started_at = now() - interval '1 minute'"
-                " WHERE state = 'pending'"
-            )

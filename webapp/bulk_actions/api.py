@@ -15,12 +15,12 @@ from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.bulk_actions.files import UploadTooLargeError, deleted_on_error
 from webapp.bulk_actions.mapping import MappingError
-from webapp.bulk_actions.models import BulkAction, BulkActionState, Phase
+from webapp.bulk_actions.models import BulkAction, BulkActionState
 from webapp.bulk_actions.progress import progress_of, publish_progress
 from webapp.bulk_actions.queries import get_bulk_action, list_bulk_actions
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.bulk_actions.service import start_import, start_upload
-from webapp.bulk_actions.tasks import send_chunk
+from webapp.bulk_actions.tasks import send_work
 from webapp.extensions import db
 from webapp.lib.multipart import BodyTooLargeError, MultipartError, read_file
 from webapp.lib.storage import Storage, storage_at
@@ -153,7 +153,7 @@ def upload() -> dict[str, Any]:
     except MappingError as error:
         raise Problem(422, "The columns could not be matched", str(error)) from error
     db.session.commit()
-    send_chunk(bulk_action.organisation_id, bulk_action.id, Phase.PLAN, 0)
+    send_work()
     publish_progress(bulk_action.organisation_id, bulk_action.id)
     return bulk_action_json(bulk_action)
 

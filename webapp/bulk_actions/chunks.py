@@ -1,4 +1,4 @@
-"""The life of a chunk: taken, worked on, done; and what the last one sets going.
+"""The life of a chunk: taken when its turn comes, worked on, done or given up; and what the last one sets going.
 
 Locks are always taken in this order: a chunk, its bulk action, its job.
 """
@@ -6,11 +6,14 @@ Locks are always taken in this order: a chunk, its bulk action, its job.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import text
+
 from webapp.bulk_actions import service
-from webapp.bulk_actions.models import BulkAction, BulkActionChunk, ChunkState, Phase
-from webapp.bulk_actions.queries import lock_bulk_action, lock_chunk, was_just_begun
+from webapp.bulk_actions.models import BulkAction, BulkActionChunk, BulkActionState, ChunkState, Phase
+from webapp.bulk_actions.queries import get_bulk_action, lock_bulk_action, lock_chunk, may_go_on
 from webapp.contacts.merge import MergeCounts
 from webapp.contacts.staging import BUCKET_COUNT
 from webapp.extensions import db
@@ -20,95 +23,100 @@ MAX_ATTEMPTS = 3
 ROWS_PER_PARTITION = 25_000
 MIN_ROWS_PER_PARTITION = 1_000
 USUAL_PARTITIONS = 8
+TAKE = text("SELECT * FROM footfall_take_chunk(:moment)")
 
 
 class OverError(Exception):
-    """The bulk action ended meanwhile, or another worker has the chunk: what was done must not count."""
+    """The bulk action ended or shall end, or another worker has the chunk: what was done must not count."""
 
 
 @dataclass(frozen=True)
-class ChunkId:
-    """Which chunk a message means."""
+class Take:
+    """A chunk that this worker took. `taken_at` tells this attempt from every other."""
 
     organisation_id: UUID
     bulk_action_id: UUID
     phase: Phase
     index: int
+    attempt_count: int
+    taken_at: datetime
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether all its attempts went wrong, so that it is to be given up."""
+        return self.attempt_count > MAX_ATTEMPTS
 
 
 @dataclass
 class Sends:
-    """Messages to send after the commit, and rows to count by their outcomes."""
+    """What to do after the commit: a message for each chunk that became pending, and rows to count by outcome."""
 
-    chunks: list[tuple[Phase, int]] = field(default_factory=list)
+    message_count: int = 0
     clean: bool = False
     row_counts: dict[str, int] = field(default_factory=dict)
 
 
-def claim(chunk_id: ChunkId, worker: str) -> bool:
-    """Count an attempt before it begins, so that a chunk that kills its worker is noticed.
+def take_chunk(now: datetime) -> Take | None:
+    """Take the chunk whose turn it is, of whatever organisation. Commit at once: other workers wait for that.
 
-    False when there is nothing to do: it is done, somebody is at it or just about to be, or the bulk action is
-    over. Copies of one message that come at once are thus one attempt; should that one die in its first
-    moments, the sweeper sends the chunk again.
+    It counts an attempt before that begins, so that a chunk that kills its worker is noticed.
     """
-    chunk = lock_chunk(chunk_id.organisation_id, chunk_id.bulk_action_id, chunk_id.phase, chunk_id.index)
-    if chunk is None or was_just_begun(chunk):
-        return False
-    bulk_action = lock_bulk_action(chunk_id.organisation_id, chunk_id.bulk_action_id)
-    if bulk_action is None or not bulk_action.is_running or _was_cancelled(bulk_action):
-        return False
-    if chunk.attempt_count >= MAX_ATTEMPTS:
-        service.fail(bulk_action, _given_up(chunk))
-        return False
-    if chunk.phase is Phase.PLAN:
-        service.begin(bulk_action, worker)
-    chunk.attempt_count += 1
-    chunk.started_at = utc_now()
-    return True
+    row = db.session.execute(TAKE, {"moment": now}).one_or_none()
+    if row is None:
+        return None
+    organisation_id, bulk_action_id, phase, index, attempt_count = row
+    return Take(organisation_id, bulk_action_id, Phase(phase), index, attempt_count, now)
 
 
-def _was_cancelled(bulk_action: BulkAction) -> bool:
-    """Whether somebody asked the job to stop; then it stops here."""
-    job = service.job_of(bulk_action)
-    if job is None or job.cancel_requested_at is None:
-        return False
-    service.cancel(bulk_action)
-    return True
+def begin(take: Take, worker: str) -> None:
+    """Note the first attempt at the bulk action, and each after a worker was lost while planning.
 
-
-def _given_up(chunk: BulkActionChunk) -> str:
-    last = f" The last error: {chunk.error}" if chunk.error else ""
-    if chunk.phase is Phase.PLAN:
-        return f"Reading the file stopped the worker {MAX_ATTEMPTS} times. Nothing was imported.{last}"
-    if chunk.phase is Phase.STAGE:
-        end = chunk.first_row_number + chunk.row_count - 1
-        return (
-            f"Rows {chunk.first_row_number:,} to {end:,} stopped the worker {MAX_ATTEMPTS} times. Nothing was "
-            f"imported. Look whether something in these rows is unusual, and drop the file again.{last}"
-        )
-    return (
-        f"Writing the contacts stopped the worker {MAX_ATTEMPTS} times. Those already written stay. "
-        f"Drop the file again: rows that are already in count as unchanged.{last}"
-    )
-
-
-def hold(chunk_id: ChunkId) -> BulkActionChunk:
-    """The claimed chunk, locked for as long as the work takes; raises OverError when it is done.
-
-    It waits for whoever only looks at the chunk, such as a copy of the message or the sweeper.
+    Raises OverError when it is over or shall end.
     """
-    chunk = lock_chunk(chunk_id.organisation_id, chunk_id.bulk_action_id, chunk_id.phase, chunk_id.index, wait=True)
-    if chunk is None:
+    check_running(take.organisation_id, take.bulk_action_id)
+    bulk_action = get_bulk_action(take.organisation_id, take.bulk_action_id)
+    is_first = bulk_action is not None and bulk_action.state is BulkActionState.PENDING
+    if not is_first and (take.phase is not Phase.PLAN or take.attempt_count == 1):
+        return
+    bulk_action = lock_bulk_action(take.organisation_id, take.bulk_action_id)
+    if bulk_action is None or not bulk_action.is_running:
+        raise OverError
+    service.begin(bulk_action, worker)
+
+
+def hold(take: Take) -> BulkActionChunk:
+    """The chunk that was taken, locked for as long as the work lasts; raises OverError when another has it now."""
+    chunk = lock_chunk(take.organisation_id, take.bulk_action_id, take.phase, take.index)
+    if chunk is None or chunk.taken_at != take.taken_at:
         raise OverError
     return chunk
 
 
-def lock_running(chunk: BulkActionChunk) -> BulkAction:
-    """The chunk's bulk action, locked, at the end of the work; raises OverError when it is over."""
-    bulk_action = lock_bulk_action(chunk.organisation_id, chunk.bulk_action_id)
-    if bulk_action is None or not bulk_action.is_running:
+def put_off(take: Take, run_at: datetime | None, reason: str | None) -> None:
+    """Give the chunk back without an attempt spent, and let all of its bulk action wait until `run_at`."""
+    chunk = lock_chunk(take.organisation_id, take.bulk_action_id, take.phase, take.index)
+    if chunk is None or chunk.taken_at != take.taken_at:
+        return
+    chunk.taken_at = None
+    chunk.attempt_count -= 1
+    bulk_action = lock_bulk_action(take.organisation_id, take.bulk_action_id)
+    if bulk_action and run_at:
+        bulk_action.run_at, bulk_action.wait_reason = run_at, reason
+
+
+def check_running(organisation_id: UUID, bulk_action_id: UUID) -> None:
+    """Between two pieces of a chunk's work: raises OverError when the bulk action is over, or somebody stopped it."""
+    if not may_go_on(organisation_id, bulk_action_id):
         raise OverError
+
+
+def lock_running(chunk: BulkActionChunk) -> BulkAction:
+    """The chunk's bulk action, locked, at the end of the work; raises OverError when it is over or shall end."""
+    bulk_action = lock_bulk_action(chunk.organisation_id, chunk.bulk_action_id)
+    if bulk_action is None:
+        raise OverError
+    check_running(chunk.organisation_id, chunk.bulk_action_id)
+    bulk_action.wait_reason = None
     return bulk_action
 
 
@@ -116,6 +124,12 @@ def mark_done(chunk: BulkActionChunk) -> None:
     chunk.state = ChunkState.DONE
     chunk.ended_at = utc_now()
     chunk.error = None
+
+
+def give_back(chunk: BulkActionChunk) -> None:
+    """The chunk gets on and waits for its next turn; so it does not kill its workers."""
+    chunk.taken_at = None
+    chunk.attempt_count = 0
 
 
 def finish_stage(chunk: BulkActionChunk, staged_count: int, rejected_count: int, blank_count: int) -> Sends:
@@ -147,10 +161,11 @@ def begin_merge_if_staged(bulk_action: BulkAction) -> Sends:
     bulk_action.partition_count = partition_count(bulk_action.staged_count)
     for index in range(bulk_action.partition_count):
         chunk = service.new_chunk(bulk_action, Phase.MERGE, index)
+        chunk.row_count = bulk_action.staged_count // bulk_action.partition_count
         chunk.start_offset = index * BUCKET_COUNT // bulk_action.partition_count
         chunk.end_offset = (index + 1) * BUCKET_COUNT // bulk_action.partition_count
         db.session.add(chunk)
-    return Sends([(Phase.MERGE, index) for index in range(bulk_action.partition_count)])
+    return Sends(message_count=bulk_action.partition_count)
 
 
 def partition_count(row_count: int) -> int:
@@ -162,9 +177,7 @@ def partition_count(row_count: int) -> int:
 def finish_merge(chunk: BulkActionChunk, counts: MergeCounts) -> Sends:
     """Mark a merged partition; the last one ends the import and its job, in this very transaction."""
     bulk_action = lock_running(chunk)
-    mark_done(chunk)
     chunk.row_count = counts.row_count
-    bulk_action.merged_partition_count += 1
     bulk_action.merged_count += counts.row_count
     row_counts = {}
     for outcome in ("created", "updated", "unchanged", "duplicate"):
@@ -172,12 +185,33 @@ def finish_merge(chunk: BulkActionChunk, counts: MergeCounts) -> Sends:
         row_counts[outcome] = getattr(counts, name)
         setattr(chunk, name, row_counts[outcome])
         setattr(bulk_action, name, getattr(bulk_action, name) + row_counts[outcome])
+    return _finish_partition(chunk, bulk_action, row_counts)
+
+
+def finish_unmerged(chunk: BulkActionChunk, rejected_count: int) -> Sends:
+    """Mark a partition whose staged rows were all rejected, so that they count as not staged."""
+    bulk_action = lock_running(chunk)
+    chunk.row_count = chunk.rejected_count = rejected_count
+    bulk_action.staged_count -= rejected_count
+    bulk_action.rejected_count += rejected_count
+    return _finish_partition(chunk, bulk_action, {"rejected": rejected_count})
+
+
+def _finish_partition(chunk: BulkActionChunk, bulk_action: BulkAction, row_counts: dict[str, int]) -> Sends:
+    mark_done(chunk)
+    bulk_action.merged_partition_count += 1
     is_last = bulk_action.merged_partition_count >= bulk_action.partition_count
     if is_last:
         service.complete(bulk_action)
     else:
         _note_job(bulk_action)
     return Sends(clean=is_last, row_counts=row_counts)
+
+
+def note_given_up(chunk: BulkActionChunk) -> None:
+    """The bulk action will complete with problems."""
+    lock_running(chunk).given_up_chunk_count += 1
+    db.session.flush()
 
 
 def _note_job(bulk_action: BulkAction) -> None:

@@ -39,6 +39,7 @@ class BulkActionState(enum.Enum):
 
 
 COMPLETED_STATES = frozenset({BulkActionState.COMPLETED, BulkActionState.COMPLETED_WITH_PROBLEMS})
+RUNNING_STATES = frozenset({BulkActionState.PENDING, BulkActionState.RUNNING})
 FINAL_STATES = COMPLETED_STATES | {BulkActionState.FAILED, BulkActionState.CANCELLED}
 
 
@@ -112,7 +113,7 @@ class BulkAction(Model):
     @property
     def is_running(self) -> bool:
         """Whether chunks may still be worked on."""
-        return self.state in {BulkActionState.PENDING, BulkActionState.RUNNING}
+        return self.state in RUNNING_STATES
 
     @property
     def path(self) -> str:
@@ -129,8 +130,8 @@ class BulkAction(Model):
 class BulkActionChunk(Model):
     """A unit of work: bytes of the file (stage) or a range of key buckets (merge).
 
-    Its row's lock says that somebody is at work on it; its state, written in the same transaction
-    as the work, says that the work is done.
+    `taken_at` says that it is somebody's, its row's lock that they are alive and at work; its state, written in
+    the same transaction as the work, says that the work is done.
     """
 
     __tablename__ = "bulk_action_chunks"
@@ -165,7 +166,6 @@ class BulkActionChunk(Model):
     duplicate_count: Mapped[int] = mapped_column(default=0)
     state: Mapped[ChunkState] = mapped_column(text_enum(ChunkState), default=ChunkState.PENDING)
     attempt_count: Mapped[int] = mapped_column(default=0)
-    sent_at: Mapped[datetime | None]
     taken_at: Mapped[datetime | None]
     """When the present attempt began; empty while the chunk waits for a worker."""
     started_at: Mapped[datetime | None]

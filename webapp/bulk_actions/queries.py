@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select, text
+from sqlalchemy import ColumnElement, Table, and_, select, text
 
 from webapp.bulk_actions.models import (
+    RUNNING_STATES,
     BulkAction,
     BulkActionChunk,
     BulkActionState,
@@ -19,14 +20,12 @@ from webapp.bulk_actions.models import (
     ReplacedRow,
 )
 from webapp.extensions import db
-from webapp.lib.clock import utc_now
+from webapp.jobs.models import Job
 
 PAGE_SIZE = 40
 REPORT_PAGE_ROWS = 2_000
 STUCK_AFTER = timedelta(seconds=2)
-UNSENT_AFTER = timedelta(seconds=10)
-LOST_AFTER = timedelta(minutes=10)
-"""A message that waited so long in a queue that is never empty is sent again."""
+"""A chunk that was taken so long ago, and that nobody holds, has lost its worker."""
 
 
 def get_bulk_action(organisation_id: UUID, bulk_action_id: UUID) -> BulkAction | None:
@@ -81,10 +80,24 @@ def find_with_file(organisation_id: UUID, ids: Collection[UUID]) -> set[UUID]:
     return set(db.session.scalars(query))
 
 
-def lock_chunk(
-    organisation_id: UUID, bulk_action_id: UUID, phase: Phase, index: int, *, wait: bool = False
-) -> BulkActionChunk | None:
-    """The chunk, locked, if it is not done and nobody else is at work on it; `wait` lets them finish first."""
+def may_go_on(organisation_id: UUID, bulk_action_id: UUID) -> bool:
+    """Whether its chunks may be worked on as of now: it is not over, and nobody asked its job to stop."""
+    is_its_job = and_(Job.organisation_id == BulkAction.organisation_id, Job.id == BulkAction.job_id)
+    query = (
+        select(BulkAction.state)
+        .outerjoin(Job, is_its_job)
+        .where(
+            BulkAction.organisation_id == organisation_id,
+            BulkAction.id == bulk_action_id,
+            BulkAction.state.in_(RUNNING_STATES),
+            Job.cancel_requested_at.is_(None),
+        )
+    )
+    return db.session.execute(query).one_or_none() is not None
+
+
+def lock_chunk(organisation_id: UUID, bulk_action_id: UUID, phase: Phase, index: int) -> BulkActionChunk | None:
+    """The chunk, re-read and locked as soon as whoever has it lets go, if it is not done then."""
     query = (
         select(BulkActionChunk)
         .where(
@@ -94,15 +107,33 @@ def lock_chunk(
             BulkActionChunk.index == index,
             BulkActionChunk.state == ChunkState.PENDING,
         )
-        .with_for_update(skip_locked=not wait)
+        .with_for_update()
         .execution_options(populate_existing=True)
     )
     return db.session.scalar(query)
 
 
-def was_just_begun(chunk: BulkActionChunk) -> bool:
-    """Whether an attempt is so young that no lock may mean that its worker is about to take it."""
-    return bool(chunk.attempt_count and chunk.started_at and chunk.started_at >= utc_now() - STUCK_AFTER)
+def list_chunks(organisation_id: UUID, bulk_action_id: UUID, phase: Phase) -> Sequence[BulkActionChunk]:
+    """A phase's chunks in their order."""
+    query = select(BulkActionChunk).where(
+        BulkActionChunk.organisation_id == organisation_id,
+        BulkActionChunk.bulk_action_id == bulk_action_id,
+        BulkActionChunk.phase == phase,
+    )
+    return db.session.scalars(query.order_by(BulkActionChunk.index)).all()
+
+
+def list_staged_row_numbers(
+    staged: Table, organisation_id: UUID, bulk_action_id: UUID, start: int, end: int
+) -> Sequence[int]:
+    """Rows that are staged in buckets from `start` up to, not including, `end`, in file order."""
+    query = select(staged.c.row_number).where(
+        staged.c.organisation_id == organisation_id,
+        staged.c.bulk_action_id == bulk_action_id,
+        staged.c.bucket >= start,
+        staged.c.bucket < end,
+    )
+    return db.session.scalars(query.order_by(staged.c.row_number)).all()
 
 
 def find_unswept(limit: int) -> list[tuple[UUID, UUID]]:
@@ -114,29 +145,39 @@ def find_unswept(limit: int) -> list[tuple[UUID, UUID]]:
     return [(row[0], row[1]) for row in rows]
 
 
-def find_stuck_chunks(
-    organisation_id: UUID, bulk_action_id: UUID, now: datetime, *, queue_is_empty: bool
+def lock_undone_chunks(
+    organisation_id: UUID, bulk_action_id: UUID, taken_before: datetime | None = None
 ) -> Sequence[BulkActionChunk]:
-    """Chunks that nobody works on and for which no message can be on its way; locked.
-
-    Begun and not locked: the worker died. Never begun though the queue is empty: the message is lost.
-    """
-    last_sign = BulkActionChunk.started_at
-    left = and_(BulkActionChunk.attempt_count > 0, last_sign < now - STUCK_AFTER)
-    patience = UNSENT_AFTER if queue_is_empty else LOST_AFTER
-    unsent = and_(BulkActionChunk.attempt_count == 0, BulkActionChunk.sent_at < now - patience)
+    """Chunks that are not done and that nobody holds, locked; `taken_before` wants those that were taken by then."""
     query = (
         select(BulkActionChunk)
-        .where(
-            BulkActionChunk.organisation_id == organisation_id,
-            BulkActionChunk.bulk_action_id == bulk_action_id,
-            BulkActionChunk.state == ChunkState.PENDING,
-            or_(and_(left, BulkActionChunk.sent_at < now - STUCK_AFTER), unsent),
-        )
-        .order_by(BulkActionChunk.phase, BulkActionChunk.index)
+        .where(*_undone(organisation_id, bulk_action_id))
         .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
     )
+    if taken_before is not None:
+        query = query.where(BulkActionChunk.taken_at < taken_before)
     return db.session.scalars(query).all()
+
+
+def has_undone_chunk(organisation_id: UUID, bulk_action_id: UUID) -> bool:
+    """Whether any chunk is not done, held by somebody or not."""
+    query = select(BulkActionChunk.index).where(*_undone(organisation_id, bulk_action_id)).limit(1)
+    return db.session.execute(query).one_or_none() is not None
+
+
+def _undone(organisation_id: UUID, bulk_action_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    return (
+        BulkActionChunk.organisation_id == organisation_id,
+        BulkActionChunk.bulk_action_id == bulk_action_id,
+        BulkActionChunk.state == ChunkState.PENDING,
+    )
+
+
+def count_waiting_chunks(now: datetime, limit: int) -> int:
+    """Chunks of every organisation that a worker might take now, counted up to a limit."""
+    query = text("SELECT footfall_count_waiting_chunks(:moment, :most)")
+    return int(db.session.execute(query, {"moment": now, "most": limit}).scalar_one())
 
 
 def get_mapping(organisation_id: UUID, entity: str, fingerprint: str) -> ImportMapping | None:

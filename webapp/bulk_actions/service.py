@@ -16,10 +16,11 @@ from webapp.bulk_actions.models import (
     BulkAction,
     BulkActionChunk,
     BulkActionState,
+    BulkActionTurn,
     ImportMapping,
     Phase,
 )
-from webapp.bulk_actions.queries import get_mapping, lock_bulk_action
+from webapp.bulk_actions.queries import get_mapping, has_undone_chunk, lock_bulk_action, lock_undone_chunks
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.contacts.fields import FIELDS_BY_NAME
 from webapp.extensions import db
@@ -171,10 +172,13 @@ def delete_drafts(organisation_id: UUID, ids: Collection[UUID], created_before: 
     db.session.execute(statement, execution_options={"synchronize_session": False})
 
 
-def start_import(bulk_action: BulkAction, mapping: Mapping[str, str | None] | None = None) -> None:
+def start_import(
+    bulk_action: BulkAction, mapping: Mapping[str, str | None] | None = None, *, run_at: datetime | None = None
+) -> None:
     """Queue the draft with this mapping (default: the suggested one), and remember it for the next such file.
 
-    Commit, then send `plan`. Raises MappingError, or NotADraftError when it was started before.
+    With `run_at` it waits until then. Commit, then `send_work`. Raises MappingError, or NotADraftError when it
+    was started before.
     """
     _require_draft(bulk_action)
     chosen = bulk_action.mapping if mapping is None else mapping
@@ -189,7 +193,9 @@ def start_import(bulk_action: BulkAction, mapping: Mapping[str, str | None] | No
         subject_path=bulk_action.path,
         created_by=bulk_action.created_by,
     )
+    job.run_at = run_at or job.run_at
     bulk_action.job_id = job.id
+    bulk_action.run_at = run_at
     bulk_action.state = BulkActionState.PENDING
     db.session.add(new_chunk(bulk_action, Phase.PLAN, 0))
     db.session.flush()
@@ -214,14 +220,20 @@ def _remember(bulk_action: BulkAction) -> None:
 
 
 def new_chunk(bulk_action: BulkAction, phase: Phase, index: int) -> BulkActionChunk:
-    """A chunk whose message is sent right after the commit."""
+    """A chunk, for which a message is sent right after the commit."""
     return BulkActionChunk(
-        organisation_id=bulk_action.organisation_id,
-        bulk_action_id=bulk_action.id,
-        phase=phase,
-        index=index,
-        sent_at=utc_now(),
+        organisation_id=bulk_action.organisation_id, bulk_action_id=bulk_action.id, phase=phase, index=index
     )
+
+
+def start_now(bulk_action: BulkAction) -> None:
+    """Wait no longer, neither for the time it was started for nor for what put it off. Commit, then `send_work`."""
+    if not bulk_action.is_running or bulk_action.run_at is None:
+        return
+    bulk_action.run_at = bulk_action.wait_reason = None
+    job = job_of(bulk_action)
+    if job:
+        job.run_at = min(job.run_at, utc_now())
 
 
 def begin(bulk_action: BulkAction, worker: str) -> None:
@@ -255,11 +267,13 @@ def fail(bulk_action: BulkAction, error: str) -> None:
 
 def complete(bulk_action: BulkAction) -> None:
     """Every row is accounted for."""
-    bulk_action.end(BulkActionState.COMPLETED)
+    given_up_count = bulk_action.given_up_chunk_count
+    bulk_action.end(BulkActionState.COMPLETED_WITH_PROBLEMS if given_up_count else BulkActionState.COMPLETED)
     job = job_of(bulk_action)
     if job:
         note_job_progress(bulk_action, job)
-        job.complete({outcome: getattr(bulk_action, f"{outcome}_count") for outcome in OUTCOMES})
+        result = {outcome: getattr(bulk_action, f"{outcome}_count") for outcome in OUTCOMES}
+        job.complete(result | ({"given_up_chunks": given_up_count} if given_up_count else {}))
         _close_attempt(job, "completed")
 
 
@@ -286,12 +300,22 @@ def _close_attempt(job: Job, outcome: str, error: str = "") -> None:
 
 
 def clean_up(organisation_id: UUID, bulk_action_id: UUID, storage: Storage) -> None:
-    """After the end, and after its staged rows: remove the file; the reports stay."""
+    """After the end, and after its staged rows: remove the file, and chunks that nobody will do; the reports stay.
+
+    While somebody is still at a chunk it is not clean, and the sweeper comes again.
+    """
     bulk_action = lock_bulk_action(organisation_id, bulk_action_id)
     if bulk_action is None:
         return
     delete_files(storage, bulk_action)
-    bulk_action.cleaned_at = utc_now()
+    for chunk in lock_undone_chunks(organisation_id, bulk_action_id):
+        db.session.delete(chunk)
+    turn = db.session.get(BulkActionTurn, (organisation_id, bulk_action_id))
+    if turn:
+        db.session.delete(turn)
+    db.session.flush()
+    if not has_undone_chunk(organisation_id, bulk_action_id):
+        bulk_action.cleaned_at = utc_now()
 
 
 OUTCOMES = ("created", "updated", "unchanged", "rejected", "duplicate", "blank")

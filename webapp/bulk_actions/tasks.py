@@ -1,8 +1,8 @@
 """Actors of bulk actions: take a chunk, do its work in one transaction, commit, send what follows.
 
-A message carries ids only, and running one twice does no harm: the second finds the chunk done, or
-locked by whoever is at work. A worker may die between any two lines here; its transaction is then
-undone, its lock is free, and `sweep` finds the chunk.
+A message names no chunk: whoever receives it takes the one whose turn it is, of all organisations, or none. A worker
+may die between any two lines here; its transaction is then undone, its lock is free, and `sweep` gives the chunk
+back and sends what is missing.
 """
 
 from __future__ import annotations
@@ -18,36 +18,43 @@ from uuid import UUID
 
 import psycopg
 from flask import current_app
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.bulk_actions import service
-from webapp.bulk_actions.chunks import ChunkId, OverError, Sends, claim, hold
+from webapp.bulk_actions import chunks, service
+from webapp.bulk_actions.chunks import OverError, Sends, Take
 from webapp.bulk_actions.files import owner_of
-from webapp.bulk_actions.models import BulkAction, BulkActionChunk, Phase
+from webapp.bulk_actions.giving_up import given_up_words, reject_merge_chunk, reject_stage_chunk
+from webapp.bulk_actions.models import Phase, Verb
+from webapp.bulk_actions.phases import phase_work, register_phase
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import (
-    find_stuck_chunks,
+    STUCK_AFTER,
+    count_waiting_chunks,
     find_unswept,
     find_with_file,
     get_bulk_action,
     lock_bulk_action,
     lock_chunk,
+    lock_undone_chunks,
     may_clean,
+    may_go_on,
 )
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.bulk_actions.work import merge_chunk, plan_step, stage_chunk
 from webapp.contacts.staging import BUCKET_COUNT, clean_staged
 from webapp.extensions import db, tenant
 from webapp.jobs.broker import actor, waiting_count
-from webapp.jobs.queries import get_job
 from webapp.jobs.queues import is_paused
 from webapp.lib.clock import utc_now
+from webapp.lib.outage import cause_of, database_is_away, disk_is_full
 from webapp.lib.storage import Storage, storage_at
 from webapp.metrics import count_import_rows
 
 MAX_TRIES = 10
 RETRY_SECONDS = 0.05
 SWEEP_LIMIT = 500
+MESSAGE_LIMIT = 1_000
+"""The sweeper fills the queue up to so many messages."""
 CLEAN_BUCKETS = 256
 CLEAN_AFTER = timedelta(seconds=5)
 ERROR_LIMIT = 500
@@ -55,30 +62,35 @@ DRAFT_LIFETIME = timedelta(days=7)
 UNOWNED_AFTER = timedelta(days=1)
 REMOVE_LIMIT = 1_000
 """A sweep of the store ends when it removed so many files; the next one goes on."""
+FULL_DISK_PAUSE = timedelta(seconds=15)
+FULL_DISK_REASON = "The disk is full: free some space, then it goes on by itself."
+PUT_OFF_TRIES = 120
+PUT_OFF_SECONDS = 0.5
 # Deadlock, serialisation failure, and a key that another transaction created meanwhile.
 PASSING_ERRORS = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.UniqueViolation)
+DATABASE_ERRORS = (psycopg.Error, SQLAlchemyError)
 
 logger = logging.getLogger(__name__)
-Work = Callable[[BulkActionChunk, Storage], Sends]
+
+register_phase(Verb.IMPORT, Phase.PLAN, plan_step)
+register_phase(Verb.IMPORT, Phase.STAGE, stage_chunk, give_up=reject_stage_chunk)
+register_phase(Verb.IMPORT, Phase.MERGE, merge_chunk, give_up=reject_merge_chunk)
+
+
+class GivenUpError(Exception):
+    """A chunk was tried often enough, and its bulk action cannot do without it."""
 
 
 @actor("imports")
-def plan(organisation: str, bulk_action: str) -> None:
-    """Cut the file into chunks, a few at a time, so that the first are staged meanwhile."""
-    chunk_id = ChunkId(UUID(organisation), UUID(bulk_action), Phase.PLAN, 0)
-    _run(chunk_id, plan_step)
-
-
-@actor("imports")
-def stage(organisation: str, bulk_action: str, index: str) -> None:
-    """Stage one chunk of the file."""
-    _run(ChunkId(UUID(organisation), UUID(bulk_action), Phase.STAGE, int(index)), stage_chunk)
-
-
-@actor("imports")
-def merge(organisation: str, bulk_action: str, index: str) -> None:
-    """Merge one range of keys."""
-    _run(ChunkId(UUID(organisation), UUID(bulk_action), Phase.MERGE, int(index)), merge_chunk)
+def work() -> None:
+    """Do the chunk whose turn it is, if there is any."""
+    take = chunks.take_chunk(utc_now())
+    db.session.commit()
+    if take is None:
+        return
+    with tenant(take.organisation_id):
+        _work(take)
+        publish_progress(take.organisation_id, take.bulk_action_id)
 
 
 @actor("default")
@@ -102,12 +114,13 @@ def clean(organisation: str, bulk_action: str) -> None:
 
 @actor("default")
 def sweep() -> None:
-    """Send again whatever has no worker and no message: nothing committed is ever forgotten."""
+    """Give back what lost its worker, and send what has no message: nothing committed is ever forgotten."""
     unswept = find_unswept(SWEEP_LIMIT)
     db.session.rollback()
     for organisation_id, bulk_action_id in unswept:
         with tenant(organisation_id):
             _sweep_one(organisation_id, bulk_action_id)
+    _send_missing()
 
 
 @actor("default")
@@ -125,50 +138,49 @@ def sweep_uploads() -> None:
             return
 
 
-def send_chunk(organisation_id: UUID, bulk_action_id: UUID, phase: Phase, index: int) -> None:
-    """Send a chunk's message. Call it after the commit."""
-    organisation, bulk_action = str(organisation_id), str(bulk_action_id)
-    if phase is Phase.PLAN:
-        plan.send(organisation, bulk_action)
-    elif phase is Phase.STAGE:
-        stage.send(organisation, bulk_action, str(index))
-    else:
-        merge.send(organisation, bulk_action, str(index))
+def send_work(count: int = 1) -> None:
+    """Send messages for so many chunks that became pending. Call it after the commit."""
+    for _ in range(count):
+        work.send()
 
 
-def _run(chunk_id: ChunkId, work: Work) -> None:
-    with tenant(chunk_id.organisation_id):
-        is_mine = claim(chunk_id, f"{socket.gethostname()}:{os.getpid()}")
-        db.session.commit()
-        if is_mine:
-            _work(chunk_id, work)
-        publish_progress(chunk_id.organisation_id, chunk_id.bulk_action_id)
-
-
-def _work(chunk_id: ChunkId, work: Work) -> None:
+def _work(take: Take) -> None:
     try:
-        _do(chunk_id, work)
-        while chunk_id.phase is Phase.PLAN:  # until its chunk is done, which `hold` says by OverError
-            publish_progress(chunk_id.organisation_id, chunk_id.bulk_action_id)
-            _do(chunk_id, work)
+        chunks.begin(take, f"{socket.gethostname()}:{os.getpid()}")
+        db.session.commit()
+        _do(take)
     except OverError:
         db.session.rollback()
-    except UnreadableFileError as error:
-        _fail(chunk_id, str(error))
+        _end_if_cancelled(take.organisation_id, take.bulk_action_id)
+    except (UnreadableFileError, GivenUpError) as error:
+        _fail(take, str(error))
     except Exception as error:
-        _note_error(chunk_id, error)
-        raise
+        if not _put_off(take, error):
+            _note_error(take, error)
+            raise
 
 
-def _do(chunk_id: ChunkId, work: Work) -> None:
+def _do(take: Take) -> None:
     """One transaction of work, its commit, and the messages that follow."""
-    sends = _try_until_undisturbed(lambda: work(hold(chunk_id), _storage()))
+    sends = _try_until_undisturbed(lambda: _attempt(take))
     for outcome, count in sends.row_counts.items():
         count_import_rows(outcome, count)
-    for phase, index in sends.chunks:
-        send_chunk(chunk_id.organisation_id, chunk_id.bulk_action_id, phase, index)
+    send_work(sends.message_count)
     if sends.clean:
-        clean.send(str(chunk_id.organisation_id), str(chunk_id.bulk_action_id))
+        clean.send(str(take.organisation_id), str(take.bulk_action_id))
+
+
+def _attempt(take: Take) -> Sends:
+    chunk = chunks.hold(take)
+    bulk_action = get_bulk_action(take.organisation_id, take.bulk_action_id)
+    if bulk_action is None:
+        raise OverError
+    found = phase_work(bulk_action.verb, take.phase)
+    if not take.is_spent:
+        return found.work(chunk, _storage())
+    if found.give_up is None:
+        raise GivenUpError(given_up_words(chunk))
+    return found.give_up(chunk, _storage())
 
 
 def _try_until_undisturbed(attempt: Callable[[], Sends]) -> Sends:
@@ -177,36 +189,60 @@ def _try_until_undisturbed(attempt: Callable[[], Sends]) -> Sends:
         try:
             sends = attempt()
             db.session.commit()
-        except (psycopg.Error, DBAPIError) as error:
-            db.session.rollback()
-            if number == MAX_TRIES or not _will_pass(error):
+        except DATABASE_ERRORS as error:
+            if number == MAX_TRIES or not isinstance(cause_of(error), PASSING_ERRORS):
                 raise
+            db.session.rollback()
             time.sleep(random.uniform(0, RETRY_SECONDS * number))  # noqa: S311
         else:
             return sends
     raise AssertionError("The last try either returned or raised.")
 
 
-def _will_pass(error: Exception) -> bool:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return isinstance(cause, PASSING_ERRORS)
-
-
-def _fail(chunk_id: ChunkId, reason: str) -> None:
-    """End the import: no other attempt can read this file either."""
+def _fail(take: Take, reason: str) -> None:
+    """End the bulk action: no other attempt can help."""
     db.session.rollback()
-    bulk_action = lock_bulk_action(chunk_id.organisation_id, chunk_id.bulk_action_id)
+    bulk_action = lock_bulk_action(take.organisation_id, take.bulk_action_id)
     if bulk_action and bulk_action.is_running:
         service.fail(bulk_action, reason)
     db.session.commit()
-    clean.send(str(chunk_id.organisation_id), str(chunk_id.bulk_action_id))
+    clean.send(str(take.organisation_id), str(take.bulk_action_id))
 
 
-def _note_error(chunk_id: ChunkId, error: Exception) -> None:
-    """Keep the reason with the chunk, for the message after the last attempt; the sweeper sends it again."""
-    logger.exception("Chunk %s %s failed.", chunk_id.phase.value, chunk_id.index)
-    db.session.rollback()
-    chunk = lock_chunk(chunk_id.organisation_id, chunk_id.bulk_action_id, chunk_id.phase, chunk_id.index)
+def _put_off(take: Take, error: Exception) -> bool:
+    """Spend no attempt on what is not the chunk's fault; whether that is so, and could be written in the end.
+
+    If it cannot be written, the sweeper gives the chunk back with the attempt spent.
+    """
+    is_full = disk_is_full(error)
+    if not is_full and not database_is_away(error):
+        return False
+    logger.warning("Chunk %s %s is put off: %s", take.phase.value, take.index, error)
+    for _ in range(PUT_OFF_TRIES):
+        try:
+            _forget_transaction()
+            chunks.put_off(take, *((utc_now() + FULL_DISK_PAUSE, FULL_DISK_REASON) if is_full else (None, None)))
+            db.session.commit()
+        except DATABASE_ERRORS:
+            time.sleep(PUT_OFF_SECONDS)
+        else:
+            return True
+    return False
+
+
+def _forget_transaction() -> None:
+    """Roll back, also on a connection that is broken: it is thrown away then."""
+    try:
+        db.session.rollback()
+    except DATABASE_ERRORS:
+        db.session().invalidate()
+
+
+def _note_error(take: Take, error: Exception) -> None:
+    """Keep the reason with the chunk, for whoever gives it up after the last attempt; the sweeper gives it back."""
+    logger.exception("Chunk %s %s failed.", take.phase.value, take.index)
+    _forget_transaction()
+    chunk = lock_chunk(take.organisation_id, take.bulk_action_id, take.phase, take.index)
     if chunk:
         chunk.error = f"{type(error).__name__}: {error}"[:ERROR_LIMIT]
     db.session.commit()
@@ -215,39 +251,42 @@ def _note_error(chunk_id: ChunkId, error: Exception) -> None:
 def _sweep_one(organisation_id: UUID, bulk_action_id: UUID) -> None:
     bulk_action = get_bulk_action(organisation_id, bulk_action_id)
     if bulk_action is None or not bulk_action.state.is_final:
-        if bulk_action is None or not _end_if_cancelled(bulk_action):
-            _send_stuck(organisation_id, bulk_action_id)
+        if not _end_if_cancelled(organisation_id, bulk_action_id):
+            _give_back_left(organisation_id, bulk_action_id)
     elif bulk_action.ended_at is None or bulk_action.ended_at < utc_now() - CLEAN_AFTER:
         clean.send(str(organisation_id), str(bulk_action_id))
     db.session.rollback()
 
 
-def _end_if_cancelled(bulk_action: BulkAction) -> bool:
-    """Somebody asked its job to stop, and no chunk comes by to see that: its queue is paused, or a message is lost."""
-    organisation_id, bulk_action_id = bulk_action.organisation_id, bulk_action.id
-    job = get_job(organisation_id, bulk_action.job_id) if bulk_action.job_id else None
-    if job is None or job.cancel_requested_at is None:
+def _end_if_cancelled(organisation_id: UUID, bulk_action_id: UUID) -> bool:
+    """Somebody asked its job to stop: end it here, whether a chunk has just seen that or none comes by."""
+    if may_go_on(organisation_id, bulk_action_id):
         return False
-    if locked := lock_bulk_action(organisation_id, bulk_action_id):
-        service.cancel(locked)
+    bulk_action = lock_bulk_action(organisation_id, bulk_action_id)
+    if bulk_action is None or not bulk_action.is_running:
+        db.session.rollback()
+        return False
+    service.cancel(bulk_action)
     db.session.commit()
     clean.send(str(organisation_id), str(bulk_action_id))
     publish_progress(organisation_id, bulk_action_id)
     return True
 
 
-def _send_stuck(organisation_id: UUID, bulk_action_id: UUID) -> None:
-    """In a paused queue they wait because they shall."""
-    if is_paused("imports"):
-        return
-    now = utc_now()
-    stuck = find_stuck_chunks(organisation_id, bulk_action_id, now, queue_is_empty=not waiting_count("imports"))
-    for chunk in stuck:
-        chunk.sent_at = now
-    sends = [(chunk.phase, chunk.index) for chunk in stuck]
+def _give_back_left(organisation_id: UUID, bulk_action_id: UUID) -> None:
+    for chunk in lock_undone_chunks(organisation_id, bulk_action_id, utc_now() - STUCK_AFTER):
+        chunk.taken_at = None
     db.session.commit()
-    for phase, index in sends:
-        send_chunk(organisation_id, bulk_action_id, phase, index)
+
+
+def _send_missing() -> None:
+    """As many messages as chunks might be taken now, beyond those that wait; one too many finds nothing to do.
+
+    In a paused queue chunks wait because they shall.
+    """
+    if not is_paused("imports"):
+        send_work(count_waiting_chunks(utc_now(), MESSAGE_LIMIT) - waiting_count("imports"))
+    db.session.rollback()
 
 
 def _by_organisation(keys: Iterable[str]) -> dict[UUID, dict[str, UUID]]:

@@ -23,7 +23,7 @@ from webapp.accounts.queries import list_members
 from webapp.bulk_actions import service
 from webapp.bulk_actions.detect import DELIMITERS, ENCODINGS, FileFormat
 from webapp.bulk_actions.mapping import ColumnMapping, MappingError, check_mapping
-from webapp.bulk_actions.models import BulkAction, BulkActionState, Phase
+from webapp.bulk_actions.models import BulkAction, BulkActionState
 from webapp.bulk_actions.progress import progress_of, publish_progress
 from webapp.bulk_actions.queries import (
     PAGE_SIZE,
@@ -34,7 +34,7 @@ from webapp.bulk_actions.queries import (
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.bulk_actions.report import as_attachment, rejected_rows_csv, report_name
 from webapp.bulk_actions.service import NotADraftError, Preview
-from webapp.bulk_actions.tasks import send_chunk
+from webapp.bulk_actions.tasks import send_work
 from webapp.config import Settings
 from webapp.contacts.fields import FIELDS
 from webapp.extensions import db
@@ -127,7 +127,7 @@ def start(bulk_action_id: UUID) -> BaseResponse:
         db.session.rollback()
         return _mapping_page(_bulk_action_or_404(bulk_action_id), file_problem=str(error), status=422)
     publish_progress(organisation_id, bulk_action_id)
-    send_chunk(organisation_id, bulk_action_id, Phase.PLAN, 0)
+    send_work()
     return _to_show(bulk_action_id)
 
 

@@ -9,7 +9,16 @@ from contextlib import contextmanager
 from itertools import islice
 from uuid import UUID
 
-from webapp.bulk_actions.chunks import Sends, begin_merge_if_staged, finish_merge, finish_stage, lock_running, mark_done
+from webapp.bulk_actions.chunks import (
+    Sends,
+    begin_merge_if_staged,
+    check_running,
+    finish_merge,
+    finish_stage,
+    give_back,
+    lock_running,
+    mark_done,
+)
 from webapp.bulk_actions.detect import FileFormat
 from webapp.bulk_actions.files import Source, convert, source_of
 from webapp.bulk_actions.models import BulkAction, BulkActionChunk, Phase
@@ -28,11 +37,11 @@ CHUNK_BYTES = 1024 * 1024
 MIN_CHUNK_BYTES = 64 * 1024
 USUAL_CHUNKS = 16
 SPANS_PER_STEP = 4
-"""Chunks planned in one transaction: the first are staged while the rest is still being planned."""
+"""Chunks planned in one turn: the first are staged while the rest is still being planned."""
 
 
 def plan_step(chunk: BulkActionChunk, storage: Storage) -> Sends:
-    """Plan the next few chunks; the chunk is done with the file's last record."""
+    """Plan the next few chunks, and wait for the next turn; the chunk is done with the file's last record."""
     bulk_action = get_bulk_action(chunk.organisation_id, chunk.bulk_action_id)
     if bulk_action is None:
         raise LookupError(f"Bulk action {chunk.bulk_action_id} is gone.")
@@ -42,17 +51,17 @@ def plan_step(chunk: BulkActionChunk, storage: Storage) -> Sends:
     size = storage.size(source.key)
     spans = list(islice(_next_spans(bulk_action, source, size, storage), SPANS_PER_STEP))
     bulk_action = lock_running(chunk)
-    indexes = [_add_stage_chunk(bulk_action, span) for span in spans]
-    chunk.started_at = utc_now()
-    chunk.attempt_count = 1  # it gets on, so it does not kill its workers
+    for span in spans:
+        _add_stage_chunk(bulk_action, span)
     bulk_action.planned_offset = spans[-1].end_offset if spans else size
-    sends = Sends([(Phase.STAGE, index) for index in indexes])
-    if bulk_action.planned_offset >= size:
-        mark_done(chunk)
-        bulk_action.planned_at = utc_now()
-        bulk_action.phase = Phase.STAGE
-        sends.chunks += (last := begin_merge_if_staged(bulk_action)).chunks
-        sends.clean = last.clean
+    if bulk_action.planned_offset < size:
+        give_back(chunk)
+        return Sends(message_count=len(spans) + 1)
+    mark_done(chunk)
+    bulk_action.planned_at = utc_now()
+    bulk_action.phase = Phase.STAGE
+    sends = begin_merge_if_staged(bulk_action)
+    sends.message_count += len(spans)
     return sends
 
 
@@ -74,7 +83,7 @@ def chunk_bytes(file_bytes: int) -> int:
     return min(CHUNK_BYTES, max(MIN_CHUNK_BYTES, file_bytes // USUAL_CHUNKS))
 
 
-def _add_stage_chunk(bulk_action: BulkAction, span: Span) -> int:
+def _add_stage_chunk(bulk_action: BulkAction, span: Span) -> None:
     """The file's first record is row 1, as a spreadsheet shows it; a header is no row of data."""
     header_count = 1 if _holds_header(bulk_action, span.first_record) else 0
     chunk = new_chunk(bulk_action, Phase.STAGE, bulk_action.chunk_count)
@@ -84,7 +93,6 @@ def _add_stage_chunk(bulk_action: BulkAction, span: Span) -> int:
     bulk_action.row_count += chunk.row_count
     bulk_action.chunk_count += 1
     db.session.add(chunk)
-    return chunk.index
 
 
 def _holds_header(bulk_action: BulkAction, first_record: int) -> bool:
@@ -101,6 +109,7 @@ def stage_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     layout = layout_of(bulk_action)
     with uncollected():
         parsed = parse(data, layout, chunk.first_row_number, chunk.row_count, skip_header=has_header)
+        check_running(chunk.organisation_id, chunk.bulk_action_id)
         stage_contacts(chunk.organisation_id, chunk.bulk_action_id, parsed.row_numbers, parsed.columns)
     note_rejected(chunk.organisation_id, chunk.bulk_action_id, parsed.rejected)
     return finish_stage(chunk, len(parsed.row_numbers), len(parsed.rejected), parsed.blank_count)
