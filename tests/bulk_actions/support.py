@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from apiflask import APIFlask
 from dramatiq import Message
 
 from tests.conftest import owner_connection
+from webapp.bulk_actions import chunks, tasks
+from webapp.bulk_actions.chunks import Take
 from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.queries import get_bulk_action, list_rejected_rows
 from webapp.bulk_actions.service import start_import, start_upload
@@ -18,6 +21,7 @@ from webapp.bulk_actions.tasks import send_work
 from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.jobs.broker import broker
+from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage, storage_at
 
 HEADER = ["Email", "First name", "Last name", "Phone", "Company", "Job title", "City", "Country"]
@@ -49,12 +53,16 @@ def upload(app: APIFlask, organisation_id: UUID, content: bytes, name: str = "co
 
 
 def start(
-    app: APIFlask, organisation_id: UUID, content: bytes, mapping: Mapping[str, str | None] | None = None
+    app: APIFlask,
+    organisation_id: UUID,
+    content: bytes,
+    mapping: Mapping[str, str | None] | None = None,
+    run_at: datetime | None = None,
 ) -> UUID:
     """Upload and queue an import."""
     bulk_action_id = upload(app, organisation_id, content)
     with app.app_context(), tenant(organisation_id):
-        start_import(_get(organisation_id, bulk_action_id), mapping)
+        start_import(_get(organisation_id, bulk_action_id), mapping, run_at=run_at)
         db.session.commit()
     send_work()
     return bulk_action_id
@@ -133,3 +141,29 @@ def _next_message() -> Message[None] | None:
         finally:
             consumer.close()
     return None
+
+
+def take(app: APIFlask) -> Take | None:
+    """As the actor begins."""
+    with app.app_context():
+        found = chunks.take_chunk(utc_now())
+        db.session.commit()
+        return found
+
+
+def sweep(app: APIFlask) -> None:
+    with app.app_context():
+        tasks.sweep()
+
+
+def sweep_and_work_off(app: APIFlask) -> None:
+    sweep(app)
+    work_off(app)
+
+
+def age_everything(settings: Settings) -> None:
+    """As if a minute had passed since anything was taken or ended."""
+    minute = timedelta(minutes=1)
+    with owner_connection(settings) as connection:
+        connection.execute("UPDATE bulk_action_chunks SET taken_at = taken_at - %s", [minute])
+        connection.execute("UPDATE bulk_actions SET ended_at = ended_at - %s", [minute])

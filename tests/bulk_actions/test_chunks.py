@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +13,22 @@ import pytest
 from apiflask import APIFlask
 from redis.client import PubSub
 
-from tests.bulk_actions.support import contacts, count_rows, counts_of, csv_of, read, start, work_off
+from tests.bulk_actions.support import (
+    age_everything,
+    contacts,
+    count_rows,
+    counts_of,
+    csv_of,
+    read,
+    start,
+    sweep,
+    sweep_and_work_off,
+    take,
+    work_off,
+)
 from tests.conftest import Person, owner_connection
 from webapp.bulk_actions import chunks, service, tasks, work
-from webapp.bulk_actions.chunks import OverError, Take
+from webapp.bulk_actions.chunks import OverError
 from webapp.bulk_actions.models import BulkActionState, Phase
 from webapp.bulk_actions.queries import find_unswept, get_bulk_action, lock_bulk_action
 from webapp.config import Settings
@@ -26,7 +38,6 @@ from webapp.extensions import db, tenant
 from webapp.jobs.broker import waiting_count
 from webapp.jobs.models import JobState
 from webapp.jobs.queries import get_job
-from webapp.lib.clock import utc_now
 from webapp.lib.redis import broker_client
 from webapp.live.channels import bulk_action_channel, job_channel, state_key
 
@@ -321,35 +332,9 @@ def kept_state(settings: Settings, channel: str) -> dict[str, Any]:
     return content
 
 
-def take(app: APIFlask) -> Take | None:
-    """As the actor begins."""
-    with app.app_context():
-        found = chunks.take_chunk(utc_now())
-        db.session.commit()
-        return found
-
-
 def cancel(app: APIFlask, organisation_id: UUID, bulk_action_id: UUID) -> None:
     with app.app_context(), tenant(organisation_id):
         bulk_action = lock_bulk_action(organisation_id, bulk_action_id)
         assert bulk_action is not None
         service.cancel(bulk_action)
         db.session.commit()
-
-
-def sweep(app: APIFlask) -> None:
-    with app.app_context():
-        tasks.sweep()
-
-
-def sweep_and_work_off(app: APIFlask) -> None:
-    sweep(app)
-    work_off(app)
-
-
-def age_everything(settings: Settings) -> None:
-    """As if a minute had passed since anything was taken or ended."""
-    minute = timedelta(minutes=1)
-    with owner_connection(settings) as connection:
-        connection.execute("UPDATE bulk_action_chunks SET taken_at = taken_at - %s", [minute])
-        connection.execute("UPDATE bulk_actions SET ended_at = ended_at - %s", [minute])
