@@ -38,6 +38,11 @@ def csv_of(rows: Iterable[Sequence[str]], header: Sequence[str] = HEADER) -> byt
     return file.getvalue().encode()
 
 
+def people(count: int, name: str = "Ada") -> bytes:
+    """A file of so many different contacts, all with one first name."""
+    return csv_of([[f"p{n}@example.com", name] for n in range(count)])
+
+
 def uploads(app: APIFlask) -> Storage:
     return storage_at(app.extensions["settings"].uploads_url)
 

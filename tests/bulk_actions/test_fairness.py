@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from apiflask import APIFlask
 
-from tests.bulk_actions.support import counts_of, csv_of, read, start, take, work_off
+from tests.bulk_actions.support import counts_of, people, read, start, take, work_off
 from tests.conftest import Person, owner_connection
 from webapp.bulk_actions import chunks, work
 from webapp.bulk_actions.chunks import Take
@@ -223,7 +223,3 @@ def record_takes(monkeypatch: pytest.MonkeyPatch) -> list[Take]:
 
     monkeypatch.setattr(chunks, "take_chunk", recorded)
     return found
-
-
-def people(count: int) -> bytes:
-    return csv_of([[f"p{n}@example.com", "Ada"] for n in range(count)])
