@@ -111,10 +111,11 @@ def _add_features(app: APIFlask) -> None:
         pages,
         pictures,
         problems,
+        products,
         signals,
         visits,
     )
 
-    own = (accounts, jobs, pictures, visits, contacts, bulk_actions, overview, operations)
+    own = (accounts, jobs, pictures, visits, contacts, products, bulk_actions, overview, operations)
     for feature in (signals, health, pages, problems, *own, openapi):
         feature.init_app(app)

@@ -15,14 +15,14 @@ from sqlalchemy import func, select
 from webapp.accounts.models import Organisation, Role
 from webapp.accounts.service import create_organisation, invite
 from webapp.config import Settings
-from webapp.contacts.models import Contact
-from webapp.contacts.service import create_contact
+from webapp.contacts.models import CONTACTS, Contact
 from webapp.demo_issuer import DEMO_PEOPLE
 from webapp.demo_site import SITE_KEY_FILE
 from webapp.extensions import db, driver_connection, tenant
 from webapp.generate import contacts as generated_contacts
 from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
+from webapp.records.service import create_record
 from webapp.visits.backlog import Row
 from webapp.visits.models import Site
 from webapp.visits.queries import find_site_by_name, has_pageviews
@@ -85,7 +85,9 @@ def _seed_contacts(organisation_id: UUID, say: Say) -> None:
     generated_contacts.write(text, CONTACT_COUNT, seed=7)
     text.seek(0)
     for row in csv.DictReader(text):
-        create_contact(organisation_id, {name.lower().replace("-", "").replace(" ", "_"): row[name] for name in row})
+        create_record(
+            CONTACTS, organisation_id, {name.lower().replace("-", "").replace(" ", "_"): row[name] for name in row}
+        )
     db.session.commit()
 
 

@@ -126,6 +126,7 @@ class NavigationItem:
 NAVIGATION = (
     NavigationItem("overview.index", "Overview", "overview"),
     NavigationItem("contacts.index", "Contacts", "contacts"),
+    NavigationItem("products.index", "Products", "products"),
     NavigationItem("visits.index", "Visits", "visits"),
     NavigationItem("bulk_actions.index", "Bulk actions", "bulk"),
     NavigationItem("jobs.index", "Jobs", "jobs"),

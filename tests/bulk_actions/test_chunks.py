@@ -32,14 +32,14 @@ from webapp.bulk_actions.chunks import OverError
 from webapp.bulk_actions.models import BulkActionState, Phase
 from webapp.bulk_actions.queries import find_unswept, get_bulk_action, lock_bulk_action
 from webapp.config import Settings
-from webapp.contacts import merge
-from webapp.contacts.merge import BucketRange, MergeCounts, merge_contacts
 from webapp.extensions import db, tenant
 from webapp.jobs.broker import waiting_count
 from webapp.jobs.models import JobState
 from webapp.jobs.queries import get_job
 from webapp.lib.redis import broker_client
 from webapp.live.channels import bulk_action_channel, job_channel, state_key
+from webapp.records import merge
+from webapp.records.merge import Merge, MergeCounts, merge_rows
 
 
 @pytest.fixture(autouse=True)
@@ -191,14 +191,14 @@ def test_cancelling_while_contacts_are_written_keeps_and_counts_the_written_ones
 def test_a_chunk_whose_import_is_cancelled_under_its_hands_rolls_back(
     app: APIFlask, services: Settings, organisation_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cancel_meanwhile(buckets: BucketRange, now: datetime) -> MergeCounts:
-        counts = merge_contacts(buckets, now)
+    def cancel_meanwhile(wanted: Merge, now: datetime) -> MergeCounts:
+        counts = merge_rows(wanted, now)
         thread = threading.Thread(target=cancel, args=(app, organisation_id, bulk_action_id))
         thread.start()
         thread.join()
         return counts
 
-    monkeypatch.setattr(work, "merge_contacts", cancel_meanwhile)
+    monkeypatch.setattr(work, "merge_rows", cancel_meanwhile)
     bulk_action_id = start(app, organisation_id, people(300))
     work_off(app)
     assert read(app, organisation_id, bulk_action_id).state is BulkActionState.CANCELLED
@@ -269,21 +269,20 @@ def test_imports_of_the_same_people_at_the_same_time_are_counted_exactly(
 def test_a_contact_created_meanwhile_is_updated_instead(
     app: APIFlask, services: Settings, organisation_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = merge.CREATE
     race = iter([True])
-    run = merge._run
+    create = merge._create
 
-    def create_first(statement: str, values: object = None) -> int:
-        if statement == create and next(race, False):
+    def create_second(work: merge.Work, wanted: Merge) -> int:
+        if next(race, False):
             with owner_connection(services) as connection:
                 connection.execute(
                     "INSERT INTO contacts (organisation_id, id, email, email_key, created_at, updated_at)"
                     " VALUES (%s, gen_random_uuid(), 'P7@example.com', 'p7@example.com', now(), now())",
                     [organisation_id],
                 )
-        return run(statement, values)  # type: ignore[arg-type]
+        return create(work, wanted)
 
-    monkeypatch.setattr(merge, "_run", create_first)
+    monkeypatch.setattr(merge, "_create", create_second)
     bulk_action_id = start(app, organisation_id, people(10))
     work_off(app)
     assert counts_of(read(app, organisation_id, bulk_action_id)) == {"row": 10, "created": 9, "updated": 1}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from webapp.bulk_actions.mapping import MappingError, check_mapping, fingerprint, match_columns
+from webapp.contacts.models import CONTACTS
 
 
 @pytest.mark.parametrize(
@@ -24,35 +25,35 @@ from webapp.bulk_actions.mapping import MappingError, check_mapping, fingerprint
     ],
 )
 def test_a_column_is_matched_by_any_spelling_of_its_field(name: str, field: str | None) -> None:
-    assert match_columns(["Email", name], [])["1" if field != "email" else "0"] == field
+    assert match_columns(["Email", name], [], CONTACTS)["1" if field != "email" else "0"] == field
 
 
 def test_the_first_of_two_columns_for_one_field_gets_it() -> None:
-    assert match_columns(["Email", "E-mail address"], []) == {"0": "email", "1": None}
+    assert match_columns(["Email", "E-mail address"], [], CONTACTS) == {"0": "email", "1": None}
 
 
 def test_a_column_of_addresses_is_found_whatever_its_name() -> None:
     rows = [["x", "a@example.com"], ["y", ""], ["z", "b@example.com"]]
-    assert match_columns(["Name?", "Login"], rows) == {"0": None, "1": "email"}
+    assert match_columns(["Name?", "Login"], rows, CONTACTS) == {"0": None, "1": "email"}
 
 
 def test_a_mapping_without_the_key_is_refused() -> None:
     with pytest.raises(MappingError, match="No column is matched to “E-mail”"):
-        check_mapping({"0": "first_name"}, 2)
+        check_mapping({"0": "first_name"}, 2, CONTACTS)
 
 
 def test_two_columns_for_one_field_are_refused() -> None:
     with pytest.raises(MappingError, match="Two columns are matched to “City”"):
-        check_mapping({"0": "email", "1": "city", "2": "city"}, 3)
+        check_mapping({"0": "email", "1": "city", "2": "city"}, 3, CONTACTS)
 
 
 def test_an_unknown_field_is_refused() -> None:
     with pytest.raises(MappingError, match="no field called “shoe”"):
-        check_mapping({"0": "email", "1": "shoe"}, 2)
+        check_mapping({"0": "email", "1": "shoe"}, 2, CONTACTS)
 
 
 def test_columns_beyond_the_file_are_dropped_and_missing_ones_ignored() -> None:
-    assert check_mapping({"0": "email", "7": "city"}, 2) == {"0": "email", "1": None}
+    assert check_mapping({"0": "email", "7": "city"}, 2, CONTACTS) == {"0": "email", "1": None}
 
 
 def test_a_header_is_known_again_in_other_capitals() -> None:

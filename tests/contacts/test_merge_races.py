@@ -12,8 +12,8 @@ from apiflask import APIFlask
 
 from tests.bulk_actions.support import contacts, counts_of, csv_of, read, start, work_off
 from webapp.config import Settings
-from webapp.contacts import merge
-from webapp.contacts.staging import BUCKET_COUNT
+from webapp.records import merge
+from webapp.records.staging import BUCKET_COUNT
 
 
 def half_of(key: str) -> int:
@@ -34,12 +34,12 @@ def test_an_import_overtaken_between_comparing_and_writing_starts_again(
     overtaken = threading.Event()
     update = merge._update
 
-    def update_after_somebody_else(values: dict[str, object]) -> int:
+    def update_after_somebody_else(work: merge.Work, is_dry_run: bool) -> int:
         if not overtaken.is_set():
             overtaken.set()
             with psycopg.connect(services.database_url) as connection:
                 connection.execute("DELETE FROM contacts WHERE email_key = 'e@x.org'")
-        return update(values)
+        return update(work, is_dry_run)
 
     monkeypatch.setattr(merge, "_update", update_after_somebody_else)
     work_off(app)

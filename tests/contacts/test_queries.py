@@ -7,12 +7,12 @@ from uuid import UUID
 
 import pytest
 from apiflask import APIFlask
+from webapp.contacts.service import create_contact
 
 from tests.conftest import Person, owner_connection
 from webapp.config import Settings
 from webapp.contacts import queries
 from webapp.contacts.queries import count_contacts, get_contact, has_contacts, list_contacts
-from webapp.contacts.service import create_contact
 from webapp.extensions import db, tenant
 from webapp.lib.pagination import BadCursorError
 

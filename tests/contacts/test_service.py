@@ -7,12 +7,12 @@ from uuid import UUID
 
 import pytest
 from apiflask import APIFlask
+from webapp.contacts.service import EmailTakenError, InvalidContactError, create_contact, delete_contact, update_contact
 
 from tests.conftest import owner_connection
 from webapp.config import Settings
 from webapp.contacts import service
 from webapp.contacts.queries import find_contact_by_email, has_contacts
-from webapp.contacts.service import EmailTakenError, InvalidContactError, create_contact, delete_contact, update_contact
 from webapp.extensions import db, tenant
 
 

@@ -10,12 +10,11 @@ from apiflask import APIFlask
 from flask import session
 from flask.sessions import SecureCookieSessionInterface
 from flask.testing import FlaskClient
+from webapp.contacts.service import create_contact
 
 from tests.conftest import Person
-from webapp.contacts import undo
 from webapp.contacts.models import Contact
 from webapp.contacts.queries import PAGE_SIZE, ContactCount
-from webapp.contacts.service import create_contact
 from webapp.contacts.views import count_text
 from webapp.extensions import db, tenant
 from webapp.lib.clock import utc_now

@@ -14,10 +14,10 @@ from sqlalchemy import text
 from webapp.bulk_actions import service
 from webapp.bulk_actions.models import BulkAction, BulkActionChunk, BulkActionState, ChunkState, Phase
 from webapp.bulk_actions.queries import get_bulk_action, lock_bulk_action, lock_chunk, may_go_on
-from webapp.contacts.merge import MergeCounts
-from webapp.contacts.staging import BUCKET_COUNT
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
+from webapp.records.merge import MergeCounts
+from webapp.records.staging import BUCKET_COUNT
 
 MAX_ATTEMPTS = 3
 ROWS_PER_PARTITION = 25_000
@@ -180,7 +180,7 @@ def finish_merge(chunk: BulkActionChunk, counts: MergeCounts) -> Sends:
     chunk.row_count = counts.row_count
     bulk_action.merged_count += counts.row_count
     row_counts = {}
-    for outcome in ("created", "updated", "unchanged", "duplicate"):
+    for outcome in ("created", "updated", "unchanged", "skipped", "rejected", "duplicate"):
         name = f"{outcome}_count"
         row_counts[outcome] = getattr(counts, name)
         setattr(chunk, name, row_counts[outcome])

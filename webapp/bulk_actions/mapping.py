@@ -1,14 +1,20 @@
-"""Which column of a file goes into which field. A mapping is {"<column>": "<field>" or None}."""
+"""Which column of a file goes where. A mapping is {"<column>": "<field>", "attributes.<name>" or None}."""
 
 from __future__ import annotations
 
 import hashlib
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import cache
 
-from webapp.contacts.fields import FIELDS, FIELDS_BY_NAME, KEY_FIELD, is_email
+from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
+from webapp.records.field_types import is_email
+from webapp.records.fields import Field
 
 ColumnMapping = dict[str, str | None]
+MAX_ATTRIBUTE_NAME = 100
+EMAIL_SHARE = 0.5
+"""So much of a column's filled cells must be addresses before it is taken for the column of addresses."""
 
 
 class MappingError(ValueError):
@@ -26,30 +32,42 @@ def fingerprint(header: Sequence[str]) -> str:
     return hashlib.sha256("\x1f".join(map(normalise, header)).encode("utf-8", "replace")).hexdigest()
 
 
-def field_for(name: str) -> str | None:
+def field_for(name: str, entity: Entity) -> str | None:
     """The field that a column of this name means."""
-    return FIELD_BY_SPELLING.get(normalise(name))
+    return _spellings(entity).get(normalise(name))
 
 
-def match_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> ColumnMapping:
+@cache
+def _spellings(entity: Entity) -> dict[str, str]:
+    """Names first, so that a field's own name is never another's synonym."""
+    found: dict[str, str] = {}
+    for field in entity.fields:
+        found.update({normalise(spelling): field.name for spelling in (field.name, field.label)})
+    for field in entity.fields:
+        for spelling in field.synonyms:
+            found.setdefault(normalise(spelling), field.name)
+    return found
+
+
+def match_columns(header: Sequence[str], rows: Sequence[Sequence[str]], entity: Entity) -> ColumnMapping:
     """Match by name; the first of two columns that mean the same field gets it. Find e-mail by content if need be."""
     mapping: ColumnMapping = {}
     taken: set[str] = set()
     for column, name in enumerate(header):
-        field = field_for(name)
+        field = field_for(name, entity)
         mapping[str(column)] = field if field not in taken else None
         taken.add(field or "")
-    if KEY_FIELD.name not in taken:
-        _match_email_by_content(mapping, rows)
+    if entity.key.type == "email" and entity.key.name not in taken:
+        _match_email_by_content(mapping, rows, entity.key)
     return mapping
 
 
-def _match_email_by_content(mapping: ColumnMapping, rows: Sequence[Sequence[str]]) -> None:
-    """The unmatched column with most addresses, if at least half of its filled cells are some."""
+def _match_email_by_content(mapping: ColumnMapping, rows: Sequence[Sequence[str]], key: Field) -> None:
+    """The unmatched column with most addresses."""
     shares = {column: _email_share(int(column), rows) for column, field in mapping.items() if field is None}
     best = max(shares, key=lambda column: shares[column], default=None)
-    if best is not None and shares[best] >= 0.5:
-        mapping[best] = KEY_FIELD.name
+    if best is not None and shares[best] >= EMAIL_SHARE:
+        mapping[best] = key.name
 
 
 def _email_share(column: int, rows: Sequence[Sequence[str]]) -> float:
@@ -57,23 +75,55 @@ def _email_share(column: int, rows: Sequence[Sequence[str]]) -> float:
     return sum(1 for cell in cells if is_email(cell)) / len(cells) if cells else 0.0
 
 
-def check_mapping(mapping: Mapping[str, str | None], column_count: int) -> ColumnMapping:
+def known_target(target: str | None, entity: Entity) -> str | None:
+    """The target if it is a field or a well-formed own attribute, else None."""
+    if target and (target in entity.fields_by_name or attribute_fault(target) is None):
+        return target
+    return None
+
+
+def attribute_fault(target: str) -> str | None:
+    """Why a target is no own attribute."""
+    name = target.removeprefix(ATTRIBUTE_PREFIX)
+    if name == target:
+        return f"There is no field called “{target}”."
+    if not name.strip() or len(name) > MAX_ATTRIBUTE_NAME or "\x00" in name:
+        return f"A field of your own needs a name of 1 to {MAX_ATTRIBUTE_NAME} characters."
+    return None
+
+
+def check_mapping(mapping: Mapping[str, str | None], column_count: int, entity: Entity) -> ColumnMapping:
     """A complete mapping over `column_count` columns; raises MappingError."""
     complete: ColumnMapping = {str(column): mapping.get(str(column)) or None for column in range(column_count)}
-    chosen = [field for field in complete.values() if field]
-    for field in chosen:
-        if field not in FIELDS_BY_NAME:
-            raise MappingError(f"There is no field called “{field}”.")
-        if chosen.count(field) > 1:
-            raise MappingError(f"Two columns are matched to “{FIELDS_BY_NAME[field].label}”. Choose one of them.")
-    if KEY_FIELD.name not in chosen:
+    chosen = [target for target in complete.values() if target]
+    for target in chosen:
+        if target not in entity.fields_by_name and (fault := attribute_fault(target)):
+            raise MappingError(fault)
+        if chosen.count(target) > 1:
+            label = entity.label_of_column(target)
+            raise MappingError(f"Two columns are matched to “{label}”. Choose one of them.")
+    if entity.key.name not in chosen:
         raise MappingError(
-            f"No column is matched to “{KEY_FIELD.label}”, which tells two contacts apart. "
+            f"No column is matched to “{entity.key.label}”, which tells two {entity.name} apart. "
             "Choose the column that holds it."
         )
     return complete
 
 
-FIELD_BY_SPELLING = {
-    normalise(spelling): field.name for field in FIELDS for spelling in (field.name, field.label, *field.synonyms)
-}
+def keep_as_attributes(mapping: ColumnMapping, header: Sequence[str]) -> ColumnMapping:
+    """Every column that nobody matched becomes an own attribute of its header's name."""
+    taken = {target for target in mapping.values() if target}
+    kept = dict(mapping)
+    for column, name in enumerate(header):
+        if kept.get(str(column)) is None:
+            kept[str(column)] = target = _free_name(name, column, taken)
+            taken.add(target)
+    return kept
+
+
+def _free_name(name: str, column: int, taken: set[str]) -> str:
+    plain = " ".join(name.replace("\x00", " ").split())[:MAX_ATTRIBUTE_NAME] or f"Column {column + 1}"
+    target, number = ATTRIBUTE_PREFIX + plain, 2
+    while target in taken:
+        target, number = f"{ATTRIBUTE_PREFIX}{plain[: MAX_ATTRIBUTE_NAME - 6]} ({number})", number + 1
+    return target

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index
+from sqlalchemy import ARRAY, BigInteger, ForeignKeyConstraint, Index, String, Text, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.extensions import Model
@@ -68,6 +69,7 @@ class BulkAction(Model):
     __table_args__ = (
         ForeignKeyConstraint(["organisation_id"], ["organisations.id"]),
         Index("ix_bulk_actions_unswept", "id", postgresql_where="state <> 'draft' AND cleaned_at IS NULL"),
+        Index("ix_bulk_actions_organisation_id_file_sha256", "organisation_id", "file_sha256"),
     )
 
     organisation_id: Mapped[TenantKey]
@@ -97,6 +99,17 @@ class BulkAction(Model):
     rejected_count: Mapped[int] = mapped_column(BigInteger, default=0)
     duplicate_count: Mapped[int] = mapped_column(BigInteger, default=0)
     blank_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    skipped_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    succeeded_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    failed_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    rules: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Of an import: see `webapp.records.rules`."""
+    is_dry_run: Mapped[bool] = mapped_column(default=False)
+    parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    selection: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    selected_at: Mapped[datetime | None]
+    source_id: Mapped[UUID | None]
+    """The bulk action that this one undoes."""
     given_up_chunk_count: Mapped[int] = mapped_column(default=0)
     job_id: Mapped[UUID | None]
     created_by: Mapped[UUID | None]
@@ -114,6 +127,13 @@ class BulkAction(Model):
     def is_running(self) -> bool:
         """Whether chunks may still be worked on."""
         return self.state in RUNNING_STATES
+
+    @property
+    def left_out_count(self) -> int:
+        """Rows that were never staged: blank, or rejected before the merge, which may reject some, too."""
+        merged = self.created_count + self.updated_count + self.unchanged_count + self.skipped_count
+        rejected_by_merge = self.merged_count - merged - self.duplicate_count
+        return self.blank_count + self.rejected_count - rejected_by_merge
 
     @property
     def path(self) -> str:
@@ -164,6 +184,10 @@ class BulkActionChunk(Model):
     unchanged_count: Mapped[int] = mapped_column(default=0)
     rejected_count: Mapped[int] = mapped_column(default=0)
     duplicate_count: Mapped[int] = mapped_column(default=0)
+    skipped_count: Mapped[int] = mapped_column(default=0)
+    succeeded_count: Mapped[int] = mapped_column(default=0)
+    failed_count: Mapped[int] = mapped_column(default=0)
+    record_ids: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid()))
     state: Mapped[ChunkState] = mapped_column(text_enum(ChunkState), default=ChunkState.PENDING)
     attempt_count: Mapped[int] = mapped_column(default=0)
     taken_at: Mapped[datetime | None]
@@ -232,6 +256,45 @@ class ReplacedRow(Model):
     bulk_action_id: Mapped[UUID] = mapped_column(primary_key=True)
     row_number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     replaced_by_row_number: Mapped[int] = mapped_column(BigInteger)
+
+
+class BulkActionOutcome(Model):
+    """Some records, or rows, with one outcome of a bulk action: as arrays, which cost next to nothing to write.
+
+    `part` is the chunk that wrote them. Imports name records and their rows, a dry run's new ones only rows;
+    `reasons` go with outcomes that need one.
+    """
+
+    __tablename__ = "bulk_action_outcomes"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organisation_id", "bulk_action_id"],
+            ["bulk_actions.organisation_id", "bulk_actions.id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    organisation_id: Mapped[TenantKey]
+    bulk_action_id: Mapped[UUID] = mapped_column(primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(32), primary_key=True)
+    part: Mapped[int] = mapped_column(primary_key=True)
+    record_count: Mapped[int]
+    record_ids: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid()))
+    row_numbers: Mapped[list[int] | None] = mapped_column(ARRAY(BigInteger))
+    reasons: Mapped[list[str] | None] = mapped_column(ARRAY(Text()))
+
+
+class BeforeImage(Model):
+    """What a record was before a bulk action changed it at `written_at`, in the columns that it might change."""
+
+    __tablename__ = "before_images"
+
+    organisation_id: Mapped[TenantKey]
+    bulk_action_id: Mapped[UUID] = mapped_column(primary_key=True)
+    record_id: Mapped[UUID] = mapped_column(primary_key=True)
+    values: Mapped[dict[str, Any]]
+    updated_at: Mapped[datetime]
+    written_at: Mapped[datetime]
 
 
 class ImportMapping(Model):

@@ -88,8 +88,7 @@ def _rows_total(bulk_action: BulkAction) -> int:
 
 def _rows_done(bulk_action: BulkAction) -> int:
     """Rejected and blank rows need no merge."""
-    out = bulk_action.rejected_count + bulk_action.blank_count
-    return out + (bulk_action.staged_count + bulk_action.merged_count) // 2
+    return bulk_action.left_out_count + (bulk_action.staged_count + bulk_action.merged_count) // 2
 
 
 def _elapsed(bulk_action: BulkAction) -> timedelta:

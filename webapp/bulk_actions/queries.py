@@ -32,6 +32,14 @@ def get_bulk_action(organisation_id: UUID, bulk_action_id: UUID) -> BulkAction |
     return db.session.get(BulkAction, (organisation_id, bulk_action_id))
 
 
+def entity_of(organisation_id: UUID, bulk_action_id: UUID) -> str:
+    """The name of its kind of record."""
+    query = select(BulkAction.entity).where(
+        BulkAction.organisation_id == organisation_id, BulkAction.id == bulk_action_id
+    )
+    return db.session.execute(query).scalar_one()
+
+
 def lock_bulk_action(organisation_id: UUID, bulk_action_id: UUID) -> BulkAction | None:
     """The bulk action, re-read and locked until the transaction ends.
 

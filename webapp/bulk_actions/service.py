@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import delete
 
-from webapp.bulk_actions.detect import DELIMITERS, ENCODINGS, PREVIEW_ROWS, Detected, FileFormat, detect, detect_as
-from webapp.bulk_actions.files import Upload, delete_files, deleted_on_error, file_key, read_sample
-from webapp.bulk_actions.mapping import ColumnMapping, check_mapping, fingerprint, match_columns
+from webapp.bulk_actions.detect import DELIMITERS, PREVIEW_ROWS, Detected, FileFormat
+from webapp.bulk_actions.encoding import ENCODINGS
+from webapp.bulk_actions.files import Upload, delete_files, deleted_on_error, file_key
+from webapp.bulk_actions.mapping import ColumnMapping, check_mapping, fingerprint, known_target, match_columns
 from webapp.bulk_actions.models import (
     BulkAction,
     BulkActionChunk,
@@ -22,7 +23,7 @@ from webapp.bulk_actions.models import (
 )
 from webapp.bulk_actions.queries import get_mapping, has_undone_chunk, lock_bulk_action, lock_undone_chunks
 from webapp.bulk_actions.records import UnreadableFileError
-from webapp.contacts.fields import FIELDS_BY_NAME
+from webapp.bulk_actions.sources import look_again, look_at
 from webapp.extensions import db
 from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.queries import get_job_for_update
@@ -30,6 +31,8 @@ from webapp.jobs.service import begin_attempt, create_chunked_job
 from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 from webapp.lib.storage import Storage
+from webapp.records.entities import ATTRIBUTE_PREFIX, get_entity
+from webapp.records.service import note_attribute_names
 
 JOB_KIND = "import"
 SAMPLES_PER_COLUMN = 3
@@ -81,7 +84,7 @@ def start_upload(
         organisation_id=organisation_id,
         id=bulk_action_id,
         entity=entity,
-        file_name=file_name or "contacts.csv",
+        file_name=file_name or f"{entity}.csv",
         file_key=key,
         file_byte_count=upload.byte_count,
         file_sha256=upload.sha256,
@@ -95,9 +98,7 @@ def start_upload(
 
 
 def _detect(bulk_action: BulkAction, upload: Upload, storage: Storage) -> None:
-    sample, is_whole = read_sample(storage, bulk_action)
-    is_utf8, odd_sample = upload.is_utf8, upload.odd_sample
-    _take(bulk_action, detect(sample, is_whole=is_whole, is_utf8=is_utf8, odd_sample=odd_sample))
+    _take(bulk_action, look_at(bulk_action, storage, is_utf8=upload.is_utf8, odd_sample=upload.odd_sample))
 
 
 def _take(bulk_action: BulkAction, detected: Detected) -> None:
@@ -107,47 +108,46 @@ def _take(bulk_action: BulkAction, detected: Detected) -> None:
 
 def _suggest(bulk_action: BulkAction, detected: Detected) -> ColumnMapping:
     """As a file with these columns was mapped the last time, else by their names."""
-    header = detected.format.header
+    header, entity = detected.format.header, get_entity(bulk_action.entity)
     remembered = get_mapping(bulk_action.organisation_id, bulk_action.entity, fingerprint(header))
     if remembered and detected.format.has_header:
-        known = {column: field for column, field in remembered.mapping.items() if field in FIELDS_BY_NAME}
-        return {str(column): known.get(str(column)) for column in range(len(header))}
-    return match_columns(header, detected.rows)
+        known = remembered.mapping
+        return {str(column): known_target(known.get(str(column)), entity) for column in range(len(header))}
+    return match_columns(header, detected.rows, entity)
 
 
 def change_format(
-    bulk_action: BulkAction, storage: Storage, *, encoding: str, delimiter: str, has_header: bool
+    bulk_action: BulkAction, storage: Storage, *, encoding: str, delimiter: str, has_header: bool, sheet: str = ""
 ) -> None:
-    """Read the draft's file as a person says. Raises UnreadableFileError, with the draft unchanged."""
+    """Read the draft's file as a person says. Raises UnreadableFileError, with the draft unchanged.
+
+    A workbook has a sheet in place of encoding and delimiter; whether another sheet has a header is looked up anew.
+    """
     _require_draft(bulk_action)
     before = FileFormat(**bulk_action.format)
-    if (encoding, delimiter, has_header) == (before.encoding, before.delimiter, before.has_header):
+    wanted = replace(before, encoding=encoding, delimiter=delimiter, has_header=has_header, sheet=sheet or before.sheet)
+    if wanted == before:
         return
     if encoding not in ENCODINGS or delimiter not in DELIMITERS:
         raise UnreadableFileError("Choose one of the encodings and delimiters that are offered.")
-    sample, is_whole = read_sample(storage, bulk_action)
-    _take(bulk_action, detect_as(sample, encoding, is_whole=is_whole, delimiter=delimiter, has_header=has_header))
+    if wanted.sheet != before.sheet and wanted.sheet not in before.sheets:
+        raise UnreadableFileError(f"There is no sheet called “{wanted.sheet}”. Choose one of those that are offered.")
+    is_other_sheet = wanted.sheet != before.sheet
+    _take(bulk_action, look_again(bulk_action, storage, wanted, has_header=None if is_other_sheet else has_header))
 
 
 def change_mapping(bulk_action: BulkAction, mapping: Mapping[str, str | None]) -> None:
     """Keep what a person chose, complete or not, so that the page shows it again."""
     _require_draft(bulk_action)
     columns = range(FileFormat(**bulk_action.format).column_count)
-    chosen = {str(column): mapping.get(str(column)) or None for column in columns}
-    bulk_action.mapping = {column: field if field in FIELDS_BY_NAME else None for column, field in chosen.items()}
+    entity = get_entity(bulk_action.entity)
+    bulk_action.mapping = {str(column): known_target(mapping.get(str(column)), entity) for column in columns}
 
 
 def preview(bulk_action: BulkAction, storage: Storage) -> Preview:
     """The draft's columns with samples of their cells, and the file's first rows."""
     file_format = FileFormat(**bulk_action.format)
-    sample, is_whole = read_sample(storage, bulk_action)
-    detected = detect_as(
-        sample,
-        file_format.encoding,
-        is_whole=is_whole,
-        delimiter=file_format.delimiter,
-        has_header=file_format.has_header,
-    )
+    detected = look_again(bulk_action, storage, file_format, has_header=file_format.has_header)
     columns = [
         Column(index, name, _samples(detected.rows, index), bulk_action.mapping.get(str(index)))
         for index, name in enumerate(file_format.header)
@@ -182,9 +182,10 @@ def start_import(
     """
     _require_draft(bulk_action)
     chosen = bulk_action.mapping if mapping is None else mapping
-    complete = check_mapping(chosen, FileFormat(**bulk_action.format).column_count)
+    complete = check_mapping(chosen, FileFormat(**bulk_action.format).column_count, get_entity(bulk_action.entity))
     bulk_action.mapping = dict(complete)
     _remember(bulk_action)
+    note_attribute_names(bulk_action.organisation_id, bulk_action.entity, _attribute_names(complete))
     job = create_chunked_job(
         bulk_action.organisation_id,
         JOB_KIND,
@@ -199,6 +200,11 @@ def start_import(
     bulk_action.state = BulkActionState.PENDING
     db.session.add(new_chunk(bulk_action, Phase.PLAN, 0))
     db.session.flush()
+
+
+def _attribute_names(mapping: ColumnMapping) -> list[str]:
+    targets = [target for target in mapping.values() if target and target.startswith(ATTRIBUTE_PREFIX)]
+    return [target.removeprefix(ATTRIBUTE_PREFIX) for target in targets]
 
 
 def _require_draft(bulk_action: BulkAction) -> None:
@@ -279,8 +285,7 @@ def complete(bulk_action: BulkAction) -> None:
 
 def note_job_progress(bulk_action: BulkAction, job: Job) -> None:
     """The job counts rows as the bulk action does."""
-    out = bulk_action.rejected_count + bulk_action.blank_count
-    job.progress_count = out + (bulk_action.staged_count + bulk_action.merged_count) // 2
+    job.progress_count = bulk_action.left_out_count + (bulk_action.staged_count + bulk_action.merged_count) // 2
     job.total_count = bulk_action.row_count
 
 
@@ -318,4 +323,4 @@ def clean_up(organisation_id: UUID, bulk_action_id: UUID, storage: Storage) -> N
         bulk_action.cleaned_at = utc_now()
 
 
-OUTCOMES = ("created", "updated", "unchanged", "rejected", "duplicate", "blank")
+OUTCOMES = ("created", "updated", "unchanged", "skipped", "rejected", "duplicate", "blank")

@@ -30,6 +30,7 @@ from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import (
     STUCK_AFTER,
     count_waiting_chunks,
+    entity_of,
     find_unswept,
     find_with_file,
     get_bulk_action,
@@ -41,7 +42,6 @@ from webapp.bulk_actions.queries import (
 )
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.bulk_actions.work import merge_chunk, plan_step, stage_chunk
-from webapp.contacts.staging import BUCKET_COUNT, clean_staged
 from webapp.extensions import db, tenant
 from webapp.jobs.broker import actor, waiting_count
 from webapp.jobs.queues import is_paused
@@ -49,6 +49,8 @@ from webapp.lib.clock import utc_now
 from webapp.lib.outage import cause_of, database_is_away, disk_is_full
 from webapp.lib.storage import Storage, storage_at
 from webapp.metrics import count_import_rows
+from webapp.records.entities import get_entity
+from webapp.records.staging import BUCKET_COUNT, clean_staged
 
 MAX_TRIES = 10
 RETRY_SECONDS = 0.05
@@ -105,7 +107,8 @@ def clean(organisation: str, bulk_action: str) -> None:
             if not may_clean(organisation_id, bulk_action_id):
                 db.session.rollback()
                 return
-            clean_staged(organisation_id, bulk_action_id, start, start + CLEAN_BUCKETS)
+            entity = entity_of(organisation_id, bulk_action_id)
+            clean_staged(get_entity(entity), organisation_id, bulk_action_id, start, start + CLEAN_BUCKETS)
             db.session.commit()
         service.clean_up(organisation_id, bulk_action_id, _storage())
         db.session.commit()

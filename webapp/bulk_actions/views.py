@@ -21,7 +21,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from webapp.accounts.current import current_organisation
 from webapp.accounts.queries import list_members
 from webapp.bulk_actions import service
-from webapp.bulk_actions.detect import DELIMITERS, ENCODINGS, FileFormat
+from webapp.bulk_actions.detect import DELIMITERS, FileFormat
+from webapp.bulk_actions.encoding import ENCODINGS
 from webapp.bulk_actions.mapping import ColumnMapping, MappingError, check_mapping
 from webapp.bulk_actions.models import BulkAction, BulkActionState
 from webapp.bulk_actions.progress import progress_of, publish_progress
@@ -36,17 +37,18 @@ from webapp.bulk_actions.report import as_attachment, rejected_rows_csv, report_
 from webapp.bulk_actions.service import NotADraftError, Preview
 from webapp.bulk_actions.tasks import send_work
 from webapp.config import Settings
-from webapp.contacts.fields import FIELDS
 from webapp.extensions import db
 from webapp.lib.storage import Storage, StorageMissingError, storage_at
 from webapp.live.channels import bulk_action_channel, jobs_channel, stream_url
 from webapp.pages import render_page
+from webapp.records.entities import get_entity
 
 blueprint = Blueprint("bulk_actions", __name__, url_prefix="/bulk-actions")
 
 ENCODING_LABELS = {
     "utf-8": "UTF-8",
     "cp1252": "Western European (Windows-1252)",
+    "latin-1": "Western European (ISO-8859-1, Latin-1)",
     "cp1250": "Central European (Windows-1250)",
     "cp1251": "Cyrillic (Windows-1251)",
     "cp1253": "Greek (Windows-1253)",
@@ -202,6 +204,7 @@ def _change_format(bulk_action: BulkAction) -> bool:
         encoding=request.form.get("encoding", before["encoding"]),
         delimiter=request.form.get("delimiter", before["delimiter"]),
         has_header="1" in request.form.getlist("has_header") if "has_header" in request.form else before["has_header"],
+        sheet=request.form.get("sheet", ""),
     )
     return bulk_action.format != before
 
@@ -232,9 +235,10 @@ def _mapping_page(bulk_action: BulkAction, *, file_problem: str | None = None, s
         matched_count=sum(1 for column in preview.columns if column.field),
         problem=_mapping_problem(bulk_action, preview.format),
         file_problem=file_problem,
-        fields=FIELDS,
+        fields=get_entity(bulk_action.entity).fields,
         encodings=[(name, ENCODING_LABELS.get(name, name)) for name in ENCODINGS],
         delimiters=[(delimiter, DELIMITER_LABELS[delimiter]) for delimiter in DELIMITERS],
+        sheets=[(name, name) for name in preview.format.sheets],
     )
 
 
@@ -248,7 +252,7 @@ def _preview_or_404(bulk_action: BulkAction) -> Preview:
 def _mapping_problem(bulk_action: BulkAction, file_format: FileFormat) -> str | None:
     """Why the import cannot start with this mapping."""
     try:
-        check_mapping(bulk_action.mapping, file_format.column_count)
+        check_mapping(bulk_action.mapping, file_format.column_count, get_entity(bulk_action.entity))
     except MappingError as error:
         return str(error)
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -20,18 +19,20 @@ from webapp.bulk_actions.chunks import (
     mark_done,
 )
 from webapp.bulk_actions.detect import FileFormat
-from webapp.bulk_actions.files import Source, convert, source_of
 from webapp.bulk_actions.models import BulkAction, BulkActionChunk, Phase
-from webapp.bulk_actions.parse import Layout, Rejected, parse
+from webapp.bulk_actions.parse import Layout, Rejected, cells_as_json, keepable, parse
 from webapp.bulk_actions.queries import get_bulk_action
 from webapp.bulk_actions.records import Span, find_spans
 from webapp.bulk_actions.service import new_chunk
-from webapp.contacts.fields import FIELDS_BY_NAME
-from webapp.contacts.merge import BucketRange, merge_contacts
-from webapp.contacts.staging import stage_contacts
+from webapp.bulk_actions.sources import Source, convert, source_of
 from webapp.extensions import db, driver_connection
 from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage
+from webapp.records.context import context_of
+from webapp.records.entities import ATTRIBUTE_PREFIX, get_entity
+from webapp.records.merge import BucketRange, Merge, merge_rows
+from webapp.records.rules import rules_from
+from webapp.records.staging import StagedRows, stage_rows
 
 CHUNK_BYTES = 1024 * 1024
 MIN_CHUNK_BYTES = 64 * 1024
@@ -46,7 +47,7 @@ def plan_step(chunk: BulkActionChunk, storage: Storage) -> Sends:
     if bulk_action is None:
         raise LookupError(f"Bulk action {chunk.bulk_action_id} is gone.")
     source = source_of(bulk_action)
-    if not bulk_action.planned_offset and FileFormat(**bulk_action.format).is_wide:
+    if not bulk_action.planned_offset and FileFormat(**bulk_action.format).needs_conversion:
         convert(storage, bulk_action)
     size = storage.size(source.key)
     spans = list(islice(_next_spans(bulk_action, source, size, storage), SPANS_PER_STEP))
@@ -67,7 +68,8 @@ def plan_step(chunk: BulkActionChunk, storage: Storage) -> Sends:
 
 def _next_spans(bulk_action: BulkAction, source: Source, size: int, storage: Storage) -> Iterator[Span]:
     file_format = FileFormat(**bulk_action.format)
-    planned = bulk_action.row_count + (1 if file_format.has_header and bulk_action.planned_offset else 0)
+    header_count = 1 if file_format.has_header and bulk_action.planned_offset else 0
+    planned = file_format.leading_row_count + header_count + bulk_action.row_count
     return find_spans(
         lambda start, end: storage.read(source.key, start, end),
         size,
@@ -96,7 +98,8 @@ def _add_stage_chunk(bulk_action: BulkAction, span: Span) -> None:
 
 
 def _holds_header(bulk_action: BulkAction, first_record: int) -> bool:
-    return first_record == 0 and FileFormat(**bulk_action.format).has_header
+    file_format = FileFormat(**bulk_action.format)
+    return file_format.has_header and first_record == file_format.leading_row_count
 
 
 def stage_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
@@ -105,12 +108,13 @@ def stage_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     if bulk_action is None:
         raise LookupError(f"Bulk action {chunk.bulk_action_id} is gone.")
     data = storage.read(source_of(bulk_action).key, chunk.start_offset, chunk.end_offset)
-    has_header = chunk.index == 0 and _holds_header(bulk_action, 0)
+    has_header = chunk.index == 0 and FileFormat(**bulk_action.format).has_header
     layout = layout_of(bulk_action)
     with uncollected():
         parsed = parse(data, layout, chunk.first_row_number, chunk.row_count, skip_header=has_header)
         check_running(chunk.organisation_id, chunk.bulk_action_id)
-        stage_contacts(chunk.organisation_id, chunk.bulk_action_id, parsed.row_numbers, parsed.columns)
+        rows = (chunk.organisation_id, chunk.bulk_action_id, parsed.row_numbers, parsed.columns)
+        stage_rows(StagedRows(layout.entity, *rows))
     note_rejected(chunk.organisation_id, chunk.bulk_action_id, parsed.rejected)
     return finish_stage(chunk, len(parsed.row_numbers), len(parsed.rejected), parsed.blank_count)
 
@@ -127,10 +131,19 @@ def uncollected() -> Iterator[None]:
 
 def layout_of(bulk_action: BulkAction) -> Layout:
     """How the import reads its chunks."""
-    file_format = FileFormat(**bulk_action.format)
-    chosen = sorted((int(column), field) for column, field in bulk_action.mapping.items() if field)
-    fields = tuple((column, FIELDS_BY_NAME[field]) for column, field in chosen)
-    return Layout(source_of(bulk_action).encoding, file_format.delimiter, file_format.column_count, fields)
+    file_format, entity = FileFormat(**bulk_action.format), get_entity(bulk_action.entity)
+    chosen = sorted((int(column), target) for column, target in bulk_action.mapping.items() if target)
+    known = entity.fields_by_name
+    return Layout(
+        encoding=source_of(bulk_action).encoding,
+        delimiter=file_format.delimiter,
+        column_count=file_format.column_count,
+        entity=entity,
+        fields=tuple((column, known[target]) for column, target in chosen if target in known),
+        attributes=tuple((c, target.removeprefix(ATTRIBUTE_PREFIX)) for c, target in chosen if target not in known),
+        rules=rules_from(tuple(target for _, target in chosen), bulk_action.rules),
+        context=context_of(bulk_action.organisation_id, bulk_action.parameters.get("region", "")),
+    )
 
 
 def note_rejected(organisation_id: UUID, bulk_action_id: UUID, rejected: Sequence[Rejected]) -> None:
@@ -143,16 +156,17 @@ def note_rejected(organisation_id: UUID, bulk_action_id: UUID, rejected: Sequenc
         " FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS rows (row_number, reason, cells)"
     )
     numbers = [row.row_number for row in rejected]
-    reasons = [_keepable(row.reason) for row in rejected]
-    cells = [json.dumps([_keepable(cell) for cell in row.cells], ensure_ascii=False) for row in rejected]
+    reasons = [keepable(row.reason) for row in rejected]
+    cells = [cells_as_json(row.cells) for row in rejected]
     driver_connection().execute(statement, [organisation_id, bulk_action_id, numbers, reasons, cells])
 
 
-def _keepable(text: str) -> str:
-    return text.replace("\x00", "\ufffd").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def merge_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
-    """Merge the staged rows of a range of keys into the contacts."""
-    buckets = BucketRange(chunk.organisation_id, chunk.bulk_action_id, chunk.start_offset, chunk.end_offset)
-    return finish_merge(chunk, merge_contacts(buckets, utc_now()))
+    """Merge the staged rows of a range of keys into the records."""
+    bulk_action = get_bulk_action(chunk.organisation_id, chunk.bulk_action_id)
+    if bulk_action is None:
+        raise LookupError(f"Bulk action {chunk.bulk_action_id} is gone.")
+    place = (chunk.organisation_id, chunk.bulk_action_id, chunk.start_offset, chunk.end_offset, chunk.index)
+    layout = layout_of(bulk_action)
+    merge = Merge(layout.entity, layout.rules, BucketRange(*place), bulk_action.is_dry_run)
+    return finish_merge(chunk, merge_rows(merge, utc_now()))

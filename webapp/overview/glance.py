@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 from webapp.bulk_actions.models import BulkActionState
 from webapp.bulk_actions.queries import list_bulk_actions
-from webapp.contacts.queries import ContactCount
 from webapp.jobs.filters import JobFilter
 from webapp.jobs.models import TROUBLED_STATES, Job
 from webapp.jobs.queries import list_jobs
+from webapp.records.search import RecordCount
 from webapp.visits import queries as visits
 from webapp.visits.buckets import Aggregation
 from webapp.visits.periods import make_period
@@ -98,7 +98,7 @@ def list_troubled_jobs(organisation_id: UUID, now: datetime) -> list[Job]:
     return [job for job in troubled.jobs if (job.ended_at or job.created_at) > now - TROUBLE_AGE]
 
 
-def short_count(count: ContactCount) -> str:
+def short_count(count: RecordCount) -> str:
     """A number that fits into a tile: 1,234 or 100,000+."""
     return f"{count.number:,}{'' if count.is_exact else '+'}"
 

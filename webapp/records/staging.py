@@ -2,46 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 from zlib import crc32
 
 from sqlalchemy import delete
 
-from webapp.contacts.fields import FIELD_NAMES, email_key
-from webapp.contacts.models import staged_contacts
 from webapp.extensions import db, driver_connection
+from webapp.records.entities import ATTRIBUTES, Entity
 
 BUCKET_COUNT = 4096
 """Keys are spread over this many buckets; a merge takes a range of them."""
 ROWS_PER_BLOCK = 4_000
-COPY_COLUMNS = ("organisation_id", "bulk_action_id", "bucket", "row_number", "email_key", *FIELD_NAMES)
+CELLS = "cells"
 # In COPY's text format these would end a cell or a row, or begin an escape.
 ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 
-def stage_contacts(
-    organisation_id: UUID, bulk_action_id: UUID, row_numbers: Sequence[int], columns: Mapping[str, Sequence[str]]
-) -> None:
-    """Copy rows, given as one sequence of cells for each field, in the order of their buckets."""
-    if not row_numbers:
+@dataclass(frozen=True)
+class StagedRows:
+    """Rows of one import as one sequence of cells, in PostgreSQL's text form, for each column that it fills."""
+
+    entity: Entity
+    organisation_id: UUID
+    bulk_action_id: UUID
+    row_numbers: Sequence[int]
+    columns: Mapping[str, Sequence[str]]
+
+
+def stage_rows(rows: StagedRows) -> None:
+    """Copy rows in the order of their buckets."""
+    if not rows.row_numbers:
         return
-    statement = f"COPY staged_contacts ({', '.join(COPY_COLUMNS)}) FROM STDIN WITH (FORMAT text, NULL '')"
+    names = ("organisation_id", "bulk_action_id", "bucket", "row_number", rows.entity.key_column, *_filled(rows))
+    statement = f"COPY {rows.entity.staged.name} ({', '.join(names)}) FROM STDIN WITH (FORMAT text, NULL '')"
     with driver_connection().cursor() as cursor, cursor.copy(statement.encode()) as copy:
-        for block in copy_blocks(organisation_id, bulk_action_id, row_numbers, columns):
+        for block in copy_blocks(rows):
             copy.write(block)
 
 
-def copy_blocks(
-    organisation_id: UUID, bulk_action_id: UUID, row_numbers: Sequence[int], columns: Mapping[str, Sequence[str]]
-) -> Iterator[bytes]:
+def _filled(rows: StagedRows) -> list[str]:
+    known = (*rows.entity.field_names, ATTRIBUTES, CELLS)
+    return [name for name in known if name in rows.columns]
+
+
+def copy_blocks(rows: StagedRows) -> Iterator[bytes]:
     """The rows in COPY's text format. A blank cell is NULL; neighbours share a bucket, so a merge reads few pages."""
-    keys = email_keys(columns["email"])
+    keys = fold_column(rows.columns[rows.entity.key.name], rows.entity.key.fold)
     buckets = [crc32(key) % BUCKET_COUNT for key in map(str.encode, keys)]
-    blank = [""] * len(row_numbers)
-    lines = copy_lines([buckets, row_numbers], [keys, *(columns.get(name, blank) for name in FIELD_NAMES)])
+    lines = copy_lines([buckets, rows.row_numbers], [keys, *(rows.columns[name] for name in _filled(rows))])
     order = sorted(range(len(lines)), key=buckets.__getitem__)
-    start = f"{organisation_id}\t{bulk_action_id}\t"
+    start = f"{rows.organisation_id}\t{rows.bulk_action_id}\t"
     for first in range(0, len(order), ROWS_PER_BLOCK):
         block = f"\n{start}".join([lines[position] for position in order[first : first + ROWS_PER_BLOCK]])
         yield f"{start}{block}\n".encode()
@@ -59,11 +71,11 @@ def copy_lines(numbers: Sequence[Sequence[int]], cells: Sequence[Sequence[str]])
     return list(map("\t".join, zip(*shown, *map(escaped, cells), strict=True)))
 
 
-def email_keys(emails: Sequence[str]) -> Sequence[str]:
-    """The unique keys of a column of addresses."""
-    if "".join(emails).isascii():
-        return list(map(str.lower, emails))
-    return list(map(email_key, emails))
+def fold_column(cells: Sequence[str], fold: Callable[[str], str]) -> Sequence[str]:
+    """The unique keys of a column."""
+    if "".join(cells).isascii():
+        return list(map(str.lower, cells))
+    return list(map(fold, cells))
 
 
 def escaped(column: Sequence[str]) -> Sequence[str]:
@@ -75,11 +87,11 @@ def escaped(column: Sequence[str]) -> Sequence[str]:
     return column
 
 
-def clean_staged(organisation_id: UUID, bulk_action_id: UUID, start: int, end: int) -> None:
+def clean_staged(entity: Entity, organisation_id: UUID, bulk_action_id: UUID, start: int, end: int) -> None:
     """Remove what an import staged in buckets from `start` up to, not including, `end`."""
-    staged = staged_contacts.c
+    staged = entity.staged.c
     db.session.execute(
-        delete(staged_contacts).where(
+        delete(entity.staged).where(
             staged.organisation_id == organisation_id,
             staged.bulk_action_id == bulk_action_id,
             staged.bucket >= start,

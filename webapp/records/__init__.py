@@ -1,0 +1,1 @@
+"""Records that people keep in lists: declared once as fields, from which everything else follows."""

@@ -1,0 +1,125 @@
+"""The API's description of a kind of record, made from its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from apiflask import Schema
+from apiflask.fields import Boolean, Dict, Integer, List, Nested, Raw, String
+from apiflask.validators import OneOf, Range
+
+from webapp.records.entities import ATTRIBUTES, Entity
+from webapp.records.fields import Field
+from webapp.records.search import COUNT_LIMIT, PAGE_SIZE
+from webapp.schemas import Text, UtcTime
+
+MAX_LIMIT = 500
+
+
+@dataclass(frozen=True)
+class Schemas:
+    """What goes in and comes out."""
+
+    values: type[Schema]
+    changes: type[Schema]
+    shown: type[Schema]
+    query: type[Schema]
+    page: type[Schema]
+
+
+def schemas_for(entity: Entity) -> Schemas:
+    """The schemas of an entity."""
+    name = entity.singular.capitalize()
+    shown = _schema(name, _shown(entity))
+    return Schemas(
+        values=_schema(f"{name}Values", _inputs(entity, is_new=True)),
+        changes=_schema(f"{name}Changes", _inputs(entity, is_new=False)),
+        shown=shown,
+        query=_schema(f"{name}ListQuery", _query(entity)),
+        page=_schema(f"{name}List", _page(shown)),
+    )
+
+
+def _schema(name: str, fields: Mapping[str, Any]) -> type[Schema]:
+    """A schema as `Schema.from_dict` makes it; what comes out is APIFlask's, whatever its annotation says."""
+    return cast("type[Schema]", Schema.from_dict(dict(fields), name=name))
+
+
+def _inputs(entity: Entity, *, is_new: bool) -> dict[str, Any]:
+    inputs: dict[str, Any] = {field.name: _input(field, is_new=is_new) for field in entity.fields}
+    own = Dict(keys=Text(), values=Text(allow_none=True), metadata={"description": "Fields of your own, by name."})
+    return {**inputs, ATTRIBUTES: own}
+
+
+def _input(field: Field, *, is_new: bool) -> Any:
+    metadata = {"title": field.label, "maxLength": field.max_length, "description": field.help or field.label}
+    if field.sql_type == "text[]":
+        return List(Text(), allow_none=True, metadata={"title": field.label})
+    return Text(
+        required=is_new and field.is_required,
+        allow_none=not field.is_required,
+        metadata=metadata if field.type == "text" else {**metadata, "format": field.type},
+    )
+
+
+def _shown(entity: Entity) -> dict[str, Any]:
+    return {
+        "id": String(metadata={"format": "uuid"}),
+        **{field.name: _output(field) for field in entity.fields},
+        ATTRIBUTES: Dict(keys=String(), values=String()),
+        "import_id": String(allow_none=True, metadata={"description": "The import that it came with."}),
+        "created_at": UtcTime(),
+        "updated_at": UtcTime(),
+    }
+
+
+def _output(field: Field) -> Any:
+    if field.sql_type == "text[]":
+        return List(String(), metadata={"title": field.label})
+    if field.sql_type == "boolean":
+        return Boolean(metadata={"title": field.label})
+    return String(allow_none=not field.is_required, metadata={"title": field.label})
+
+
+def _query(entity: Entity) -> dict[str, Any]:
+    sorts = [sign + name for name in entity.sorts for sign in ("", "-")]
+    day = "A day of the organisation's time zone, such as 2026-11-22."
+    where = "A comparison such as `city:is:Berlin`; several must all hold."
+    return {
+        "q": _text("Beginning of a name or another text that is searched."),
+        "tag": List(Text(), load_default=list, metadata={"description": "A tag; several must all be there."}),
+        "where": List(Text(), load_default=list, metadata={"description": where}),
+        "created_from": _text(day),
+        "created_to": _text(day),
+        "updated_from": _text(day),
+        "updated_to": _text(day),
+        "import": _text("The id of the bulk action that the records came with."),
+        "seen": _text("yes or no: whether they were seen on a website."),
+        "sort": Text(
+            load_default="-created",
+            validate=OneOf(sorts),
+            metadata={"description": "What to sort by; a hyphen before it turns the order round."},
+        ),
+        "limit": Integer(load_default=PAGE_SIZE, validate=Range(1, MAX_LIMIT)),
+        "cursor": Text(load_default=None, metadata={"description": "`next_cursor` of the page before."}),
+    }
+
+
+def _text(description: str) -> Text:
+    return Text(load_default="", metadata={"description": description})
+
+
+def _page(shown: type[Schema]) -> dict[str, Any]:
+    return {
+        "data": List(Nested(shown)),
+        "next_cursor": Raw(
+            allow_none=True, metadata={"type": "string", "description": "Ask with it for what follows."}
+        ),
+        "is_partial": Boolean(
+            metadata={"description": "True when the search is not over: `next_cursor` goes on with it."}
+        ),
+        "total": Integer(metadata={"description": f"How many match; counted up to {COUNT_LIMIT:,}."}),
+        "total_is_exact": Boolean(metadata={"description": "False when there are more than `total` says."}),
+    }

@@ -1,0 +1,129 @@
+"""Every look at records. Lists are paged by key: the thousandth page costs what the first does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select
+
+from webapp.extensions import db
+from webapp.records.context import context_of
+from webapp.records.entities import Entity
+from webapp.records.filters import RecordFilter
+from webapp.records.matching import conditions_of
+from webapp.records.models import AttributeName, SavedFilter
+from webapp.records.search import COUNT_WALK_ROWS, PAGE_SIZE, RecordCount, RecordPage, Search, order_of
+
+EVERYTHING = RecordFilter()
+
+
+def get_record(entity: Entity, organisation_id: UUID, record_id: UUID) -> Any:
+    """The record, or None."""
+    return db.session.get(entity.model, (organisation_id, record_id))
+
+
+def get_record_for_update(entity: Entity, organisation_id: UUID, record_id: UUID) -> Any:
+    """The record, re-read and locked until the transaction ends, or None."""
+    key = (organisation_id, record_id)
+    return db.session.get(entity.model, key, with_for_update=True, populate_existing=True)
+
+
+def find_by_key(entity: Entity, organisation_id: UUID, key: str) -> Any:
+    """The record with this key, in whatever case, or None."""
+    model = entity.model
+    column = getattr(model, entity.key_column)
+    return db.session.scalar(
+        select(model).where(model.organisation_id == organisation_id, column == entity.key.fold(key))
+    )
+
+
+def list_by_ids(entity: Entity, organisation_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Any]:
+    """Those of these records that there are, by id."""
+    model = entity.model
+    found = db.session.scalars(select(model).where(model.organisation_id == organisation_id, model.id.in_(ids)))
+    return {record.id: record for record in found}
+
+
+def has_records(entity: Entity, organisation_id: UUID) -> bool:
+    """Whether there is any at all."""
+    model = entity.model
+    return db.session.scalar(select(model.id).where(model.organisation_id == organisation_id).limit(1)) is not None
+
+
+def list_records(
+    entity: Entity,
+    organisation_id: UUID,
+    wanted: RecordFilter = EVERYTHING,
+    *,
+    sort: str = "created",
+    direction: str = "",
+    cursor: str | None = None,
+    limit: int = PAGE_SIZE,
+) -> RecordPage:
+    """A page of the records that match. Raises BadCursorError, or KeyError for an unknown sort."""
+    order = order_of(entity, sort, direction)
+    search = Search(entity, organisation_id, wanted)
+    ids = search.small_set()
+    if ids is not None:
+        return search.page_of(ids, order, cursor, limit)
+    return search.walk(order, cursor, limit)
+
+
+def count_records(
+    entity: Entity, organisation_id: UUID, wanted: RecordFilter = EVERYTHING, *, walk_rows: int = COUNT_WALK_ROWS
+) -> RecordCount:
+    """How many match, counted up to COUNT_LIMIT in at most `walk_rows` of them, so that nobody waits for a count."""
+    search = Search(entity, organisation_id, wanted)
+    return search.count(search.small_set(), walk_rows)
+
+
+def count_matching(entity: Entity, organisation_id: UUID, wanted: RecordFilter, created_before: datetime) -> int:
+    """Exactly how many match: what a person confirms. It may read the whole list."""
+    query = matching_ids(entity, organisation_id, wanted, created_before)
+    return db.session.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
+
+
+def matching_ids(
+    entity: Entity, organisation_id: UUID, wanted: RecordFilter, created_before: datetime
+) -> Select[tuple[UUID]]:
+    """The ids, in their order, of all that match and were created before the moment."""
+    model = entity.model
+    conditions = conditions_of(entity, model, organisation_id, wanted, context_of(organisation_id))
+    query: Select[tuple[UUID]] = select(model.id).where(
+        model.organisation_id == organisation_id, model.created_at < created_before, *conditions
+    )
+    return query.order_by(model.id)
+
+
+def list_tags(entity: Entity, organisation_id: UUID, beginning: str = "", limit: int = 20) -> list[str]:
+    """Tags in use, in order, found by stepping from one to the next in their index."""
+    tags = entity.tags.c
+    found: list[str] = []
+    least = beginning
+    while len(found) < limit:
+        query = select(func.min(tags.tag)).where(
+            tags.organisation_id == organisation_id, tags.tag > least if found else tags.tag >= least
+        )
+        tag = db.session.scalar(query)
+        if tag is None or not tag.startswith(beginning):
+            return found
+        found.append(tag)
+        least = tag
+    return found
+
+
+def list_attribute_names(organisation_id: UUID, entity: Entity) -> list[str]:
+    """The names of the organisation's own attributes."""
+    query = select(AttributeName.name).where(
+        AttributeName.organisation_id == organisation_id, AttributeName.entity == entity.name
+    )
+    return list(db.session.scalars(query.order_by(AttributeName.name)))
+
+
+def list_saved_filters(organisation_id: UUID, entity: Entity) -> Sequence[SavedFilter]:
+    """The organisation's saved filters of this list, by name."""
+    query = select(SavedFilter).where(SavedFilter.organisation_id == organisation_id, SavedFilter.entity == entity.name)
+    return db.session.scalars(query.order_by(SavedFilter.name)).all()
