@@ -112,7 +112,7 @@ def test_two_columns_of_one_name_are_told_apart_by_their_place(call: Call) -> No
     assert answer.json is not None
     assert [(one["column"], one["name"], one["field"]) for one in answer.json["mapping"]] == [
         (1, "email", "email"),
-        (2, "email", None),
+        (2, "email (2)", None),
         (3, "city", "city"),
     ]
 

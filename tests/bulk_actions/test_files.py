@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
-from webapp.bulk_actions.files import Upload
+from webapp.bulk_actions.files import CONVERTED_SUFFIX, HEAD_SUFFIX, Upload, deleted_on_error, file_key, owner_of
+from webapp.lib.storage import StorageMissingError, storage_at
 
 LATIN_LINE = "zoë@example.com,Müller,Köln\n".encode("latin-1")
 
@@ -46,3 +49,17 @@ def test_another_encoding_is_counted_without_looking_at_every_letter() -> None:
     began_at = time.process_time()
     watched(content, 256 * 1024)
     assert time.process_time() - began_at < 0.5
+
+
+@pytest.mark.parametrize("suffix", ["", CONVERTED_SUFFIX, HEAD_SUFFIX])
+def test_what_is_made_from_a_file_belongs_to_its_import_and_goes_with_it(tmp_path: Path, suffix: str) -> None:
+    storage = storage_at(f"file://{tmp_path}")
+    owner = uuid4(), uuid4()
+    key = file_key(*owner)
+    assert owner_of(key + suffix) == owner
+    assert owner_of(key + suffix + "x") is None
+    storage.write(key + suffix, [b"Email"])
+    with pytest.raises(RuntimeError), deleted_on_error(storage, key):
+        raise RuntimeError("The lamp fell over.")
+    with pytest.raises(StorageMissingError):
+        storage.size(key + suffix)

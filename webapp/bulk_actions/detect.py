@@ -8,43 +8,33 @@ import io
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from charset_normalizer import from_bytes
-
+from webapp.bulk_actions.encoding import (
+    SAVE_AS_CSV,
+    WIDE_ENCODINGS,
+    decode_sample,
+    find_encoding,
+    mark_length,
+)
 from webapp.bulk_actions.mapping import field_for
 from webapp.bulk_actions.records import UnreadableFileError
-from webapp.contacts.fields import is_email
+from webapp.records.entities import Entity
+from webapp.records.field_types import is_email
 
 SAMPLE_BYTES = 256 * 1024
 PREVIEW_ROWS = 10
 SCORED_ROWS = 200
 MAX_COLUMNS = 1_000
+MAX_NAME_LENGTH = 200
 DELIMITERS = (",", ";", "\t", "|")
-ENCODING_SAMPLE_BYTES = 64 * 1024
-MAX_CONTROL_SHARE = 0.02
-SINGLE_BYTE_ENCODINGS = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "koi8_r", "mac_roman")
-LATIN_ENCODINGS = ("cp1252", "cp1250", "cp1254", "mac_roman")
-OTHER_ALPHABETS = ("cp1251", "koi8_r", "cp1253", "shift_jis", "gb18030", "big5", "euc_kr")
-WIDE_ENCODINGS = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "shift_jis", "gb18030", "big5", "euc_kr")
-ENCODINGS = ("utf-8", *SINGLE_BYTE_ENCODINGS, *WIDE_ENCODINGS)
-BOMS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-
+CSV, WORKBOOK = "csv", "workbook"
 ENDLESS_ROW = (
     'The first row does not end. Most likely it opens a quote (") that is never closed: close it, and drop the file '
     "again."
 )
-SAVE_AS_CSV = "Open it in a spreadsheet, choose “Save as” or “Download”, and save it as CSV (UTF-8)."
 SIGNATURES = (
-    (b"PK\x03\x04", "an Excel or OpenDocument file (or a zip archive)"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel file"),
     (b"%PDF", "a PDF"),
     (b"\x1f\x8b", "a compressed file (gzip)"),
     (b"\x89PNG", "a picture"),
@@ -64,14 +54,25 @@ JSON_START = re.compile(rb'\{\s*["}]|\[\s*[{\["\]]')
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How to read the file."""
+    """How to read the file.
+
+    Of a workbook, one sheet is converted to CSV, which encoding, delimiter and lengths speak of.
+    """
 
     encoding: str
     delimiter: str
     has_header: bool
     header: list[str]
+    """A name for every column, each different."""
     byte_order_mark: int = 0
     """Length of the mark at the beginning, which belongs to no cell."""
+    leading_byte_count: int = 0
+    """Length of the blank rows that follow it, before the table begins."""
+    leading_row_count: int = 0
+    kind: str = CSV
+    sheet: str = ""
+    sheets: list[str] = field(default_factory=list)
+    """All sheets of a workbook; hidden ones come last."""
 
     @property
     def column_count(self) -> int:
@@ -81,6 +82,15 @@ class FileFormat:
     def is_wide(self) -> bool:
         """Whether a byte of it may look like a comma or a quote without being one."""
         return self.encoding in WIDE_ENCODINGS
+
+    @property
+    def is_workbook(self) -> bool:
+        return self.kind == WORKBOOK
+
+    @property
+    def needs_conversion(self) -> bool:
+        """Whether only a copy of the file, as CSV in UTF-8, can be cut into chunks."""
+        return self.is_wide or self.is_workbook
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,18 +104,26 @@ class Detected:
     rows: list[list[str]]
 
 
-def detect(sample: bytes, *, is_whole: bool, is_utf8: bool | None = None, odd_sample: bytes = b"") -> Detected:
-    """Look at the file's first bytes; raises UnreadableFileError.
+def detect(
+    sample: bytes, entity: Entity, *, is_whole: bool, is_utf8: bool | None = None, odd_sample: bytes = b""
+) -> Detected:
+    """Look at the first bytes of a file of records; raises UnreadableFileError.
 
     `is_utf8` is what a look at the whole file found, and `odd_sample` some bytes from where it was not.
     """
     refuse_other_formats(sample)
     encoding = find_encoding(sample, is_whole=is_whole, is_utf8=is_utf8, odd_sample=odd_sample)
-    return detect_as(sample, encoding, is_whole=is_whole)
+    return detect_as(sample, entity, encoding, is_whole=is_whole)
 
 
 def detect_as(
-    sample: bytes, encoding: str, *, is_whole: bool, delimiter: str | None = None, has_header: bool | None = None
+    sample: bytes,
+    entity: Entity,
+    encoding: str,
+    *,
+    is_whole: bool,
+    delimiter: str | None = None,
+    has_header: bool | None = None,
 ) -> Detected:
     """As `detect`, with what a person already decided."""
     mark = mark_length(sample, encoding)
@@ -113,14 +131,17 @@ def detect_as(
     if not text.strip("\ufeff\x00 \t\r\n,;|"):
         raise UnreadableFileError("The file is empty. Choose a CSV file with a header and at least one row.")
     delimiter = delimiter or find_delimiter(text, is_whole=is_whole)
-    rows = sample_rows(text, delimiter, SCORED_ROWS, is_whole=is_whole)
+    leading = _leading_blank_rows(text, delimiter)
+    rows = sample_rows(text[len(leading) :], delimiter, SCORED_ROWS, is_whole=is_whole)
     if not rows:
         raise UnreadableFileError(ENDLESS_ROW)
-    has_header = looks_like_header(rows) if has_header is None else has_header
-    header = name_columns(rows[0], has_header=has_header)
+    has_header = looks_like_header(rows, entity) if has_header is None else has_header
     data = [row for row in rows[1 if has_header else 0 :] if any(cell.strip() for cell in row)]
+    header = name_columns(rows[0] if has_header else [], table_width(rows[0], data, has_header=has_header))
     _refuse_unusable(header, data, is_whole=is_whole)
-    return Detected(FileFormat(encoding, delimiter, has_header, header, mark), data)
+    leading_byte_count, leading_row_count = len(leading.encode(encoding)), len(LINE_BREAK.findall(leading))
+    file_format = FileFormat(encoding, delimiter, has_header, header, mark, leading_byte_count, leading_row_count)
+    return Detected(file_format, data)
 
 
 def refuse_other_formats(sample: bytes) -> None:
@@ -136,30 +157,6 @@ def refuse_other_formats(sample: bytes) -> None:
             raise UnreadableFileError(f"This is {name}, not a CSV. {SAVE_AS_CSV}")
     if JSON_START.match(start):
         raise UnreadableFileError(f"This is a JSON file, not a CSV. {SAVE_AS_CSV}")
-
-
-def find_encoding(sample: bytes, *, is_whole: bool, is_utf8: bool | None = None, odd_sample: bytes = b"") -> str:
-    """The file's encoding: its mark, then UTF-8, then UTF-16 by its zero bytes, then the likeliest."""
-    for mark, encoding in BOMS:
-        if sample.startswith(mark):
-            return encoding
-    wide = _utf16_without_mark(sample)
-    if wide:
-        return wide
-    _refuse_binary(sample)
-    if is_utf8 or (is_utf8 is None and _is_utf8(sample, is_whole=is_whole)):
-        return "utf-8"
-    return _guess_encoding(odd_sample or sample)
-
-
-def mark_length(sample: bytes, encoding: str) -> int:
-    """Length of the byte order mark."""
-    return next((len(mark) for mark, name in BOMS if name == encoding and sample.startswith(mark)), 0)
-
-
-def decode_sample(sample: bytes, encoding: str, *, is_whole: bool) -> str:
-    """The sample as text; what cannot be read shows as U+FFFD, and a character cut at the end is left out."""
-    return codecs.getincrementaldecoder(encoding)("replace").decode(sample, final=is_whole)
 
 
 def find_delimiter(text: str, *, is_whole: bool) -> str:
@@ -180,12 +177,12 @@ def sample_rows(text: str, delimiter: str, count: int, *, is_whole: bool) -> lis
     return rows
 
 
-def looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
+def looks_like_header(rows: Sequence[Sequence[str]], entity: Entity) -> bool:
     """Whether the first row names the columns: it has names that we know, and no address of anybody."""
     first = [cell.strip() for cell in rows[0]]
     if any(is_email(cell) for cell in first):
         return False
-    if any(field_for(cell) for cell in first):
+    if any(field_for(cell, entity) for cell in first):
         return True
     later = [cell.strip() for row in rows[1:] for cell in row]
     if any(is_email(cell) for cell in later):
@@ -193,10 +190,43 @@ def looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
     return all(first) and len(set(first)) == len(first) and not any(cell[0].isdigit() for cell in first)
 
 
-def name_columns(first: Sequence[str], *, has_header: bool) -> list[str]:
-    """The header's names, without U+0000, which PostgreSQL cannot keep; a column without one is called by its place."""
-    names = [cell.replace("\x00", "").strip() for cell in first] if has_header else [""] * len(first)
-    return [name or f"Column {number}" for number, name in enumerate(names, 1)]
+def table_width(first: Sequence[str], data: Sequence[Sequence[str]], *, has_header: bool) -> int:
+    """How many columns the file has. A row with another number of cells is rejected when it is read.
+
+    The header says it, unless most rows have more cells, or fewer and the header's last are blank: then they do. A
+    short row is not filled up, although spreadsheets sometimes write such: far more often a line break or a quote
+    broke it, and half a person in the database is worse than a row to mend in the file of rejected rows.
+    """
+    width = len(first)
+    widths = Counter(map(len, data))
+    commonest, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(width, 0))
+    if 2 * count <= len(data):
+        return width
+    fits = commonest > width or not has_header or not any(cell.strip() for cell in first[commonest:])
+    return commonest if fits else width
+
+
+def name_columns(first: Sequence[str], width: int) -> list[str]:
+    """A name for each of `width` columns, all different: "E-mail", "E-mail (2)"; without one, by its place.
+
+    U+0000 is left out of them, since PostgreSQL cannot keep it.
+    """
+    names: dict[str, None] = {}
+    for column in range(width):
+        cell = first[column].replace("\x00", "").strip()[:MAX_NAME_LENGTH] if column < len(first) else ""
+        name = shown = cell or f"Column {column + 1}"
+        number = 1
+        while shown in names:
+            number += 1
+            shown = f"{name} ({number})"
+        names[shown] = None
+    return list(names)
+
+
+def _leading_blank_rows(text: str, delimiter: str) -> str:
+    """Lines before the table in which nothing stands, as spreadsheets write them: `,,,`."""
+    found = re.match(rf"(?:[ \t{re.escape(delimiter)}]*+(?:\r\n|\r|\n))*+", text)
+    return found[0] if found else ""
 
 
 def _refuse_unusable(header: list[str], data: list[list[str]], *, is_whole: bool) -> None:
@@ -212,53 +242,6 @@ def _refuse_unusable(header: list[str], data: list[list[str]], *, is_whole: bool
         )
 
 
-def _refuse_binary(sample: bytes) -> None:
-    controls = sum(sample.count(byte) for byte in CONTROL_BYTES)
-    if controls > 1 and controls / len(sample) > MAX_CONTROL_SHARE:
-        raise UnreadableFileError(f"This file holds bytes that are not text, so it is not a CSV. {SAVE_AS_CSV}")
-
-
-def _utf16_without_mark(sample: bytes) -> str | None:
-    """Latin text in UTF-16 has a zero in almost every second byte, always on the same side."""
-    pairs = len(sample) // 2
-    if pairs < 2:
-        return None
-    high, low = sample[0::2].count(0) / pairs, sample[1::2].count(0) / pairs
-    if low > 0.4 and high < 0.05:
-        return "utf-16-le"
-    if high > 0.4 and low < 0.05:
-        return "utf-16-be"
-    return None
-
-
-def _is_utf8(sample: bytes, *, is_whole: bool) -> bool:
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(sample, final=is_whole)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _guess_encoding(sample: bytes) -> str:
-    """The likeliest of the encodings whose alphabet fits. Western Europe's wins unless another is clearly better."""
-    lines = [line for line in sample.split(b"\n") if not line.isascii()]
-    tried = b"\n".join(lines)[:ENCODING_SAMPLE_BYTES] or sample[:ENCODING_SAMPLE_BYTES]
-    candidates = list(LATIN_ENCODINGS if _is_mostly_ascii_words(tried) else OTHER_ALPHABETS)
-    matches = {match.encoding: match for match in from_bytes(tried, cp_isolation=candidates, threshold=0.3)}
-    usual = matches.get(candidates[0])
-    ranked = [matches[candidate] for candidate in candidates if candidate in matches]
-    best = min(ranked, key=lambda match: (match.chaos, -match.coherence), default=None)
-    if best is None or (usual and usual.chaos <= best.chaos + 0.05 and usual.coherence >= best.coherence - 0.2):
-        return candidates[0] if usual else "cp1252"
-    return best.encoding
-
-
-def _is_mostly_ascii_words(sample: bytes) -> bool:
-    """Latin alphabets put single letters beyond ASCII into words; others write whole words there."""
-    runs = [len(run) for run in HIGH_RUN.findall(sample)]
-    return sum(length for length in runs if length >= 3) < 0.5 * sum(runs)
-
-
 def _score(rows: Sequence[Sequence[str]]) -> tuple[float, int]:
     """(share of rows with the commonest width, that width); one column says nothing, so it scores nothing."""
     widths = Counter(len(row) for row in rows if row)
@@ -268,5 +251,4 @@ def _score(rows: Sequence[Sequence[str]]) -> tuple[float, int]:
     return (count / widths.total(), width) if width > 1 else (0.0, 1)
 
 
-HIGH_RUN = re.compile(rb"[\x80-\xff]+")
-CONTROL_BYTES = tuple(bytes([byte]) for byte in range(32) if byte not in b"\t\n\x0b\x0c\r\x1b")
+LINE_BREAK = re.compile(r"\r\n|\r|\n")

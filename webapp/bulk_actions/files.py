@@ -6,21 +6,20 @@ import codecs
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from webapp.bulk_actions.detect import SAMPLE_BYTES, FileFormat
 from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.lib.storage import Storage
 
 CONVERTED_SUFFIX = ".utf8"
+HEAD_SUFFIX = ".head"
 ODD_SAMPLE_BYTES = 64 * 1024
 # A UTF-8 file with a few broken bytes stays one; its broken rows are rejected.
 CLEARLY_MORE = 10
-FILE_KEY = re.compile(r"([0-9a-f-]{36})/bulk-actions/([0-9a-f-]{36})\.csv(?:\.utf8)?")
+FILE_KEY = re.compile(r"([0-9a-f-]{36})/bulk-actions/([0-9a-f-]{36})\.csv(?:\.utf8|\.head)?")
 BEYOND_ASCII = bytes(range(128, 256))
 
 
@@ -103,51 +102,9 @@ def file_key(organisation_id: UUID, bulk_action_id: UUID) -> str:
 
 
 def owner_of(key: str) -> tuple[UUID, UUID] | None:
-    """(organisation, bulk action) of a stored import's file or its conversion; None for any other key."""
+    """(organisation, bulk action) of a stored import's file or of what was made from it; None for any other key."""
     found = FILE_KEY.fullmatch(key)
     return (UUID(found[1]), UUID(found[2])) if found else None
-
-
-def read_sample(storage: Storage, bulk_action: BulkAction) -> tuple[bytes, bool]:
-    """(the file's first bytes, whether they are all of it)."""
-    end = min(bulk_action.file_byte_count, SAMPLE_BYTES)
-    return storage.read(bulk_action.file_key, 0, end), end == bulk_action.file_byte_count
-
-
-@dataclass(frozen=True)
-class Source:
-    """The bytes that are planned and read: the file, or its conversion to UTF-8."""
-
-    key: str
-    encoding: str
-    start: int
-
-
-def source_of(bulk_action: BulkAction) -> Source:
-    """What to read of this import."""
-    file_format = FileFormat(**bulk_action.format)
-    if file_format.is_wide:
-        return Source(bulk_action.file_key + CONVERTED_SUFFIX, "utf-8", 0)
-    return Source(bulk_action.file_key, file_format.encoding, file_format.byte_order_mark)
-
-
-def convert(storage: Storage, bulk_action: BulkAction) -> None:
-    """Rewrite a file of wide characters as UTF-8, a block at a time, so that its bytes can be cut.
-
-    What cannot be read stays unreadable in UTF-8, so that its row is rejected and not altered.
-    """
-    file_format = FileFormat(**bulk_action.format)
-    errors = "surrogatepass" if file_format.encoding.startswith("utf") else "surrogateescape"
-    decoder = codecs.getincrementaldecoder(file_format.encoding)(errors)
-    with ThreadPoolExecutor(max_workers=1) as reader:  # the store cannot be read from within its own writing
-        blocks = _read_by(reader, storage.stream(bulk_action.file_key, file_format.byte_order_mark))
-        converted = (decoder.decode(block).encode("utf-8", errors) for block in blocks)
-        storage.write(bulk_action.file_key + CONVERTED_SUFFIX, converted)
-
-
-def _read_by(reader: ThreadPoolExecutor, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    while block := reader.submit(next, blocks, b"").result():
-        yield block
 
 
 @contextmanager
@@ -156,11 +113,15 @@ def deleted_on_error(storage: Storage, key: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        storage.delete(key)
+        _delete(storage, key)
         raise
 
 
 def delete_files(storage: Storage, bulk_action: BulkAction) -> None:
     """Remove the file and what was made from it."""
-    storage.delete(bulk_action.file_key)
-    storage.delete(bulk_action.file_key + CONVERTED_SUFFIX)
+    _delete(storage, bulk_action.file_key)
+
+
+def _delete(storage: Storage, key: str) -> None:
+    for suffix in ("", CONVERTED_SUFFIX, HEAD_SUFFIX):
+        storage.delete(key + suffix)
