@@ -35,17 +35,17 @@ JOB_TITLES = (
     "IT Manager", "Assistant",
 )  # fmt: skip
 PLACES = (
-    ("London", "United Kingdom", "+44 20"), ("Köln", "Germany", "+49 221"), ("Málaga", "Spain", "+34 95"),
-    ("Kraków", "Poland", "+48 12"), ("Dublin", "Ireland", "+353 1"), ("Plzeň", "Czechia", "+420 37"),
-    ("Århus", "Denmark", "+45 86"), ("Torino", "Italy", "+39 011"), ("Genève", "Switzerland", "+41 22"),
-    ("Malmö", "Sweden", "+46 40"), ("São Paulo", "Brazil", "+55 11"), ("Ahmedabad", "India", "+91 79"),
-    ("İzmir", "Türkiye", "+90 232"), ("Ōsaka", "Japan", "+81 6"), ("Washington, D.C.", "United States", "+1 202"),
-    ("Edinburgh", "United Kingdom", "+44 131"),
+    ("London", "United Kingdom", "+44 20 79"), ("Köln", "Germany", "+49 221"), ("Málaga", "Spain", "+34 952"),
+    ("Kraków", "Poland", "+48 12 6"), ("Dublin", "Ireland", "+353 1 6"), ("Plzeň", "Czechia", "+420 377"),
+    ("Århus", "Denmark", "+45 86"), ("Torino", "Italy", "+39 011"), ("Genève", "Switzerland", "+41 22 3"),
+    ("Malmö", "Sweden", "+46 40"), ("São Paulo", "Brazil", "+55 11 32"), ("Ahmedabad", "India", "+91 79 26"),
+    ("İzmir", "Türkiye", "+90 232 4"), ("Ōsaka", "Japan", "+81 6 62"),
+    ("Washington, D.C.", "United States", "+1 202 5"), ("Edinburgh", "United Kingdom", "+44 131 4"),
 )  # fmt: skip
 # Letters that Unicode does not take apart into a base and an accent.
 PLAIN_LETTERS = str.maketrans({"ø": "o", "ł": "l", "ß": "ss", "ı": "i", "æ": "ae", "'": "", " ": ""})
 PEOPLE_BITS, WORK_BITS = 12, 12
-DIGITS = tuple(f"{number:03d}" for number in range(1024))
+DIGITS = tuple(f"{number % 1000:03d}" for number in range(1024))
 
 
 def write(file: TextIO, count: int, seed: int = 1) -> None:
