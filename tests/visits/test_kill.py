@@ -13,13 +13,14 @@ from pathlib import Path
 from apiflask import APIFlask
 
 from tests.conftest import Person
-from tests.visits.support import add_rows, add_site, count_all, counted, make_row, scalar
+from tests.visits.support import add_rows, add_site, count_all, counted, make_row, rows_of, scalar
 from webapp.config import Settings
 from webapp.lib.redis import beacons_client
 from webapp.visits import backlog
 
 ROOT = Path(__file__).resolve().parents[2]
 BEACONS = 15_000
+VISITORS = 300
 KILLS = 5
 BATCH = 250
 WORKER = f"""
@@ -38,7 +39,7 @@ def test_a_worker_killed_at_random_moments_counts_nothing_twice_and_loses_nothin
     app: APIFlask, alice: Person, services: Settings
 ) -> None:
     site = add_site(app, alice.organisation_id)
-    rows = [make_row(site, visitor=f"visitor-{number % 300}") for number in range(BEACONS)]
+    rows = [make_row(site, visitor=f"visitor-{number % VISITORS}@example.com") for number in range(BEACONS)]
     twice = rows[:500]
     add_rows(services, rows + twice, group=20)
     moments = random.Random(os.environ.get("PYTEST_SEED", "8"))
@@ -47,6 +48,9 @@ def test_a_worker_killed_at_random_moments_counts_nothing_twice_and_loses_nothin
     count_all(app, services)
     assert counted(services) == (BEACONS, BEACONS, BEACONS)
     assert scalar(services, "SELECT count(*) FROM seen") == BEACONS
+    known = rows_of(services, "SELECT count(*), min(pageview_count), max(pageview_count) FROM known_visitors")
+    assert known == [(VISITORS, BEACONS // VISITORS, BEACONS // VISITORS)]
+    assert scalar(services, "SELECT visitor_count FROM known_visitor_counts") == VISITORS
     with beacons_client(services) as client:
         assert (backlog.waiting_count(client), int(client.get(backlog.COUNT_KEY) or -1)) == (0, 0)
 

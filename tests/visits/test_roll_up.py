@@ -164,7 +164,8 @@ def test_rows_are_where_their_tenant_alone_sees_them(
         site = add_site(app, person.organisation_id)
         add_rows(services, [make_row(site) for _ in range(count)])
     count_all(app, services)
-    for table in ("pageviews", "seen", "pages", "page_roll_ups", "site_roll_ups", "referrer_roll_ups", "sites"):
+    roll_ups = ("page_roll_ups", "site_roll_ups", "referrer_roll_ups", "known_visitors", "known_visitor_counts")
+    for table in ("pageviews", "seen", "pages", "sites", *roll_ups):
         found = rows_of(services, f"SELECT organisation_id, count(*) FROM {table} GROUP BY 1")
         assert {row[0] for row in found} == {alice.organisation_id, charlie.organisation_id}, table
     with app.app_context(), db.engine.connect() as connection:

@@ -59,6 +59,10 @@ USUAL_SPANS = {
     Aggregation.DAY: timedelta(days=30),
     Aggregation.MONTH: timedelta(days=365),
 }
+IDENTIFIER_DESCRIPTION = (
+    "Who visited: any text that stays the same. An e-mail address, a customer number or a SKU, in whatever case,"
+    " is found again at the contact or product that has it."
+)
 ALLOWED: dict[str, Any] = {
     "aggregation": [aggregation.value for aggregation in Aggregation],
     "dates": "ISO 8601: a day (2026-01-31, in the organisation's time zone) or a moment (2026-01-31T12:00:00Z)",
@@ -110,7 +114,7 @@ class BeaconBody(Schema):
     site_key = String(
         data_key="siteKey", metadata={"description": "May be missing when the organisation has one site."}
     )
-    identifier = String(required=True, metadata={"description": "Who visited: any text that stays the same."})
+    identifier = String(required=True, metadata={"description": IDENTIFIER_DESCRIPTION})
     page_url = String(data_key="pageUrl", required=True)
     visited_at = DateTime(data_key="visitedAt")
     sent_at = DateTime(data_key="sentAt")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from webapp.visits.backlog import Row
+from webapp.visits.visitor_keys import Seen
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\x00" + struct.pack("!ii", 0, 0)
 TRAILER = struct.pack("!h", -1)
@@ -18,6 +19,8 @@ POSTGRES_EPOCH_MS = 946_684_800_000
 _ID = struct.Struct("!hi16s").pack
 _PAGEVIEW = struct.Struct("!hi16siqi16si16si16siqi").pack
 _LENGTH = struct.Struct("!i").pack
+_COLUMNS_AND_LENGTH = struct.Struct("!hi").pack
+_SEEN = struct.Struct("!iqiqiq").pack
 
 
 def pack_ids(rows: Iterable[Row]) -> bytes:
@@ -41,6 +44,20 @@ def pack_pageviews(organisation_id: bytes, rows: Iterable[Row], page_ids: Iterab
             + visitor + _LENGTH(len(page_url)) + page_url
             + _LENGTH(len(referrer)) + referrer + _LENGTH(len(screen)) + screen
         )  # fmt: skip
+    parts.append(TRAILER)
+    return b"".join(parts)
+
+
+def pack_visitors(tallied: Mapping[str, Seen]) -> bytes:
+    """Key, first and last moment, and pageviews of each visitor, in the order of the keys."""
+    parts = [SIGNATURE]
+    for key in sorted(tallied):
+        seen, encoded = tallied[key], key.encode()
+        first_us = (seen.first_ms - POSTGRES_EPOCH_MS) * 1000
+        last_us = (seen.last_ms - POSTGRES_EPOCH_MS) * 1000
+        parts.append(
+            _COLUMNS_AND_LENGTH(4, len(encoded)) + encoded + _SEEN(8, first_us, 8, last_us, 8, seen.pageview_count)
+        )
     parts.append(TRAILER)
     return b"".join(parts)
 

@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, LargeBinary, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKeyConstraint, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.extensions import Model
 from webapp.lib.columns import CreatedAt, NewId, TenantKey, text_enum
+from webapp.visits.visitor_keys import KeyKind
 
 OTHER_PAGE_ID = UUID(int=0)
 """Stands for every page beyond the number that is counted one by one."""
@@ -132,6 +133,31 @@ class ReferrerRollUp(Model):
     bucket_at: Mapped[datetime] = mapped_column(primary_key=True)
     referrer: Mapped[str] = mapped_column(primary_key=True)
     pageview_count: Mapped[int] = mapped_column(BigInteger)
+
+
+class KnownVisitor(Model):
+    """What a visitor did whose identifier can name a record: an e-mail address, a customer number, a SKU.
+
+    The key is folded as records fold theirs, and sorts as theirs do.
+    """
+
+    __tablename__ = "known_visitors"
+
+    organisation_id: Mapped[TenantKey]
+    visitor_key: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
+    first_seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    pageview_count: Mapped[int] = mapped_column(BigInteger)
+
+
+class KnownVisitorCount(Model):
+    """How many known visitors of one kind there are, so that their number can be bounded."""
+
+    __tablename__ = "known_visitor_counts"
+
+    organisation_id: Mapped[TenantKey]
+    kind: Mapped[KeyKind] = mapped_column(text_enum(KeyKind), primary_key=True)
+    visitor_count: Mapped[int] = mapped_column(BigInteger)
 
 
 class RollUpZone(Model):

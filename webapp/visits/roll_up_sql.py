@@ -16,6 +16,7 @@ from webapp.visits.backlog import STREAM, Row
 from webapp.visits.buckets import quarter_of
 from webapp.visits.copying import copy_binary, pack_ids, pack_pageviews
 from webapp.visits.cutting import cut_anew
+from webapp.visits.known_visitors import add_known_visitors
 from webapp.visits.models import Grain
 from webapp.visits.sketches import merge
 from webapp.visits.tallies import (
@@ -78,6 +79,7 @@ def count_for_organisation(connection: Connection, organisation_id: bytes, rows:
     _insert_pages(connection, tenant, tally)
     _insert_pageviews(connection, organisation_id, rows, tally, crowded)
     _add_to_roll_ups(connection, tenant, tally, new_page_counts)
+    add_known_visitors(connection, tenant, rows)
     return len(rows)
 
 

@@ -1,0 +1,75 @@
+"""Keeping what each nameable visitor did, in the transaction that counts its pageviews."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from webapp.visits.backlog import Row
+from webapp.visits.copying import copy_binary, pack_visitors
+from webapp.visits.visitor_keys import KeyKind, Seen, kind_of, tally_visitors
+
+VISITOR_LIMITS = {KeyKind.EMAIL: 5_000_000, KeyKind.OTHER: 1_000_000}
+"""Visitors that an organisation keeps by key: site keys are public, so anyone may make keys up. Those kept
+already go on being counted when no new one is let in; charts and unique visitors know no such limit."""
+Connection = psycopg.Connection[Any]
+
+
+def add_known_visitors(connection: Connection, tenant: UUID, rows: list[Row]) -> None:
+    """Add one organisation's new pageviews to its visitors."""
+    tallied = tally_visitors(rows)
+    if not tallied:
+        return
+    for key in _beyond_limits(connection, tenant, tallied):
+        del tallied[key]
+    connection.execute(MAKE_STAGED_VISITORS)
+    connection.execute("TRUNCATE staged_visitors")
+    copy_binary(connection, "staged_visitors", pack_visitors(tallied))
+    connection.execute(ADD_TO_VISITORS, [tenant, tenant])
+
+
+def _beyond_limits(connection: Connection, tenant: UUID, tallied: Mapping[str, Seen]) -> set[str]:
+    """New keys for which there is no room."""
+    kept_counts = dict(connection.execute(VISITOR_COUNTS, [tenant]).fetchall())
+    crowded: set[str] = set()
+    for kind, limit in VISITOR_LIMITS.items():
+        keys = [key for key in tallied if kind_of(key) is kind]
+        room = max(0, limit - kept_counts.get(kind.value, 0))
+        if len(keys) > room:
+            known = {key for (key,) in connection.execute(KNOWN_KEYS, [keys, tenant])}
+            crowded.update([key for key in keys if key not in known][room:])
+    return crowded
+
+
+VISITOR_COUNTS = "SELECT kind, visitor_count FROM known_visitor_counts WHERE organisation_id = %s"
+MAKE_STAGED_VISITORS = """
+    CREATE TEMP TABLE IF NOT EXISTS staged_visitors (
+        visitor_key text, first_seen_at timestamptz, last_seen_at timestamptz, pageview_count bigint
+    ) ON COMMIT DELETE ROWS
+"""
+# One index look-up for each, whatever the planner thinks of the sizes.
+KNOWN_KEYS = """
+    SELECT w.visitor_key FROM unnest(%s::text[]) AS w (visitor_key)
+    CROSS JOIN LATERAL (
+        SELECT 1 FROM known_visitors k WHERE k.organisation_id = %s AND k.visitor_key = w.visitor_key LIMIT 1
+    ) AS known
+"""
+ADD_TO_VISITORS = """
+    WITH added AS (
+        INSERT INTO known_visitors (organisation_id, visitor_key, first_seen_at, last_seen_at, pageview_count)
+        SELECT %s, visitor_key, first_seen_at, last_seen_at, pageview_count FROM staged_visitors
+        ON CONFLICT (organisation_id, visitor_key) DO UPDATE SET
+            first_seen_at = least(known_visitors.first_seen_at, excluded.first_seen_at),
+            last_seen_at = greatest(known_visitors.last_seen_at, excluded.last_seen_at),
+            pageview_count = known_visitors.pageview_count + excluded.pageview_count
+        RETURNING visitor_key, xmax = 0 AS is_new
+    )
+    INSERT INTO known_visitor_counts (organisation_id, kind, visitor_count)
+    SELECT %s, CASE WHEN strpos(visitor_key, '@') > 0 THEN 'email' ELSE 'other' END, count(*)
+    FROM added WHERE is_new GROUP BY 2
+    ON CONFLICT (organisation_id, kind) DO UPDATE SET
+        visitor_count = known_visitor_counts.visitor_count + excluded.visitor_count
+"""
