@@ -18,6 +18,11 @@ from webapp.extensions import db
 from webapp.visits.buckets import QUARTER_MS, Aggregation, local_midnight
 from webapp.visits.models import Grain, RollUpZone, Site
 from webapp.visits.sketches import count_visitors, is_estimate
+from webapp.visits.visitor_queries import count_known_visitors as count_known_visitors
+from webapp.visits.visitor_queries import get_known_visitor as get_known_visitor
+from webapp.visits.visitor_queries import list_known_visitors as list_known_visitors
+from webapp.visits.visitor_queries import seen_visitor_keys as seen_visitor_keys
+from webapp.visits.visitor_queries import was_seen as was_seen
 
 OTHER_LABEL = "other"
 POINTS_LIMIT = 250_000

@@ -1,0 +1,262 @@
+"""Visitors that records can ask for by their keys: counted exactly once, bounded, each tenant's own."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from apiflask import APIFlask
+from sqlalchemy import Text, column, create_engine, literal, select, values
+
+from tests.conftest import Person, owner_connection
+from tests.policy.test_migrations import script_directory
+from tests.visits.support import add_rows, add_site, count_all, counted, make_beacon, make_row, post, rows_of, utc
+from webapp.app import sqlalchemy_url
+from webapp.config import Settings
+from webapp.extensions import db, tenant
+from webapp.lib.ids import uuid7
+from webapp.lib.redis import beacons_client
+from webapp.visits.backlog import Row
+from webapp.visits.known_visitors import VISITOR_LIMITS
+from webapp.visits.models import KnownVisitor
+from webapp.visits.tasks import roll_up_once
+from webapp.visits.visitor_keys import KeyKind, kind_of, visitor_key
+from webapp.visits.visitor_queries import (
+    count_known_visitors,
+    get_known_visitor,
+    list_known_visitors,
+    seen_visitor_keys,
+    was_seen,
+)
+
+ADA = "ada@example.com"
+AT = utc("2026-11-20T10:00:00")
+VISITORS = """
+    SELECT organisation_id, visitor_key, first_seen_at, last_seen_at, pageview_count
+    FROM known_visitors ORDER BY organisation_id, visitor_key
+"""
+COUNTS = "SELECT organisation_id, kind, visitor_count FROM known_visitor_counts ORDER BY organisation_id, kind"
+
+
+@pytest.mark.parametrize(
+    ("identifier", "key"),
+    [
+        ("Ada@Example.com", ADA),
+        (" ada@example.com ", ADA),
+        ("JOSE\u0301@example.com", "jos\u00e9@example.com"),
+        ("C-10482", "c-10482"),
+        ("4006381333931", "4006381333931"),
+        ("SKU 17 / blue", "sku 17 / blue"),
+        ("customer-2026-000000000017", "customer-2026-000000000017"),
+    ],
+)
+def test_what_can_name_a_record_has_a_key(identifier: str, key: str) -> None:
+    assert visitor_key(identifier) == key
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        "0190f5a2-1c5f-4f0e-9d5b-6d2f8b6f3a11",  # as the tracker makes them
+        "0190F5A2-1C5F-4F0E-9D5B-6D2F8B6F3A11",
+        "0190f5a21c5f4f0e9d5b6d2f8b6f3a11",
+        "65a1bc90fe12d3a4b5c6d7e8",
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "@handle",
+        "two@at@signs",
+        "ada lovelace@example.com",
+        f"{'a' * 190}@{'b' * 64}.example",
+        "x" * 65,
+        "word " * 21,
+        "  ",
+    ],
+)
+def test_what_a_program_made_up_or_nothing_can_be_called_has_none(identifier: str) -> None:
+    assert visitor_key(identifier) is None
+
+
+def test_only_an_address_is_one() -> None:
+    assert [kind_of(key) for key in (ADA, "c-10482")] == [KeyKind.EMAIL, KeyKind.OTHER]
+
+
+def test_what_a_visitor_did_adds_up_over_batches_and_spellings(
+    app: APIFlask, alice: Person, services: Settings
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    _count(app, services, [make_row(site, AT, visitor="Ada@Example.com"), make_row(site, visitor=str(uuid4()))])
+    hours = [timedelta(hours=hour) for hour in (-3, 0, 5, 2)]
+    _count(app, services, [make_row(site, AT + hour, visitor=ADA) for hour in hours])
+    assert rows_of(services, VISITORS) == [(alice.organisation_id, ADA, AT + hours[0], AT + hours[2], 5)]
+    assert rows_of(services, COUNTS) == [(alice.organisation_id, "email", 1)]
+
+
+def test_a_beacon_that_arrives_again_counts_once(app: APIFlask, alice: Person, services: Settings) -> None:
+    site = add_site(app, alice.organisation_id)
+    beacon = make_beacon(site.site_key, identifier=ADA)
+    post(services, beacon, beacon)
+    count_all(app, services)
+    post(services, beacon, make_beacon(site.site_key, identifier=ADA))
+    count_all(app, services)
+    assert _pageview_counts(services) == {ADA: 2}
+
+
+def test_entries_that_are_read_again_count_once(
+    app: APIFlask, alice: Person, services: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a crash between commit and trim, and after the position was lost."""
+    site = add_site(app, alice.organisation_id)
+    add_rows(services, [make_row(site, visitor=ADA) for _ in range(30)])
+    with monkeypatch.context() as patch, app.app_context(), beacons_client(services) as client:
+        patch.setattr("webapp.visits.tasks.backlog.trim", lambda *_: None)
+        roll_up_once(client, 20)
+        with owner_connection(services) as connection:
+            connection.execute("DELETE FROM stream_positions")
+    count_all(app, services)
+    assert _pageview_counts(services) == {ADA: 30}
+
+
+def test_a_batch_that_is_rolled_back_leaves_no_visitor_behind(
+    app: APIFlask, alice: Person, services: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    add_rows(services, [make_row(site, visitor=ADA) for _ in range(7)])
+    with monkeypatch.context() as patch, app.app_context(), beacons_client(services) as client:
+        patch.setattr("webapp.visits.roll_up.roll_up_sql.set_position", _fail)
+        with pytest.raises(OSError, match="The machine is gone"):
+            roll_up_once(client, 20)
+    assert rows_of(services, VISITORS) == []
+    count_all(app, services)
+    assert _pageview_counts(services) == {ADA: 7}
+    assert rows_of(services, COUNTS) == [(alice.organisation_id, "email", 1)]
+
+
+def test_a_poisonous_row_counts_for_nobody_and_the_rest_do(app: APIFlask, alice: Person, services: Settings) -> None:
+    site = add_site(app, alice.organisation_id)
+    rows = [make_row(site, visitor=ADA) for _ in range(20)]
+    rows[11].page_url = "https://shop.example/\x00"
+    _count(app, services, rows)
+    assert _pageview_counts(services) == {ADA: 19}
+
+
+def test_beyond_the_limit_of_its_kind_no_new_visitor_is_kept(
+    app: APIFlask, alice: Person, charlie: Person, services: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(VISITOR_LIMITS, KeyKind.OTHER, 3)
+    site, other = (add_site(app, person.organisation_id) for person in (alice, charlie))
+    _count(app, services, [make_row(site, visitor=name) for name in ("c-1", "c-2")])
+    _count(app, services, [make_row(site, visitor=name) for name in ("c-3", "c-4", "c-2", ADA)])
+    _count(app, services, [make_row(one, visitor=name) for one in (site, other) for name in ("c-5", "c-1", "c-3")])
+    by_tenant = {(tenant_id, key): count for tenant_id, key, *_, count in rows_of(services, VISITORS)}
+    mine = {"c-1": 2, "c-2": 2, "c-3": 2, ADA: 1}
+    assert by_tenant == {
+        **{(alice.organisation_id, key): count for key, count in mine.items()},
+        **{(charlie.organisation_id, key): 1 for key in ("c-1", "c-3", "c-5")},
+    }
+    counts = {(tenant_id, kind): count for tenant_id, kind, count in rows_of(services, COUNTS)}
+    assert counts == {
+        (alice.organisation_id, "email"): 1,
+        (alice.organisation_id, "other"): 3,
+        (charlie.organisation_id, "other"): 3,
+    }
+    assert counted(services) == (12, 12, 12)
+
+
+def test_records_find_what_they_did_before_they_came(app: APIFlask, alice: Person, services: Settings) -> None:
+    site = add_site(app, alice.organisation_id)
+    _count(app, services, [make_row(site, AT, visitor=name) for name in ("Ada@Example.com", "SKU-17", ADA)])
+    with app.app_context(), tenant(alice.organisation_id):
+        found = list_known_visitors(alice.organisation_id, [ADA, "sku-17", "bob@example.com"])
+        assert {key: visitor.pageview_count for key, visitor in found.items()} == {ADA: 2, "sku-17": 1}
+        visitor = get_known_visitor(alice.organisation_id, ADA)
+        assert visitor is not None
+        assert visitor.last_seen_at == AT
+        assert get_known_visitor(alice.organisation_id, "bob@example.com") is None
+        assert count_known_visitors(alice.organisation_id) == 2
+        assert list(db.session.scalars(seen_visitor_keys(alice.organisation_id))) == [ADA, "sku-17"]
+        assert list(db.session.scalars(seen_visitor_keys(alice.organisation_id, AT + timedelta(seconds=1)))) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "since", "expected"),
+    [
+        (ADA, None, True),
+        (ADA, AT, True),
+        (ADA, AT + timedelta(seconds=1), False),
+        ("bob@example.com", None, False),
+    ],
+)
+def test_whether_a_record_was_seen_is_a_condition(
+    app: APIFlask, alice: Person, services: Settings, key: str, since: datetime | None, expected: bool
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    _count(app, services, [make_row(site, AT, visitor=ADA)])
+    with app.app_context(), tenant(alice.organisation_id):
+        assert db.session.scalar(select(was_seen(alice.organisation_id, literal(key), since))) is expected
+
+
+def test_a_search_that_shows_when_a_record_was_seen_may_ask_whether_it_was(
+    app: APIFlask, alice: Person, services: Settings
+) -> None:
+    """The condition has its own look at the visitors, beside the one that the search joins."""
+    site = add_site(app, alice.organisation_id)
+    _count(app, services, [make_row(site, AT, visitor=name) for name in (ADA, "c-17")])
+    keys = values(column("key", Text), name="records").data([(ADA,), ("bob@example.com",)])
+    seen = was_seen(alice.organisation_id, keys.c.key)
+    joined = keys.outerjoin(KnownVisitor, KnownVisitor.visitor_key == keys.c.key)
+    with app.app_context(), tenant(alice.organisation_id):
+        query = select(keys.c.key, KnownVisitor.last_seen_at).select_from(joined)
+        assert db.session.execute(query.where(seen)).all() == [(ADA, AT)]
+        assert db.session.execute(query.where(~seen)).all() == [("bob@example.com", None)]
+
+
+def test_another_organisations_visitors_stay_unseen(
+    app: APIFlask, alice: Person, charlie: Person, services: Settings
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    _count(app, services, [make_row(site, AT, visitor=ADA)])
+    with app.app_context(), tenant(charlie.organisation_id):
+        for organisation_id in (alice.organisation_id, charlie.organisation_id):
+            assert get_known_visitor(organisation_id, ADA) is None
+            assert list_known_visitors(organisation_id, [ADA]) == {}
+            assert count_known_visitors(organisation_id) == 0
+            assert db.session.scalar(select(was_seen(organisation_id, literal(ADA)))) is False
+
+
+def test_the_migration_counts_what_was_there_before_it_as_the_roll_up_does(
+    app: APIFlask, alice: Person, charlie: Person, services: Settings
+) -> None:
+    sites = [add_site(app, person.organisation_id) for person in (alice, charlie)]
+    names = ["Ada@Example.com", ADA, "JOSE\u0301@example.com", "C-17", str(uuid4()), uuid7().hex, "@handle", "x" * 65]
+    moments = [AT, AT - timedelta(days=400), AT + timedelta(minutes=1)]
+    _count(app, services, [make_row(site, at, visitor=name) for site in sites for at in moments for name in names])
+    expected = rows_of(services, VISITORS), rows_of(services, COUNTS)
+    assert len(expected[0]) == 6
+    with owner_connection(services) as connection:
+        connection.execute("TRUNCATE known_visitors, known_visitor_counts")
+    _run_migrations_filling(services)
+    assert (rows_of(services, VISITORS), rows_of(services, COUNTS)) == expected
+
+
+def _run_migrations_filling(settings: Settings) -> None:
+    revisions = script_directory().walk_revisions()
+    migration = next(revision.module for revision in revisions if revision.path.endswith("_known_visitors.py"))
+    engine = create_engine(sqlalchemy_url(settings.database_url))
+    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
+        migration.fill()
+    engine.dispose()
+
+
+def _count(app: APIFlask, settings: Settings, rows: list[Row]) -> None:
+    add_rows(settings, rows)
+    count_all(app, settings)
+
+
+def _pageview_counts(settings: Settings) -> dict[str, int]:
+    return {key: count for _, key, _, _, count in rows_of(settings, VISITORS)}
+
+
+def _fail(*_: object) -> None:
+    raise OSError("The machine is gone.")
