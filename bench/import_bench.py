@@ -1,13 +1,14 @@
-"""How many rows a second does an import take in, from upload to finished, fresh and again?
+"""How many rows a second does an import take in, from upload to finished: fresh, again, and with every row changed?
 
 Two `footfall worker` processes work on embedded servers of this bench's own. The reference is `psql` in
 the same run: COPY of the same rows into a staging table, and one `INSERT … ON CONFLICT DO UPDATE` into
-a table with the same columns and indexes. The contacts at the end must be exactly those of the file.
+a table with the same columns and indexes. The records at the end must be exactly those of the file.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import signal
 import subprocess
@@ -15,9 +16,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 from uuid import UUID
 
 import psutil
@@ -29,14 +32,54 @@ from webapp.config import Settings, settings_from
 from webapp.embedded.postgres import find_cluster
 from webapp.embedded.servers import running_servers
 from webapp.generate.contacts import write as write_contacts
+from webapp.generate.products import write as write_products
 
 BLOCK_BYTES = 256 * 1024
 POLL_SECONDS = 0.02
-REFERENCE_FIELDS = "email, first_name, last_name, phone, company, job_title, city, country"
+CHANGED = "changed"
 
-REFERENCE_UPDATE = ", ".join(
-    f"{name} = coalesce(excluded.{name}, reference.{name})" for name in REFERENCE_FIELDS.split(", ")
-)
+
+@dataclass(frozen=True)
+class Subject:
+    """A kind of record to import: its file, its columns in the file's order, its key, and a column that changes."""
+
+    entity: str
+    write: Callable[[TextIO, int], None]
+    key: str
+    columns: dict[str, str]
+    """The name of each column, and the expression that reads it from what `psql` staged as text."""
+    changing: str
+
+    @property
+    def names(self) -> str:
+        return ", ".join(self.columns)
+
+
+SUBJECTS = {
+    "contacts": Subject(
+        "contacts",
+        write_contacts,
+        "email",
+        {
+            **{name: name for name in ("email", "first_name", "last_name")},
+            "phone": "replace(phone, ' ', '')",
+            **{name: name for name in ("company", "job_title", "city", "country")},
+        },
+        "job_title",
+    ),
+    "products": Subject(
+        "products",
+        write_products,
+        "sku",
+        {
+            **{name: name for name in ("sku", "name", "description")},
+            "price": "price::numeric",
+            "currency": "currency",
+            "is_active": "is_active::boolean",
+        },
+        "description",
+    ),
+}
 
 
 class PeakMemory(threading.Thread):
@@ -93,7 +136,7 @@ def _wait_for_workers() -> None:
     time.sleep(2)
 
 
-def import_once(app: Flask, organisation_id: UUID, path: Path) -> tuple[float, dict[str, int]]:
+def import_once(app: Flask, organisation_id: UUID, path: Path, entity: str) -> tuple[float, dict[str, int]]:
     """Seconds from the first byte uploaded to the finished import, and its counts."""
     from webapp.bulk_actions.service import OUTCOMES, start_import, start_upload
     from webapp.bulk_actions.tasks import send_work
@@ -110,6 +153,7 @@ def import_once(app: Flask, organisation_id: UUID, path: Path) -> tuple[float, d
             iter(lambda: file.read(BLOCK_BYTES), b""),
             storage=storage_at(settings.uploads_url),
             limit_bytes=settings.upload_limit_bytes,
+            entity=entity,
         )
         start_import(bulk_action)
         db.session.commit()
@@ -139,26 +183,31 @@ def _wait_until_clean(bulk_action) -> None:  # type: ignore[no-untyped-def]
 class Reference:
     """The same rows by `psql`."""
 
-    def __init__(self, settings: Settings, path: Path) -> None:
+    def __init__(self, settings: Settings, subject: Subject) -> None:
         cluster = find_cluster(settings)
         self._psql = [str(cluster.programs / "psql"), "-qAt", "-v", "ON_ERROR_STOP=1", settings.database_url]
-        self._path = path
+        self._subject = subject
+        texts = ", ".join(f"{name} text" for name in subject.columns)
         self._run(
-            "CREATE TABLE reference (LIKE contacts INCLUDING GENERATED INCLUDING INDEXES)",
-            f"CREATE TABLE reference_staging AS SELECT {REFERENCE_FIELDS} FROM contacts WHERE false",
+            f"CREATE TABLE reference_{subject.entity}"
+            f" (LIKE {subject.entity} INCLUDING GENERATED INCLUDING DEFAULTS INCLUDING INDEXES)",
+            f"CREATE TABLE reference_staging_{subject.entity} ({texts})",
         )
 
-    def seconds(self) -> float:
+    def seconds(self, path: Path) -> float:
+        subject, table = self._subject, f"reference_{self._subject.entity}"
+        staging = f"reference_staging_{subject.entity}"
+        update = ", ".join(f"{name} = coalesce(excluded.{name}, {table}.{name})" for name in subject.columns)
         began = time.perf_counter()
         self._run(
-            "TRUNCATE reference_staging",
-            rf"\copy reference_staging FROM '{self._path}' WITH (FORMAT csv, HEADER)",
+            f"TRUNCATE {staging}",
+            rf"\copy {staging} FROM '{path}' WITH (FORMAT csv, HEADER)",
             f"""
-            INSERT INTO reference (organisation_id, id, email_key, {REFERENCE_FIELDS}, created_at, updated_at)
-            SELECT '00000000-0000-0000-0000-000000000001', md5(email)::uuid, lower(email), {REFERENCE_FIELDS},
-                now(), now()
-            FROM reference_staging
-            ON CONFLICT (organisation_id, email_key) DO UPDATE SET {REFERENCE_UPDATE}, updated_at = excluded.updated_at
+            INSERT INTO {table} (organisation_id, id, {subject.key}_key, {subject.names}, created_at, updated_at)
+            SELECT '00000000-0000-0000-0000-000000000001', md5({subject.key})::uuid, lower({subject.key}),
+                {", ".join(subject.columns.values())}, now(), now()
+            FROM {staging}
+            ON CONFLICT (organisation_id, {subject.key}_key) DO UPDATE SET {update}, updated_at = excluded.updated_at
             """.replace("\n", " "),
         )
         return time.perf_counter() - began
@@ -168,11 +217,11 @@ class Reference:
         subprocess.run([*self._psql, *arguments], check=True, env={**os.environ, "PGOPTIONS": ""})
 
 
-def check_contacts(settings: Settings, organisation_id: UUID) -> None:
-    """The import's contacts and the reference's rows are the same, field by field."""
+def check_records(settings: Settings, organisation_id: UUID, subject: Subject) -> None:
+    """The import's records and the reference's rows are the same, field by field."""
     both = (
-        f"SELECT {REFERENCE_FIELDS} FROM contacts WHERE organisation_id = '{organisation_id}'",
-        f"SELECT {REFERENCE_FIELDS} FROM reference",
+        f"SELECT {subject.names} FROM {subject.entity} WHERE organisation_id = '{organisation_id}'",
+        f"SELECT {subject.names} FROM reference_{subject.entity}",
     )
     with psycopg.connect(settings.database_url) as connection:
         for one, other in (both, both[::-1]):
@@ -181,12 +230,29 @@ def check_contacts(settings: Settings, organisation_id: UUID) -> None:
                 raise RuntimeError(f"Import and reference differ in {row and row[0]} rows.")
 
 
-def measure(row_count: int, folder: Path) -> None:
-    path = RESULTS / f"contacts-{row_count}.csv"
+def file_of(subject: Subject, row_count: int) -> Path:
+    """The subject's file, made once."""
+    path = RESULTS / f"{subject.entity}-{row_count}.csv"
     if not path.exists():
         RESULTS.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8", newline="") as file:
-            write_contacts(file, row_count)
+            subject.write(file, row_count)
+    return path
+
+
+def changed_file(subject: Subject, path: Path) -> Path:
+    """The same rows, each with another text in one column."""
+    changed = path.with_name(f"{path.stem}-{CHANGED}.csv")
+    if not changed.exists():
+        place = list(subject.columns).index(subject.changing)
+        with path.open(encoding="utf-8", newline="") as source, changed.open("w", encoding="utf-8", newline="") as file:
+            rows, writer = csv.reader(source), csv.writer(file, lineterminator="\n")
+            writer.writerow(next(rows))
+            writer.writerows([*row[:place], f"{row[place]} 2".strip(), *row[place + 1 :]] for row in rows)
+    return changed
+
+
+def measure(row_count: int, folder: Path, names: list[str]) -> None:
     os.environ["DATA_DIR"] = str(folder / "var")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     settings = settings_from(os.environ)
@@ -196,30 +262,33 @@ def measure(row_count: int, folder: Path) -> None:
 
         app = create_app(settings)
         organisation_id = _organisation(app)
-        with workers(settings, environment) as pid:
-            memory = PeakMemory(pid)
-            memory.start()
-            fresh, fresh_counts = import_once(app, organisation_id, path)
-            again, again_counts = import_once(app, organisation_id, path)
-            peak_bytes = memory.stop()
-        reference = Reference(settings, path)
-        reference_fresh, reference_again = reference.seconds(), reference.seconds()
-        check_contacts(settings, organisation_id)
-    print_figures(
-        "import",
-        {
-            "rows": row_count,
-            "fresh rows/s": round(row_count / fresh),
-            "psql fresh rows/s": round(row_count / reference_fresh),
-            "fresh ratio": round(reference_fresh / fresh, 2),
-            "again rows/s": round(row_count / again),
-            "psql again rows/s": round(row_count / reference_again),
-            "again ratio": round(reference_again / again, 2),
-            "worker peak MB": round(peak_bytes / 1024**2),
-            "fresh counts": fresh_counts,
-            "again counts": again_counts,
-        },
-    )
+        for name in names:
+            measure_subject(app, settings, environment, organisation_id, SUBJECTS[name], row_count)
+
+
+def measure_subject(
+    app: Flask, settings: Settings, environment: dict[str, str], organisation_id: UUID, subject: Subject, row_count: int
+) -> None:
+    """Fresh, again and changed, by Footfall and then by `psql`."""
+    path = file_of(subject, row_count)
+    rounds = {"fresh": path, "again": path, CHANGED: changed_file(subject, path)}
+    with workers(settings, environment) as pid:
+        memory = PeakMemory(pid)
+        memory.start()
+        ours = {name: import_once(app, organisation_id, file, subject.entity) for name, file in rounds.items()}
+        peak_bytes = memory.stop()
+    reference = Reference(settings, subject)
+    theirs = {name: reference.seconds(file) for name, file in rounds.items()}
+    check_records(settings, organisation_id, subject)
+    figures: dict[str, object] = {"entity": subject.entity, "rows": row_count}
+    for name, (seconds, counts) in ours.items():
+        figures |= {
+            f"{name} rows/s": round(row_count / seconds),
+            f"psql {name} rows/s": round(row_count / theirs[name]),
+            f"{name} ratio": round(theirs[name] / seconds, 2),
+            f"{name} counts": counts,
+        }
+    print_figures("import", {**figures, "worker peak MB": round(peak_bytes / 1024**2)})
 
 
 def _organisation(app: Flask) -> UUID:
@@ -236,10 +305,11 @@ def _organisation(app: Flask) -> UUID:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--entity", choices=SUBJECTS, action="append")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="footfall-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        measure(arguments.rows, Path(folder))
+        measure(arguments.rows, Path(folder), arguments.entity or list(SUBJECTS))
 
 
 if __name__ == "__main__":

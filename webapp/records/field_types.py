@@ -15,6 +15,7 @@ import phonenumbers
 
 from webapp.lib.keys import fold_key
 from webapp.records.fields import NO_CONTEXT, Context, FaultError, Faults, Field, shorten
+from webapp.records.phones import as_e164
 
 # Bounded, so that no text can make it slow. Names in any alphabet are let through.
 EMAIL_PATTERN = re.compile(
@@ -49,14 +50,10 @@ class PhoneField(Field):
     """A phone number, kept as E.164 through Google's libphonenumber; an extension follows as ";ext=12" (RFC 3966)."""
 
     def value_of(self, cell: str, context: Context) -> str:
-        try:
-            number = phonenumbers.parse(cell, context.region or None)
-        except phonenumbers.NumberParseException as error:
-            raise FaultError(self._fault(cell, context)) from error
-        if not phonenumbers.is_possible_number(number):
+        number = as_e164(cell, context.region)
+        if number is None:
             raise FaultError(self._fault(cell, context))
-        extension = f";ext={number.extension}" if number.extension else ""
-        return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) + extension
+        return number
 
     def _fault(self, cell: str, context: Context) -> str:
         if context.region or cell.lstrip().startswith(("+", "＋")):

@@ -260,7 +260,7 @@ class _Maker:
                 (organisation_id, bulk_action_id, record_id, "values", updated_at, written_at)
             SELECT %(organisation_id)s, %(bulk_action_id)s, c.id, jsonb_build_object({images}), c.updated_at, %(now)s
             FROM {PAIRS} JOIN {self.entity.name} c ON c.ctid = pair.record_place
-            WHERE c.organisation_id = %(organisation_id)s
+            WHERE c.organisation_id = %(organisation_id)s ORDER BY c.id
         """
 
     def update(self) -> str:
