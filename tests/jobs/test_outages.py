@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-import psutil
-import psycopg
 import pytest
 
 from tests.jobs.outage_worker import TRACES
-from webapp.config import Settings, settings_from
+from tests.outfit import PATIENCE_SECONDS, Outfit, kill_family, kill_postgres, kill_redis, running_outfit
 from webapp.embedded import postgres, redis
-from webapp.embedded.processes import processes_in
-from webapp.embedded.servers import running_servers
 from webapp.lib.ids import uuid7
 from webapp.lib.redis import broker_client
 
-ROOT = Path(__file__).parent.parent.parent
-PATIENCE_SECONDS = 150.0
-GROUPS = {
-    "worker": ("2", "2", ("jobs",)),
-    "system": ("1", "3", ("default", "results", "dead_letters")),
-}
 ADD_JOB = """
     INSERT INTO jobs (organisation_id, id, kind, queue, title, state, parameters, progress_count, attempt_count,
                       attempt_limit, redrive_count, in_chunks, created_at, run_at)
@@ -42,34 +25,8 @@ ADD_JOB = """
 """
 
 
-@dataclass
-class Outfit:
-    """An installation without pages: its own servers, workers and scheduler."""
-
-    settings: Settings
-    environment: dict[str, str]
-    organisation_id: UUID = field(default_factory=uuid7)
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def start(self, name: str) -> subprocess.Popen[bytes]:
-        """A group of workers, or the scheduler; started again by whoever needs it when it dies."""
-        command = [sys.executable, "-m", "webapp.scheduler"]
-        if name in GROUPS:
-            processes, threads, queues = GROUPS[name]
-            size = ("--processes", processes, "--threads", threads, "--worker-shutdown-timeout", "20000")
-            command = [sys.executable, "-m", "dramatiq", "tests.jobs.outage_worker", *size, "--queues", *queues]
-        with (self.settings.data_dir / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
-            )
-        self.processes.append(process)
-        return process
-
-    def start_all(self) -> subprocess.Popen[bytes]:
-        """Everything; returns the workers."""
-        self.start("system")
-        self.start("scheduler")
-        return self.start("worker")
+class JobsOutfit(Outfit):
+    """An installation, and what its jobs are at."""
 
     def add(self, kind: str, count: int = 1, **parameters: int) -> list[UUID]:
         ids = [uuid7() for _ in range(count)]
@@ -77,9 +34,6 @@ class Outfit:
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.executemany(ADD_JOB, [(self.organisation_id, job_id, kind, given) for job_id in ids])
         return ids
-
-    def connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(self.settings.database_url, autocommit=True)
 
     def states(self) -> Counter[str]:
         with self.connect() as connection:
@@ -105,58 +59,18 @@ class Outfit:
         """How often each job's function was called, or made a step."""
         return Counter(UUID(line.split()[0]) for line in self.traces())
 
-    def wait(self, is_reached: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not is_reached():
-            assert time.monotonic() < deadline, f"Jobs: {self.states()}"
-            time.sleep(0.05)
-
     def wait_until_over(self) -> None:
         self.wait(lambda: not {"pending", "retrying", "running"} & set(self.states()))
 
-    def end(self) -> None:
-        for process in self.processes:
-            if process.poll() is None:
-                kill_family(process)
-
-
-def kill_family(process: subprocess.Popen[bytes]) -> None:
-    """All of it at once, as when the machine's power goes: nobody gets to say a word."""
-    family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
-    for pid in family:
-        os.kill(pid, signal.SIGKILL)
-    process.wait(10)
-
 
 @pytest.fixture
-def outfit() -> Iterator[Outfit]:
-    data_dir = Path(tempfile.mkdtemp(prefix="footfall-outage-"))
-    data_dir.chmod(0o755)
-    settings = settings_from({"DATA_DIR": str(data_dir)})
-    environment = {
-        **os.environ,
-        "DATA_DIR": str(data_dir),
-        "PYTHONPATH": str(ROOT),
-        "dramatiq_queue_prefetch": "2",
-        "dramatiq_worker_timeout": "50",
-    }
-    made = Outfit(settings, environment)
-    with running_servers(settings):
-        subprocess.run([sys.executable, "-m", "webapp.cli", "migrate"], env=environment, cwd=ROOT, check=True)
-        with made.connect() as connection:
-            connection.execute(
-                "INSERT INTO organisations (id, slug, name, time_zone, created_at) VALUES (%s, 'a', 'A', 'UTC', now())",
-                [made.organisation_id],
-            )
-        try:
-            yield made
-        finally:
-            made.end()
-    shutil.rmtree(data_dir, ignore_errors=True)
+def outfit() -> Iterator[JobsOutfit]:
+    with running_outfit(JobsOutfit) as made:
+        yield made
 
 
 @pytest.mark.timeout(400)
-def test_a_job_that_ends_while_postgresql_is_down_is_completed_without_running_again(outfit: Outfit) -> None:
+def test_a_job_that_ends_while_postgresql_is_down_is_completed_without_running_again(outfit: JobsOutfit) -> None:
     outfit.start_all()
     (job_id,) = outfit.add("pause", milliseconds=4_000)
     outfit.wait(lambda: outfit.job(job_id)["state"] == "running")
@@ -173,7 +87,7 @@ def test_a_job_that_ends_while_postgresql_is_down_is_completed_without_running_a
 
 
 @pytest.mark.timeout(400)
-def test_postgresql_dies_under_load_and_every_job_has_run_once(outfit: Outfit) -> None:
+def test_postgresql_dies_under_load_and_every_job_has_run_once(outfit: JobsOutfit) -> None:
     (walk,) = outfit.add("walk", milliseconds=50, steps=200)
     ids = outfit.add("pause", 300, milliseconds=20)
     outfit.start_all()
@@ -188,7 +102,7 @@ def test_postgresql_dies_under_load_and_every_job_has_run_once(outfit: Outfit) -
 
 
 @pytest.mark.timeout(400)
-def test_killed_workers_jobs_run_again_and_no_others_do(outfit: Outfit) -> None:
+def test_killed_workers_jobs_run_again_and_no_others_do(outfit: JobsOutfit) -> None:
     ids = outfit.add("pause", 200, milliseconds=50)
     worker = outfit.start_all()
     outfit.wait(lambda: outfit.states()["completed"] > 20)
@@ -206,7 +120,7 @@ def test_killed_workers_jobs_run_again_and_no_others_do(outfit: Outfit) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_a_job_that_kills_its_worker_is_dead_after_three_tries(outfit: Outfit) -> None:
+def test_a_job_that_kills_its_worker_is_dead_after_three_tries(outfit: JobsOutfit) -> None:
     (job_id,) = outfit.add("kill_worker")
     outfit.start("system")
     outfit.start("scheduler")
@@ -218,7 +132,7 @@ def test_a_job_that_kills_its_worker_is_dead_after_three_tries(outfit: Outfit) -
 
 
 @pytest.mark.timeout(400)
-def test_redis_loses_everything_and_every_job_still_ends(outfit: Outfit) -> None:
+def test_redis_loses_everything_and_every_job_still_ends(outfit: JobsOutfit) -> None:
     ids = outfit.add("pause", 200, milliseconds=50)
     outfit.start_all()
     outfit.wait(lambda: outfit.states()["completed"] > 20)
@@ -231,7 +145,7 @@ def test_redis_loses_everything_and_every_job_still_ends(outfit: Outfit) -> None
 
 
 @pytest.mark.timeout(400)
-def test_a_deploy_under_load_loses_and_repeats_nothing(outfit: Outfit) -> None:
+def test_a_deploy_under_load_loses_and_repeats_nothing(outfit: JobsOutfit) -> None:
     long = outfit.add("walk", 2, milliseconds=50, steps=200)
     short = outfit.add("pause", 400, milliseconds=30)
     old = outfit.start_all()
@@ -250,25 +164,8 @@ def test_a_deploy_under_load_loses_and_repeats_nothing(outfit: Outfit) -> None:
     assert any("handed over" in outfit.outcomes_of(job_id) for job_id in long)
 
 
-def kill_postgres(outfit: Outfit) -> None:
-    """Every process of the cluster at once, as when its machine fails."""
-    cluster = postgres.find_cluster(outfit.settings)
-    pid = int((cluster.folder / "postmaster.pid").read_text().splitlines()[0])
-    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    for process in family:
-        process.kill()
-    psutil.wait_procs(family, 10)
-
-
-def kill_redis(outfit: Outfit) -> None:
-    server = redis.find_redis(outfit.settings, "broker")
-    (process,) = processes_in(server.folder, "redis-server")
-    process.kill()
-    process.wait(10)
-
-
 @pytest.mark.timeout(400)
-def test_a_job_that_ends_while_redis_is_down_is_completed_without_running_again(outfit: Outfit) -> None:
+def test_a_job_that_ends_while_redis_is_down_is_completed_without_running_again(outfit: JobsOutfit) -> None:
     outfit.start_all()
     (walk,) = outfit.add("walk", milliseconds=50, steps=200)
     (job_id,) = outfit.add("pause", milliseconds=3_000)
