@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 
 from webapp.bulk_actions.chunks import MAX_ATTEMPTS, Sends, finish_stage, finish_unmerged, note_given_up
 from webapp.bulk_actions.detect import FileFormat
-from webapp.bulk_actions.files import source_of
-from webapp.bulk_actions.models import BulkActionChunk, Phase
+from webapp.bulk_actions.models import BulkAction, BulkActionChunk, Phase
 from webapp.bulk_actions.parse import Rejected
 from webapp.bulk_actions.queries import get_bulk_action, list_chunks, list_staged_row_numbers
+from webapp.bulk_actions.sources import source_of
 from webapp.bulk_actions.work import note_rejected
-from webapp.contacts.models import staged_contacts
 from webapp.lib.storage import Storage
+from webapp.records.entities import get_entity
 
 REMEDY = "Look whether something in it is unusual, and drop it again."
 Row = tuple[int, list[str]]
@@ -40,7 +40,8 @@ def reject_merge_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     """Reject every staged row of the partition, with its cells as they are in the file if they can be read."""
     note_given_up(chunk)
     key = (chunk.organisation_id, chunk.bulk_action_id)
-    numbers = list_staged_row_numbers(staged_contacts, *key, chunk.start_offset, chunk.end_offset)
+    staged = get_entity(_bulk_action_of(chunk).entity).staged
+    numbers = list_staged_row_numbers(staged, *key, chunk.start_offset, chunk.end_offset)
     cells = dict(_rows_among(numbers, chunk, storage)) if _may_read(chunk) else {}
     reason = f"Writing this row together with {len(numbers) - 1:,} others {_stopped()}, so it was left out. {REMEDY}"
     _reject(chunk, [(number, cells.get(number, [])) for number in numbers], reason)
@@ -73,9 +74,7 @@ def _rows_among(numbers: Sequence[int], partition: BulkActionChunk, storage: Sto
 
 def _rows_of(chunk: BulkActionChunk, storage: Storage) -> list[Row] | None:
     """The chunk's rows with their numbers, as the csv module reads them; None when it cannot."""
-    bulk_action = get_bulk_action(chunk.organisation_id, chunk.bulk_action_id)
-    if bulk_action is None:
-        raise LookupError(f"Bulk action {chunk.bulk_action_id} is gone.")
+    bulk_action = _bulk_action_of(chunk)
     source, file_format = source_of(bulk_action), FileFormat(**bulk_action.format)
     data = storage.read(source.key, chunk.start_offset, chunk.end_offset)
     lines = io.StringIO(data.decode(source.encoding, "surrogateescape"), newline="")
@@ -87,6 +86,13 @@ def _rows_of(chunk: BulkActionChunk, storage: Storage) -> list[Row] | None:
     if header_count not in (0, 1):
         return None
     return list(enumerate(records[header_count:], chunk.first_row_number))
+
+
+def _bulk_action_of(chunk: BulkActionChunk) -> BulkAction:
+    bulk_action = get_bulk_action(chunk.organisation_id, chunk.bulk_action_id)
+    if bulk_action is None:
+        raise LookupError(f"Bulk action {chunk.bulk_action_id} is gone.")
+    return bulk_action
 
 
 def _span(chunk: BulkActionChunk) -> str:

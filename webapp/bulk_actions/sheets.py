@@ -64,9 +64,9 @@ TOO_LARGE = "This workbook unpacks to more than can be read. Save the sheet as C
 
 def main(arguments: list[str]) -> int:
     verb, path, *more = arguments
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES[verb], MEMORY_BYTES[verb]))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS[verb], CPU_SECONDS[verb] + 1))
+    _limit(resource.RLIMIT_DATA, MEMORY_BYTES[verb])
+    _limit(resource.RLIMIT_CPU, CPU_SECONDS[verb])
+    _limit(resource.RLIMIT_CORE, 0)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever read this is gone
     output = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
     try:
@@ -80,6 +80,13 @@ def main(arguments: list[str]) -> int:
         print(_reason(error), file=sys.stderr)
         return UNREADABLE
     return 0
+
+
+def _limit(what: int, most: int) -> None:
+    """Less than `most` where this machine allows no more."""
+    hard = resource.getrlimit(what)[1]
+    limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (limit, limit))
 
 
 def _reason(error: Exception) -> str:
