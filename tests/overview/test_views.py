@@ -6,11 +6,11 @@ from apiflask import APIFlask
 
 from tests.bulk_actions.support import csv_of, import_file
 from tests.conftest import Person
-from webapp.contacts.queries import ContactCount
 from webapp.extensions import db, tenant
 from webapp.jobs.models import Job, JobState
 from webapp.jobs.service import create_chunked_job
 from webapp.overview.glance import change, first_steps, short_count
+from webapp.records.search import RecordCount
 
 HTMX = {"HX-Request": "true"}
 
@@ -72,5 +72,5 @@ def test_a_change_against_nothing_is_not_said() -> None:
 
 
 def test_a_count_beyond_the_limit_has_a_plus() -> None:
-    assert short_count(ContactCount(1234, is_exact=True)) == "1,234"
-    assert short_count(ContactCount(100_000, is_exact=False)) == "100,000+"
+    assert short_count(RecordCount(1234, is_exact=True)) == "1,234"
+    assert short_count(RecordCount(100_000, is_exact=False)) == "100,000+"

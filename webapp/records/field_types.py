@@ -182,10 +182,10 @@ def _quoted(text: str) -> str:
 
 @dataclass(frozen=True)
 class MemberField(Field):
-    """A member of the organisation, given by e-mail address."""
+    """A member of the organisation, given by e-mail address, or by id as the API shows it."""
 
     def value_of(self, cell: str, context: Context) -> UUID:
-        found = context.members.get(fold_key(cell))
+        found = context.members.get(fold_key(cell)) or context.member_of(cell)
         if found is None:
             raise FaultError(f"“{shorten(cell)}” is not the e-mail address of a member.")
         return found

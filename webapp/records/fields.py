@@ -32,6 +32,10 @@ class Context:
     members: Mapping[str, UUID] = field(default_factory=dict)
     member_emails: Mapping[UUID, str] = field(default_factory=dict)
 
+    def member_of(self, text: str) -> UUID | None:
+        """The member whose id the text is."""
+        return next((member for member in self.member_emails if str(member) == text.lower()), None)
+
 
 NO_CONTEXT = Context()
 

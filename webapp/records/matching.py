@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, String, and_, cast, false, func, literal, 
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
 from webapp.records.fields import Context, FaultError, Field
 from webapp.records.filters import Condition, Operator, RecordFilter
+from webapp.visits.queries import was_seen
 
 HIGHEST = "\U0010ffff"
 
@@ -140,8 +141,6 @@ def _between(column: Any, since: Any, until: Any) -> ColumnElement[bool] | None:
 def _seen(entity: Entity, record: Any, organisation_id: UUID, is_seen: bool | None) -> ColumnElement[bool] | None:
     if is_seen is None:
         return None
-    from webapp.visits.queries import was_seen
-
     seen = was_seen(organisation_id, getattr(record, entity.key_column))
     return bool_of(seen if is_seen else not_(seen))
 

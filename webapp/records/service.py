@@ -141,7 +141,10 @@ def _fill(entity: Entity, record: Any, checked: Mapping[str, Any]) -> Any:
             setattr(record, name, _kept(entity.fields_by_name[name], value))
     if ATTRIBUTES in checked:
         merged = {**(record.attributes or {}), **checked[ATTRIBUTES]}
-        record.attributes = {name: value for name, value in merged.items() if value}
+        kept = {name: value for name, value in merged.items() if value}
+        if errors := _attribute_errors(kept):
+            raise InvalidRecordError(errors)
+        record.attributes = kept
         note_attribute_names(record.organisation_id, entity.name, record.attributes)
     if entity.key.name in checked:
         setattr(record, entity.key_column, entity.key.fold(checked[entity.key.name]))
