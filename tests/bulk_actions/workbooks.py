@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
-import xlsxwriter  # type: ignore[import-untyped]
+import xlsxwriter
 
 FORMATS = {date: "dd.mm.yyyy", datetime: "yyyy-mm-dd hh:mm:ss", time: "hh:mm", timedelta: "[h]:mm:ss"}
 MANIFEST = (

@@ -17,7 +17,16 @@ from webapp.lib.columns import CreatedAt, NewId, TenantKey, text_enum
 
 
 class Verb(enum.Enum):
+    """What is done to each record."""
+
     IMPORT = "import"
+    UPDATE = "update"
+    ADD_TAGS = "add_tags"
+    REMOVE_TAGS = "remove_tags"
+    DELETE = "delete"
+    RESTORE = "restore"
+    EXPORT = "export"
+    UNDO = "undo"
 
 
 class BulkActionState(enum.Enum):
@@ -132,6 +141,7 @@ class BulkAction(Model):
     def left_out_count(self) -> int:
         """Rows that were never staged: blank, or rejected before the merge, which may reject some, too."""
         merged = self.created_count + self.updated_count + self.unchanged_count + self.skipped_count
+        merged += self.succeeded_count + self.failed_count
         rejected_by_merge = self.merged_count - merged - self.duplicate_count
         return self.blank_count + self.rejected_count - rejected_by_merge
 

@@ -20,6 +20,7 @@ from webapp.bulk_actions.models import (
     BulkActionTurn,
     ImportMapping,
     Phase,
+    Verb,
 )
 from webapp.bulk_actions.queries import get_mapping, has_undone_chunk, lock_bulk_action, lock_undone_chunks
 from webapp.bulk_actions.records import UnreadableFileError
@@ -278,7 +279,8 @@ def complete(bulk_action: BulkAction) -> None:
     job = job_of(bulk_action)
     if job:
         note_job_progress(bulk_action, job)
-        result = {outcome: getattr(bulk_action, f"{outcome}_count") for outcome in OUTCOMES}
+        outcomes = OUTCOMES if bulk_action.verb is Verb.IMPORT else VERB_OUTCOMES
+        result = {outcome: getattr(bulk_action, f"{outcome}_count") for outcome in outcomes}
         job.complete(result | ({"given_up_chunks": given_up_count} if given_up_count else {}))
         _close_attempt(job, "completed")
 
@@ -312,7 +314,8 @@ def clean_up(organisation_id: UUID, bulk_action_id: UUID, storage: Storage) -> N
     bulk_action = lock_bulk_action(organisation_id, bulk_action_id)
     if bulk_action is None:
         return
-    delete_files(storage, bulk_action)
+    if bulk_action.verb is Verb.IMPORT:
+        delete_files(storage, bulk_action)
     for chunk in lock_undone_chunks(organisation_id, bulk_action_id):
         db.session.delete(chunk)
     turn = db.session.get(BulkActionTurn, (organisation_id, bulk_action_id))
@@ -324,3 +327,4 @@ def clean_up(organisation_id: UUID, bulk_action_id: UUID, storage: Storage) -> N
 
 
 OUTCOMES = ("created", "updated", "unchanged", "skipped", "rejected", "duplicate", "blank")
+VERB_OUTCOMES = ("succeeded", "skipped", "failed")

@@ -41,6 +41,8 @@ from webapp.bulk_actions.queries import (
     may_go_on,
 )
 from webapp.bulk_actions.records import UnreadableFileError
+from webapp.bulk_actions.verbs.export import is_export
+from webapp.bulk_actions.verbs.work import register_verbs
 from webapp.bulk_actions.work import merge_chunk, plan_step, stage_chunk
 from webapp.extensions import db, tenant
 from webapp.jobs.broker import actor, waiting_count
@@ -62,6 +64,7 @@ CLEAN_AFTER = timedelta(seconds=5)
 ERROR_LIMIT = 500
 DRAFT_LIFETIME = timedelta(days=7)
 UNOWNED_AFTER = timedelta(days=1)
+EXPORTS_KEPT_FOR = timedelta(days=7)
 REMOVE_LIMIT = 1_000
 """A sweep of the store ends when it removed so many files; the next one goes on."""
 FULL_DISK_PAUSE = timedelta(seconds=15)
@@ -77,6 +80,7 @@ logger = logging.getLogger(__name__)
 register_phase(Verb.IMPORT, Phase.PLAN, plan_step)
 register_phase(Verb.IMPORT, Phase.STAGE, stage_chunk, give_up=reject_stage_chunk)
 register_phase(Verb.IMPORT, Phase.MERGE, merge_chunk, give_up=reject_merge_chunk)
+register_verbs()
 
 
 class GivenUpError(Exception):
@@ -134,11 +138,19 @@ def sweep_uploads() -> None:
     """
     storage, removed_count = _storage(), 0
     storage.delete_unfinished(utc_now() - UNOWNED_AFTER)
+    removed_count += _remove_old_exports(storage)
     for keys in storage.key_pages(utc_now() - UNOWNED_AFTER):
         for organisation_id, ids_by_key in _by_organisation(keys).items():
             removed_count += _remove_unwanted(organisation_id, ids_by_key, storage)
         if removed_count >= REMOVE_LIMIT:
             return
+
+
+def _remove_old_exports(storage: Storage) -> int:
+    old = [key for keys in storage.key_pages(utc_now() - EXPORTS_KEPT_FOR) for key in keys if is_export(key)]
+    for key in old[:REMOVE_LIMIT]:
+        storage.delete(key)
+    return len(old[:REMOVE_LIMIT])
 
 
 def send_work(count: int = 1) -> None:

@@ -1,0 +1,197 @@
+"""Exports: each chunk writes a part of the file by COPY; a download streams the parts one after another.
+
+What a spreadsheet would run as a formula begins with = + - @, a tab or a carriage return (OWASP, "CSV injection").
+But so do "-5" and "+4930…", which are data; so whoever exports chooses. Kept as it is, the file can be dropped again
+and changes nothing; neutralised, such cells get an apostrophe in front.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import xlsxwriter
+from psycopg import sql
+from sqlalchemy import text
+
+from webapp.bulk_actions.chunks import check_running
+from webapp.bulk_actions.models import BulkAction
+from webapp.bulk_actions.verbs.changes import Place
+from webapp.extensions import db, driver_connection
+from webapp.lib.storage import READ_BLOCK_BYTES, Storage
+from webapp.records.context import context_of
+from webapp.records.entities import ATTRIBUTE_PREFIX, Entity, get_entity
+from webapp.records.fields import Field
+
+EXPORT_KEY = re.compile(r"[0-9a-f-]{36}/exports/[0-9a-f-]{36}/[a-z0-9]+\.(csv|xlsx)")
+BYTE_ORDER_MARK = "\ufeff"
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+ROWS_PER_SHEET = 1_048_575
+"""What a worksheet holds below its heading."""
+CELL_LIMIT = 32_767
+TIMES = {"created_at": "Created", "updated_at": "Changed"}
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is written, and how."""
+
+    organisation_id: UUID
+    bulk_action_id: UUID
+    entity: Entity
+    columns: tuple[str, ...]
+    file_format: str
+    neutralises: bool
+
+    @property
+    def header(self) -> list[str]:
+        return [TIMES.get(name) or self.entity.label_of_column(name) for name in self.columns]
+
+    def part_key(self, index: int) -> str:
+        """Where the store keeps a part."""
+        return f"{self.organisation_id}/exports/{self.bulk_action_id}/{index:06d}.csv"
+
+    @property
+    def workbook_key(self) -> str:
+        return f"{self.organisation_id}/exports/{self.bulk_action_id}/all.xlsx"
+
+
+def export_of(bulk_action: BulkAction) -> Export:
+    """The export that a bulk action is."""
+    parameters = bulk_action.parameters
+    return Export(
+        bulk_action.organisation_id,
+        bulk_action.id,
+        get_entity(bulk_action.entity),
+        tuple(parameters["columns"]),
+        parameters["format"],
+        parameters["formulas"] == "neutralise",
+    )
+
+
+def is_export(key: str) -> bool:
+    """Whether an object of the store belongs to an export."""
+    return EXPORT_KEY.fullmatch(key) is not None
+
+
+def write_part(export: Export, place: Place, index: int, storage: Storage) -> list[UUID]:
+    """Write the records that there are, in the order of their ids; returns those."""
+    present = _present(place)
+    columns = sql.SQL(", ").join(_column(export, name, place) for name in export.columns)
+    statement = sql.SQL(
+        "COPY (SELECT {columns} FROM {table} c WHERE c.organisation_id = {organisation_id}"
+        " AND c.id = ANY ({ids}) ORDER BY c.id) TO STDOUT WITH (FORMAT csv)"
+    ).format(
+        columns=columns,
+        table=sql.Identifier(export.entity.name),
+        organisation_id=sql.Literal(place.organisation_id),
+        ids=sql.Literal(list(place.ids)),
+    )
+    with driver_connection().cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            blocks = [bytes(block) for block in copy]
+        if cursor.rowcount != len(present):
+            raise psycopg.errors.SerializationFailure("A record was deleted while it was exported.")
+    storage.write(export.part_key(index), [b"".join(blocks)])
+    return present
+
+
+def _present(place: Place) -> list[UUID]:
+    statement = text(
+        f"SELECT c.id FROM {place.entity.name} c WHERE c.organisation_id = :organisation_id AND c.id = ANY (:ids)"
+        " ORDER BY c.id"
+    )
+    return list(db.session.scalars(statement, place.values))
+
+
+def _column(export: Export, name: str, place: Place) -> sql.Composable:
+    """A column as text."""
+    shown = _shown(export.entity, name, place.organisation_id)
+    if not export.neutralises or name in TIMES:
+        return shown
+    starts = sql.SQL(", ").join(sql.Literal(start) for start in FORMULA_STARTS)
+    cell = sql.SQL("CASE WHEN left({0}, 1) IN ({1}) THEN '''' || {0} ELSE {0} END")
+    return cell.format(sql.SQL("({})").format(shown), starts)
+
+
+def _shown(entity: Entity, name: str, organisation_id: UUID) -> sql.Composable:
+    column = sql.Identifier("c", name)
+    if name in TIMES:
+        return sql.SQL("to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')").format(column)
+    field = entity.fields_by_name.get(name)
+    if field is None:
+        return sql.SQL("c.attributes ->> {}").format(sql.Literal(name.removeprefix(ATTRIBUTE_PREFIX)))
+    return _shown_field(field, column, organisation_id)
+
+
+def _shown_field(field: Field, column: sql.Composable, organisation_id: UUID) -> sql.Composable:
+    """As `Field.shown` has it."""
+    if field.sql_type == "text[]":
+        return sql.SQL("array_to_string({}, '; ')").format(column)
+    if field.sql_type == "boolean":
+        return sql.SQL("CASE WHEN {} THEN 'yes' ELSE 'no' END").format(column)
+    if field.sql_type == "numeric":
+        trimmed = "CASE WHEN scale(trim_scale({0})) < 2 THEN round({0}, 2) ELSE trim_scale({0}) END"
+        return sql.SQL(f"({trimmed})::text").format(column)
+    if field.sql_type == "uuid":
+        emails = {str(member): email for member, email in context_of(organisation_id).member_emails.items()}
+        return sql.SQL("{}::jsonb ->> {}::text").format(sql.Literal(json.dumps(emails)), column)
+    return column
+
+
+def stream_csv(export: Export, part_count: int, storage: Storage) -> Iterator[bytes]:
+    """The file in pieces: heading, then part after part. The mark in front tells Excel that it is UTF-8."""
+    heading = io.StringIO()
+    csv.writer(heading, lineterminator="\n").writerow(export.header)
+    yield (BYTE_ORDER_MARK + heading.getvalue()).encode()
+    for index in range(part_count):
+        yield from storage.stream(export.part_key(index))
+
+
+def write_workbook(export: Export, part_count: int, storage: Storage) -> None:
+    """Make a workbook of the parts, a row at a time; beyond what a sheet holds, further sheets follow."""
+    with tempfile.NamedTemporaryFile(suffix=".xlsx") as file:
+        options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
+        book = xlsxwriter.Workbook(file.name, options)
+        _fill(book, export, _rows(export, part_count, storage))
+        book.close()
+        with Path(file.name).open("rb") as made:
+            storage.write(export.workbook_key, iter(lambda: made.read(READ_BLOCK_BYTES), b""))
+
+
+def _fill(book: Any, export: Export, rows: Iterator[list[str]]) -> None:
+    numbers = {place for place, name in enumerate(export.columns) if _is_number(export.entity, name)}
+    sheet, at = None, 0
+    for row in rows:
+        if sheet is None or at > ROWS_PER_SHEET:
+            sheet, at = book.add_worksheet(), 1
+            sheet.write_row(0, 0, export.header)
+        for place, cell in enumerate(row):
+            if cell and place in numbers:
+                sheet.write_number(at, place, float(cell))
+            elif cell:
+                sheet.write_string(at, place, cell[:CELL_LIMIT])
+        at += 1
+    if sheet is None:
+        book.add_worksheet().write_row(0, 0, export.header)
+
+
+def _is_number(entity: Entity, name: str) -> bool:
+    field = entity.fields_by_name.get(name)
+    return field is not None and field.sql_type == "numeric"
+
+
+def _rows(export: Export, part_count: int, storage: Storage) -> Iterator[list[str]]:
+    for index in range(part_count):
+        check_running(export.organisation_id, export.bulk_action_id)
+        part = storage.read(export.part_key(index), 0, storage.size(export.part_key(index)))
+        yield from csv.reader(io.StringIO(part.decode(), newline=""))
