@@ -64,6 +64,7 @@ class Settings:
     unsplash_access_key: str
     unsplash_url: str
     unsplash_requests_per_hour: int
+    bulk_actions_per_hour: int
     unsplash_app_name: str
     metrics_dir: Path
     metrics_token: str
@@ -146,6 +147,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         unsplash_access_key=environment.get("UNSPLASH_ACCESS_KEY", "").strip(),
         unsplash_url=_url(environment, "UNSPLASH_URL", UNSPLASH_API),
         unsplash_requests_per_hour=_at_least_one(environment, "UNSPLASH_REQUESTS_PER_HOUR", 50),
+        bulk_actions_per_hour=_at_least_one(environment, "BULK_ACTIONS_PER_HOUR", 1000),
         unsplash_app_name=environment.get("UNSPLASH_APP_NAME") or "footfall",
         metrics_dir=Path(environment.get("METRICS_DIR") or data_dir / "metrics").absolute(),
         metrics_token=environment.get("METRICS_TOKEN", ""),

@@ -208,7 +208,7 @@ def test_an_import_goes_in_from_the_page(app: APIFlask, alice: Person) -> None:
     assert (answer.status_code, answer.location) == (303, f"/bulk-actions/{bulk_action_id}")
     waiting = alice.client.get(answer.location).text
     assert "hx-sse:connect=" in waiting
-    assert "Cancel the import" in waiting
+    assert "Cancel this?" in waiting
     work_off(app)
     done = alice.client.get(answer.location).text
     assert "Everything went in" in done

@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 
 def init_app(app: APIFlask) -> None:
     """Register the pages and the API. Imported lazily: the edge imports no Flask."""
-    from webapp.bulk_actions import api, upload_views, views
+    from webapp.bulk_actions import api, show_views, upload_views, views  # noqa: F401 (one adds to another's)
+    from webapp.bulk_actions.verbs import views as verb_views
     from webapp.extensions import csrf
 
     csrf.exempt(api.blueprint)  # a key in a header, never a cookie, speaks for the caller
     app.register_blueprint(views.blueprint)
     app.register_blueprint(upload_views.blueprint)
+    app.register_blueprint(verb_views.blueprint)
     app.register_blueprint(api.blueprint)

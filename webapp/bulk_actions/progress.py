@@ -44,6 +44,9 @@ class Progress:
     unchanged_count: int
     rejected_count: int
     duplicate_count: int
+    skipped_count: int
+    succeeded_count: int
+    failed_count: int
     fraction: float
     error: str | None
     is_final: bool
@@ -74,6 +77,9 @@ def progress_of(bulk_action: BulkAction) -> Progress:
         unchanged_count=bulk_action.unchanged_count,
         rejected_count=bulk_action.rejected_count,
         duplicate_count=bulk_action.duplicate_count,
+        skipped_count=bulk_action.skipped_count,
+        succeeded_count=bulk_action.succeeded_count,
+        failed_count=bulk_action.failed_count,
         fraction=round(done / total, 4) if total else 0.0,
         error=bulk_action.error,
         is_final=bulk_action.state.is_final,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from flask import Blueprint, current_app, redirect, request, url_for
+from flask import Blueprint, abort, current_app, redirect, request, url_for
 from flask_login import current_user
 from flask_wtf.csrf import validate_csrf
 from werkzeug.wrappers import Response as BaseResponse
@@ -19,6 +19,7 @@ from webapp.extensions import csrf, db
 from webapp.lib.multipart import BodyTooLargeError, MultipartError, UploadedFile, read_file
 from webapp.lib.storage import storage_at
 from webapp.problems import Problem
+from webapp.records.entities import find_entity
 
 blueprint = Blueprint("uploads", __name__, url_prefix="/bulk-actions")
 
@@ -54,6 +55,12 @@ def _incoming_file() -> UploadedFile:
     return upload
 
 
+def _entity_of(upload: UploadedFile) -> str:
+    """What the file's rows are: the form says so in front of the file."""
+    entity = find_entity(upload.fields.get("entity", "contacts"))
+    return entity.name if entity else abort(400, "There is no such kind of record.")
+
+
 def _check_csrf(token: str = "") -> None:
     if not current_app.config.get("WTF_CSRF_ENABLED", True):
         return
@@ -72,7 +79,7 @@ def _store(organisation_id: UUID, user_id: UUID, upload: UploadedFile) -> BulkAc
             upload.blocks,
             storage=storage_at(_settings().uploads_url),
             limit_bytes=_settings().upload_limit_bytes,
-            entity="contacts",
+            entity=_entity_of(upload),
         )
     except UploadTooLargeError as error:
         raise _too_large(error) from error

@@ -11,9 +11,7 @@ from flask import (
     current_app,
     flash,
     redirect,
-    render_template,
     request,
-    stream_with_context,
     url_for,
 )
 from werkzeug.wrappers import Response as BaseResponse
@@ -25,7 +23,7 @@ from webapp.bulk_actions.detect import DELIMITERS, FileFormat
 from webapp.bulk_actions.encoding import ENCODINGS
 from webapp.bulk_actions.mapping import ColumnMapping, MappingError, check_mapping
 from webapp.bulk_actions.models import BulkAction, BulkActionState
-from webapp.bulk_actions.progress import progress_of, publish_progress
+from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import (
     PAGE_SIZE,
     get_bulk_action,
@@ -33,13 +31,12 @@ from webapp.bulk_actions.queries import (
     lock_bulk_action,
 )
 from webapp.bulk_actions.records import UnreadableFileError
-from webapp.bulk_actions.report import as_attachment, rejected_rows_csv, report_name
 from webapp.bulk_actions.service import NotADraftError, Preview
 from webapp.bulk_actions.tasks import send_work
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.lib.storage import Storage, StorageMissingError, storage_at
-from webapp.live.channels import bulk_action_channel, jobs_channel, stream_url
+from webapp.live.channels import jobs_channel, stream_url
 from webapp.pages import render_page
 from webapp.records.entities import get_entity
 
@@ -79,8 +76,8 @@ def index() -> Response:
         bulk_actions=found,
         next_url=next_url,
         people={member.user_id: member.name for member in list_members(organisation_id)},
-        stream=stream_url(_settings(), jobs_channel(organisation_id)),
-        upload_limit_bytes=_settings().upload_limit_bytes,
+        stream=stream_url(settings_of_app(), jobs_channel(organisation_id)),
+        upload_limit_bytes=settings_of_app().upload_limit_bytes,
     )
 
 
@@ -131,65 +128,6 @@ def start(bulk_action_id: UUID) -> BaseResponse:
     publish_progress(organisation_id, bulk_action_id)
     send_work()
     return _to_show(bulk_action_id)
-
-
-@blueprint.get("/<uuid:bulk_action_id>")
-def show(bulk_action_id: UUID) -> BaseResponse:
-    """How far it is, live, and in the end what became of its rows."""
-    bulk_action = _bulk_action_or_404(bulk_action_id)
-    if bulk_action.state is BulkActionState.DRAFT:
-        return redirect(url_for(".edit", bulk_action_id=bulk_action_id))
-    members = list_members(bulk_action.organisation_id)
-    return render_page(
-        "bulk_actions/show.html",
-        block="bulk_action",
-        bulk_action=bulk_action,
-        progress=progress_of(bulk_action),
-        summary=summary_of(bulk_action),
-        person=next((member.name for member in members if member.user_id == bulk_action.created_by), None),
-        stream=stream_url(_settings(), bulk_action_channel(bulk_action.organisation_id, bulk_action_id)),
-    )
-
-
-@blueprint.get("/<uuid:bulk_action_id>/progress")
-def progress(bulk_action_id: UUID) -> str:
-    """The part of the page that moves, as it is now."""
-    bulk_action = _bulk_action_or_404(bulk_action_id)
-    return render_template("bulk_actions/_progress.html", bulk_action=bulk_action, progress=progress_of(bulk_action))
-
-
-@blueprint.get("/<uuid:bulk_action_id>/rejected-rows.csv")
-def rejected_rows(bulk_action_id: UUID) -> Response:
-    """The rows that were left out, with number and reason, ready to be mended and dropped again."""
-    bulk_action = _bulk_action_or_404(bulk_action_id)
-    file_format = FileFormat(**bulk_action.format)
-    lines = rejected_rows_csv(bulk_action.organisation_id, bulk_action_id, file_format)
-    response = Response(stream_with_context(lines), content_type="text/csv; charset=utf-8")
-    response.headers["Content-Disposition"] = as_attachment(report_name(bulk_action.file_name))
-    return response
-
-
-@blueprint.post("/<uuid:bulk_action_id>/cancel")
-def cancel(bulk_action_id: UUID) -> BaseResponse:
-    """Stop; what is written stays."""
-    bulk_action = _locked_or_404(bulk_action_id)
-    organisation_id = bulk_action.organisation_id
-    service.cancel(bulk_action)
-    db.session.commit()
-    publish_progress(organisation_id, bulk_action_id)
-    return _to_show(bulk_action_id)
-
-
-def summary_of(bulk_action: BulkAction) -> str:
-    """What the import did, in a sentence that leaves out what did not happen."""
-    outcomes = [
-        (bulk_action.created_count, "created"),
-        (bulk_action.updated_count, "updated"),
-        (bulk_action.unchanged_count, "unchanged"),
-        (bulk_action.duplicate_count, "replaced by a later row"),
-    ]
-    parts = [f"{count:,} {outcome}" for count, outcome in outcomes if count]
-    return f"{', '.join(parts)}." if parts else "nothing."
 
 
 # Matching columns ---------------------------------------------------------------------------------
@@ -273,13 +211,14 @@ def _to_show(bulk_action_id: UUID) -> BaseResponse:
     return redirect(url_for(".show", bulk_action_id=bulk_action_id), 303)
 
 
-def _settings() -> Settings:
+def settings_of_app() -> Settings:
+    """The settings of the app that answers this request."""
     settings: Settings = current_app.extensions["settings"]
     return settings
 
 
 def _storage() -> Storage:
-    return storage_at(_settings().uploads_url)
+    return storage_at(settings_of_app().uploads_url)
 
 
 def _uuid_or_none(text: str) -> UUID | None:

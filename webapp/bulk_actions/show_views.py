@@ -1,0 +1,165 @@
+"""A bulk action's own page: live while it works, a report when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from flask import Response, abort, redirect, render_template, request, stream_with_context, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from webapp.accounts.current import current_organisation
+from webapp.accounts.queries import list_members
+from webapp.bulk_actions import service
+from webapp.bulk_actions.detect import FileFormat
+from webapp.bulk_actions.models import BulkAction, BulkActionState, RejectedRow, ReplacedRow, Verb
+from webapp.bulk_actions.progress import progress_of, publish_progress
+from webapp.bulk_actions.queries import (
+    PAGE_SIZE,
+    get_bulk_action,
+    list_rejected_rows,
+    list_replaced_rows,
+    lock_bulk_action,
+)
+from webapp.bulk_actions.report import as_attachment, rejected_rows_csv, report_name
+from webapp.bulk_actions.verbs.service import find_undo, why_not_undoable
+from webapp.bulk_actions.verbs.words import said_values, title_of
+from webapp.bulk_actions.views import blueprint, settings_of_app
+from webapp.bulk_actions.wording import MODE_WORDS, POLICY_WORDS
+from webapp.extensions import db
+from webapp.live.channels import bulk_action_channel, stream_url
+from webapp.pages import render_page
+from webapp.records.entities import Entity, get_entity
+from webapp.records.rules import Policy, rules_from, usual_policy
+
+
+@blueprint.get("/<uuid:bulk_action_id>")
+def show(bulk_action_id: UUID) -> BaseResponse:
+    """How far it is, live, and in the end what became of its rows or records."""
+    bulk_action = _bulk_action_or_404(bulk_action_id)
+    if bulk_action.state is BulkActionState.DRAFT:
+        return redirect(url_for(".edit", bulk_action_id=bulk_action_id))
+    members = list_members(bulk_action.organisation_id)
+    entity = get_entity(bulk_action.entity)
+    return render_page(
+        "bulk_actions/show.html",
+        block="bulk_action",
+        bulk_action=bulk_action,
+        title=title_of(bulk_action),
+        is_import=bulk_action.verb is Verb.IMPORT,
+        progress=progress_of(bulk_action),
+        summary=summary_of(bulk_action),
+        person=next((member.name for member in members if member.user_id == bulk_action.created_by), None),
+        stream=stream_url(settings_of_app(), bulk_action_channel(bulk_action.organisation_id, bulk_action_id)),
+        undo=find_undo(bulk_action),
+        can_undo=why_not_undoable(bulk_action) is None,
+        undo_words=undo_words(bulk_action, entity),
+        said_values=said_values(bulk_action),
+        matched=matched_columns(bulk_action, entity),
+        mode_words=MODE_WORDS.get(bulk_action.rules.get("mode", "create_and_update"), "").format(
+            name=entity.name, key=entity.key.label
+        ),
+        singular=entity.singular,
+        key_label=entity.key.label,
+    )
+
+
+@blueprint.get("/<uuid:bulk_action_id>/progress")
+def progress(bulk_action_id: UUID) -> str:
+    """The part of the page that moves, as it is now."""
+    bulk_action = _bulk_action_or_404(bulk_action_id)
+    return render_template("bulk_actions/_progress.html", bulk_action=bulk_action, progress=progress_of(bulk_action))
+
+
+@blueprint.get("/<uuid:bulk_action_id>/rows")
+def rows(bulk_action_id: UUID) -> Response:
+    """Rows that were rejected, or replaced by a later one."""
+    bulk_action = _bulk_action_or_404(bulk_action_id)
+    outcome = "duplicate" if request.args.get("outcome") == "duplicate" else "rejected"
+    after = int(request.args.get("after", "0")) if request.args.get("after", "0").isdecimal() else 0
+    look = list_replaced_rows if outcome == "duplicate" else list_rejected_rows
+    found: Sequence[RejectedRow | ReplacedRow] = look(bulk_action.organisation_id, bulk_action_id, after=after)
+    arguments: dict[str, Any] = {"bulk_action_id": bulk_action_id, "outcome": outcome}
+    has_more = len(found) == PAGE_SIZE
+    return render_page(
+        "bulk_actions/rows.html",
+        block="rows",
+        bulk_action=bulk_action,
+        title=title_of(bulk_action),
+        outcome=outcome,
+        rows=found,
+        header=FileFormat(**bulk_action.format).header,
+        count=getattr(bulk_action, f"{outcome}_count"),
+        key_label=get_entity(bulk_action.entity).key.label,
+        first_url=url_for(".rows", **arguments) if after else None,
+        next_url=url_for(".rows", after=found[-1].row_number, **arguments) if has_more else None,
+    )
+
+
+@blueprint.get("/<uuid:bulk_action_id>/rejected-rows.csv")
+def rejected_rows(bulk_action_id: UUID) -> Response:
+    """The rows that were left out, with number and reason, ready to be mended and dropped again."""
+    bulk_action = _bulk_action_or_404(bulk_action_id)
+    if bulk_action.verb is not Verb.IMPORT:
+        abort(404, "Only imports reject rows.")
+    file_format = FileFormat(**bulk_action.format)
+    lines = rejected_rows_csv(bulk_action.organisation_id, bulk_action_id, file_format)
+    response = Response(stream_with_context(lines), content_type="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = as_attachment(report_name(bulk_action.file_name))
+    return response
+
+
+@blueprint.post("/<uuid:bulk_action_id>/cancel")
+def cancel(bulk_action_id: UUID) -> BaseResponse:
+    """Stop; what is written stays."""
+    bulk_action = lock_bulk_action(current_organisation().id, bulk_action_id) or abort(404)
+    organisation_id = bulk_action.organisation_id
+    service.cancel(bulk_action)
+    db.session.commit()
+    publish_progress(organisation_id, bulk_action_id)
+    return redirect(url_for(".show", bulk_action_id=bulk_action_id), 303)
+
+
+def summary_of(bulk_action: BulkAction) -> str:
+    """What it did, in a sentence that leaves out what did not happen."""
+    outcomes = [
+        (bulk_action.created_count, "created"),
+        (bulk_action.updated_count, "updated"),
+        (bulk_action.unchanged_count, "unchanged"),
+        (bulk_action.duplicate_count, "replaced by a later row"),
+        (bulk_action.succeeded_count, "done"),
+        (bulk_action.skipped_count, "skipped" if bulk_action.verb is Verb.IMPORT else "were so already"),
+        (bulk_action.failed_count, "not possible"),
+    ]
+    parts = [f"{count:,} {outcome}" for count, outcome in outcomes if count]
+    return f"{', '.join(parts)}." if parts else "nothing."
+
+
+def undo_words(bulk_action: BulkAction, entity: Entity) -> str:
+    """What undoing would do."""
+    created, changed = bulk_action.created_count, bulk_action.updated_count + bulk_action.succeeded_count
+    if bulk_action.verb is Verb.DELETE:
+        return f"{changed:,} {entity.noun(changed)} come back, but those whose {entity.key.label} is taken by now."
+    parts = [f"{created:,} created {entity.noun(created)} go into the trash"] if created else []
+    parts += [f"{changed:,} changed {entity.noun(changed)} get their values of before back"] if changed else []
+    return f"{' and '.join(parts)}. What was changed since stays as it is, and the report names it."
+
+
+def matched_columns(bulk_action: BulkAction, entity: Entity) -> list[tuple[str, str, str]]:
+    """(column, what it was matched to, what its cells did) of an import."""
+    if bulk_action.verb is not Verb.IMPORT:
+        return []
+    header = FileFormat(**bulk_action.format).header
+    rules = rules_from((), bulk_action.rules)
+    matched = []
+    for column, target in sorted(bulk_action.mapping.items(), key=lambda pair: int(pair[0])):
+        if target and int(column) < len(header):
+            policy = rules.policy_of(target)
+            shown = POLICY_WORDS[policy] if policy is not usual_policy(target) or policy is Policy.ADD else ""
+            matched.append((header[int(column)], entity.label_of_column(target), shown))
+    return matched
+
+
+def _bulk_action_or_404(bulk_action_id: UUID) -> BulkAction:
+    return get_bulk_action(current_organisation().id, bulk_action_id) or abort(404)

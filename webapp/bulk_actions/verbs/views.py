@@ -1,0 +1,228 @@
+"""The pages of verbs over many records: confirm, watch, look at what became of each."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from flask import Blueprint, Response, abort, current_app, flash, redirect, request, stream_with_context, url_for
+from flask_login import current_user
+from werkzeug.wrappers import Response as BaseResponse
+
+from webapp.accounts.current import current_organisation
+from webapp.bulk_actions.models import BulkAction, BulkActionState, Verb
+from webapp.bulk_actions.progress import publish_progress
+from webapp.bulk_actions.queries import get_bulk_action, lock_bulk_action
+from webapp.bulk_actions.report import as_attachment
+from webapp.bulk_actions.tasks import send_work
+from webapp.bulk_actions.verbs.export import export_of, stream_csv
+from webapp.bulk_actions.verbs.parameters import ParameterError, exported_columns
+from webapp.bulk_actions.verbs.queries import list_outcome
+from webapp.bulk_actions.verbs.selection import Selection, SelectionError, count_selected, selected_ids, selection_from
+from webapp.bulk_actions.verbs.service import NotUndoableError, Order, TooManyError, start_undo, start_verb
+from webapp.bulk_actions.verbs.words import title_of
+from webapp.config import Settings
+from webapp.extensions import db
+from webapp.lib.clock import utc_now
+from webapp.lib.storage import StorageMissingError, storage_at
+from webapp.pages import render_page
+from webapp.records.context import context_of
+from webapp.records.entities import ATTRIBUTE_PREFIX, Entity, find_entity
+from webapp.records.filters import FilterError
+from webapp.records.queries import list_attribute_names, list_by_ids
+
+blueprint = Blueprint("bulk_verbs", __name__, url_prefix="/bulk-actions")
+
+OFFERED = (Verb.UPDATE, Verb.ADD_TAGS, Verb.REMOVE_TAGS, Verb.DELETE, Verb.RESTORE, Verb.EXPORT)
+SAMPLE_SIZE = 5
+
+
+@blueprint.post("/new")
+def new() -> Response:
+    """What would be done to how many records, and what it needs to know before."""
+    return _confirm_page(_posted_entity(), _posted_verb(), _posted_selection())
+
+
+@blueprint.post("/start-verb")
+def start() -> BaseResponse:
+    """Begin, or ask again with what is wrong."""
+    entity, verb, selection = _posted_entity(), _posted_verb(), _posted_selection()
+    organisation_id, user_id = current_organisation().id, current_user.id
+    try:
+        order = Order(verb, entity, selection, _posted_parameters(verb), _posted_run_at(), utc_now())
+        _check_typed_number(order)
+        bulk_action = start_verb(organisation_id, user_id, order, most_per_hour=_settings().bulk_actions_per_hour)
+        db.session.commit()
+    except (ParameterError, FilterError, TooManyError) as error:
+        db.session.rollback()
+        return _confirm_page(entity, verb, selection, problem=str(error), status=422)
+    publish_progress(organisation_id, bulk_action.id)
+    send_work()
+    return redirect(url_for("bulk_actions.show", bulk_action_id=bulk_action.id), 303)
+
+
+@blueprint.post("/<uuid:bulk_action_id>/undo")
+def undo(bulk_action_id: UUID) -> BaseResponse:
+    """Take back what a bulk action did, by another one."""
+    organisation_id, user_id = current_organisation().id, current_user.id
+    source = lock_bulk_action(organisation_id, bulk_action_id) or abort(404)
+    try:
+        started = start_undo(source, user_id, most_per_hour=_settings().bulk_actions_per_hour)
+        db.session.commit()
+    except (NotUndoableError, TooManyError) as error:
+        db.session.rollback()
+        flash(str(error), "error")
+        return redirect(url_for("bulk_actions.show", bulk_action_id=bulk_action_id), 303)
+    publish_progress(organisation_id, started.id)
+    send_work()
+    return redirect(url_for("bulk_actions.show", bulk_action_id=started.id), 303)
+
+
+@blueprint.get("/<uuid:bulk_action_id>/records")
+def records(bulk_action_id: UUID) -> Response:
+    """The records of one outcome, as they are now."""
+    bulk_action = _bulk_action_or_404(bulk_action_id)
+    outcome = request.args.get("outcome", "succeeded")
+    page = list_outcome(bulk_action.organisation_id, bulk_action_id, outcome, request.args.get("place", ""))
+    entity = find_entity(bulk_action.entity) or abort(404)
+    ids = [row.record_id for row in page.rows if row.record_id]
+    arguments: dict[str, Any] = {"bulk_action_id": bulk_action_id, "outcome": outcome}
+    return render_page(
+        "bulk_actions/verbs/records.html",
+        block="outcome",
+        bulk_action=bulk_action,
+        title=title_of(bulk_action),
+        entity=entity,
+        outcome=outcome,
+        rows=page.rows,
+        count=getattr(bulk_action, f"{outcome}_count", 0),
+        found=list_by_ids(entity, bulk_action.organisation_id, ids),
+        first_url=url_for(".records", **arguments) if request.args.get("place") else None,
+        next_url=url_for(".records", place=page.next_place, **arguments) if page.next_place else None,
+    )
+
+
+@blueprint.get("/<uuid:bulk_action_id>/file")
+def file(bulk_action_id: UUID) -> Response:
+    """What was exported."""
+    bulk_action = _bulk_action_or_404(bulk_action_id)
+    if bulk_action.verb is not Verb.EXPORT or bulk_action.state is not BulkActionState.COMPLETED:
+        abort(404, "There is no file to download.")
+    export, storage = export_of(bulk_action), storage_at(_settings().uploads_url)
+    is_workbook = export.file_format == "xlsx"
+    try:
+        storage.size(export.workbook_key if is_workbook else export.part_key(0))
+    except StorageMissingError:
+        abort(404, "The file is no longer kept. Export once more.")
+    blocks = (
+        storage.stream(export.workbook_key) if is_workbook else stream_csv(export, bulk_action.partition_count, storage)
+    )
+    response = Response(stream_with_context(blocks), mimetype=_mimetype(export.file_format))
+    day = bulk_action.created_at.date().isoformat()
+    response.headers["Content-Disposition"] = as_attachment(f"{bulk_action.entity} {day}.{export.file_format}")
+    return response
+
+
+def _mimetype(file_format: str) -> str:
+    if file_format == "csv":
+        return "text/csv"
+    return "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+def _confirm_page(
+    entity: Entity, verb: Verb, selection: Selection, *, problem: str | None = None, status: int = 200
+) -> Response:
+    organisation = current_organisation()
+    moment = utc_now()
+    try:
+        count = count_selected(entity, organisation.id, selection, moment)
+        ids = selected_ids(entity, organisation.id, selection, moment).limit(SAMPLE_SIZE)
+        sample = list_by_ids(entity, organisation.id, list(db.session.scalars(ids)))
+    except FilterError as error:
+        abort(400, str(error))
+    names = [f"{ATTRIBUTE_PREFIX}{name}" for name in list_attribute_names(organisation.id, entity)]
+    return render_page(
+        "bulk_actions/verbs/new.html",
+        block="confirm",
+        status=status,
+        entity=entity,
+        verb=verb.value,
+        selection=json.dumps(selection.as_json()),
+        count=count,
+        sample=[entity.label_of(record) for record in sample.values()],
+        problem=problem,
+        given=request.form,
+        context=context_of(organisation.id),
+        attributes=names,
+        columns=[*exported_columns(entity), *names],
+        time_zone=organisation.time_zone,
+    )
+
+
+def _check_typed_number(order: Order) -> None:
+    """Deleting asks for the number of records, so that nobody deletes more than is meant."""
+    if order.verb is not Verb.DELETE or order.selection is None:
+        return
+    count = count_selected(order.entity, current_organisation().id, order.selection, utc_now())
+    if request.form.get("typed_count", "").replace(",", "").strip() != str(count):
+        raise ParameterError(f"Type the number {count:,} to delete so many {order.entity.noun(count)}.")
+
+
+def _posted_entity() -> Entity:
+    return find_entity(request.form.get("entity", "")) or abort(400, "There is no such kind of record.")
+
+
+def _posted_verb() -> Verb:
+    found = next((verb for verb in OFFERED if verb.value == request.form.get("verb")), None)
+    return found or abort(400, "There is no such action.")
+
+
+def _posted_selection() -> Selection:
+    """From the confirm page as it was; from a list its ticked ids, or its filter."""
+    try:
+        if kept := request.form.get("selection"):
+            return selection_from(json.loads(kept))
+        if request.form.get("all"):
+            arguments = parse_qs(request.form.get("filter", "").lstrip("?"))
+            return selection_from({"filter": arguments, "zone": current_organisation().time_zone})
+        return selection_from({"ids": request.form.getlist("ids")})
+    except (SelectionError, json.JSONDecodeError) as error:
+        abort(400, f"{error} Go back, and tick at least one record.")
+
+
+def _posted_parameters(verb: Verb) -> dict[str, Any]:
+    form = request.form
+    if verb is Verb.UPDATE:
+        names = form.getlist("change")
+        return {"values": {name: form.get(f"value-{name}", "") for name in names}}
+    if verb is Verb.EXPORT:
+        return {
+            "format": form.get("format", "csv"),
+            "formulas": form.get("formulas", "keep"),
+            "columns": form.getlist("columns"),
+        }
+    return {"tags": form.get("tags", "")}
+
+
+def _posted_run_at() -> datetime | None:
+    text = request.form.get("run_at", "").strip()
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(current_organisation().time_zone))
+    except ValueError as error:
+        raise ParameterError("Say day and time of the start as in 2026-11-23 18:30.") from error
+    return moment if moment > utc_now() else None
+
+
+def _bulk_action_or_404(bulk_action_id: UUID) -> BulkAction:
+    return get_bulk_action(current_organisation().id, bulk_action_id) or abort(404)
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["settings"]
+    return settings
