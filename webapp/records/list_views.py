@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from flask import Response, abort, current_app, request, url_for
+from flask import abort, current_app, flash, redirect, request, url_for
+from flask_login import current_user
+from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.current import current_organisation
+from webapp.extensions import db
 from webapp.lib.pagination import BadCursorError
 from webapp.pages import render_page
+from webapp.records import list_settings
+from webapp.records.chips import chips_of, without
 from webapp.records.context import context_of
-from webapp.records.entities import Entity
-from webapp.records.filters import FilterError, RecordFilter, read_filter
-from webapp.records.queries import count_records, list_records
+from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
+from webapp.records.filters import OPERATOR_LABELS, FilterError, RecordFilter, operators_of, read_filter, write_filter
+from webapp.records.queries import (
+    count_records,
+    list_attribute_names,
+    list_records,
+    list_saved_filters,
+    list_tags,
+)
 from webapp.records.search import WALK_ROWS, RecordCount, order_of
 
 if TYPE_CHECKING:
@@ -21,41 +34,139 @@ if TYPE_CHECKING:
 
 DEFAULT_SORT = "created"
 WORDS = {"asc": "ascending", "desc": "descending"}
+TAGS_OFFERED = 100
 
 
-def index(pages: Pages) -> Response:
+def index(pages: Pages) -> BaseResponse:
     """Search, filter, sort and page."""
+    if request.args.get("field"):
+        return redirect(_with_condition(), 303)
     entity, organisation = pages.entity, current_organisation()
+    zone, cursor = ZoneInfo(organisation.time_zone), request.args.get("cursor")
     sort, direction = _sorting(entity)
-    cursor = request.args.get("cursor")
     try:
-        wanted = read_filter(request.args.to_dict(flat=False), entity, ZoneInfo(organisation.time_zone))
+        wanted = read_filter(request.args.to_dict(flat=False), entity, zone)
         page = list_records(entity, organisation.id, wanted, sort=sort, direction=direction, cursor=cursor)
-    except (BadCursorError, FilterError) as error:
+    except FilterError as error:
+        flash(str(error), "error")
+        return redirect(url_for(f"{entity.name}.index"), 303)
+    except BadCursorError as error:
         abort(400, str(error))
-    count = count_records(entity, organisation.id, wanted, walk_rows=WALK_ROWS)
+    context = context_of(organisation.id)
+    attributes = list_attribute_names(organisation.id, entity)
     return render_page(
         "records/index.html",
         block="records",
         entity=entity,
         page=page,
-        context=context_of(organisation.id),
+        context=context,
         wanted=wanted,
+        arguments=_arguments(),
+        filter_query=_query_of(wanted, zone),
+        chips=[(chip.text, _to(without(_arguments(), chip))) for chip in chips_of(wanted, entity, zone, context)],
         is_empty=not page.records and wanted.is_empty and not cursor,
-        count_text=count_text(entity, count, wanted),
+        count_text=_count_text(entity, wanted),
         sort=request.args.get("sort", ""),
         direction=request.args.get("direction", ""),
         sorts=_sorts(entity, sort, direction),
+        columns=list_settings.columns_of(organisation.id, current_user.id, entity),
+        all_columns=list_settings.possible_columns(entity, attributes),
+        comparable=_comparable(entity, attributes),
+        operator_labels=[(operator.value, label) for operator, label in OPERATOR_LABELS.items()],
+        tags=list_tags(entity, organisation.id, limit=TAGS_OFFERED),
+        saved_filters=[(saved, _to(dict(saved.arguments))) for saved in list_saved_filters(organisation.id, entity)],
         first_url=_url(cursor=None) if cursor else None,
         next_url=_url(cursor=page.next_cursor) if page.next_cursor else None,
+        searched=WALK_ROWS,
         upload_limit_bytes=current_app.extensions["settings"].upload_limit_bytes,
     )
 
 
-def count_text(entity: Entity, count: RecordCount, wanted: RecordFilter) -> str:
+def count(pages: Pages) -> str:
+    """How many match, counted for longer than a page would wait."""
+    entity, organisation = pages.entity, current_organisation()
+    try:
+        wanted = read_filter(request.args.to_dict(flat=False), entity, ZoneInfo(organisation.time_zone))
+    except FilterError as error:
+        abort(400, str(error))
+    return count_text(entity, count_records(entity, organisation.id, wanted), wanted)
+
+
+def save_columns(pages: Pages) -> BaseResponse:
+    """Keep which columns this person wants to see, in which order."""
+    names = [name for name in request.form.getlist("columns") if name]
+    list_settings.keep_columns(current_organisation().id, current_user.id, pages.entity, names)
+    db.session.commit()
+    return redirect(_back(pages.entity), 303)
+
+
+def save_filter(pages: Pages) -> BaseResponse:
+    """Keep the list's filter and order under a name."""
+    organisation_id = current_organisation().id
+    try:
+        query, name = request.form.get("query", ""), request.form.get("name", "")
+        saved = list_settings.save_filter(organisation_id, current_user.id, pages.entity, name, query)
+        db.session.commit()
+        flash(f"The filter “{saved.name}” is saved.", "success")
+    except list_settings.BadNameError as error:
+        flash(str(error), "error")
+    return redirect(_back(pages.entity), 303)
+
+
+def delete_filter(pages: Pages, filter_id: UUID) -> BaseResponse:
+    """Forget a saved filter."""
+    name = list_settings.delete_filter(current_organisation().id, filter_id) or abort(404)
+    db.session.commit()
+    flash(f"The filter “{name}” is deleted.", "success")
+    return redirect(url_for(f"{pages.entity.name}.index"), 303)
+
+
+def count_text(entity: Entity, counted: RecordCount, wanted: RecordFilter) -> str:
     """How many there are, in words: "1 contact", "1,234 contacts found", "Over 100,000 contacts"."""
-    over = "" if count.is_exact else "Over "
-    return f"{over}{count.number:,} {entity.noun(count.number)}{'' if wanted.is_empty else ' found'}"
+    over = "" if counted.is_exact else "Over "
+    return f"{over}{counted.number:,} {entity.noun(counted.number)}{'' if wanted.is_empty else ' found'}"
+
+
+def _count_text(entity: Entity, wanted: RecordFilter) -> str:
+    """What a short look tells; the page asks `count` for the rest."""
+    return count_text(entity, count_records(entity, current_organisation().id, wanted, walk_rows=WALK_ROWS), wanted)
+
+
+def _comparable(entity: Entity, attributes: list[str]) -> list[tuple[str, str, str]]:
+    """(name, label, its operators' names) of everything that a comparison may be about."""
+    names = [*entity.field_names, *(ATTRIBUTE_PREFIX + name for name in attributes)]
+    return [
+        (name, entity.label_of_column(name), " ".join(operator.value for operator in operators_of(entity, name)))
+        for name in names
+    ]
+
+
+def _with_condition() -> str:
+    """The address with the comparison that the form's three boxes say."""
+    arguments = _arguments()
+    field, operator, value = (arguments.pop(name, [""])[0] for name in ("field", "operator", "value"))
+    where = [*arguments.get("where", []), f"{field}:{operator}:{value}"]
+    return _to({**arguments, "where": where, "cursor": []})
+
+
+def _arguments() -> dict[str, list[str]]:
+    return {name: [value for value in values if value] for name, values in request.args.to_dict(flat=False).items()}
+
+
+def _query_of(wanted: RecordFilter, zone: ZoneInfo) -> str:
+    """The filter alone, as a query string: what a bulk action over all that match needs."""
+    return urlencode(write_filter(wanted, zone), doseq=True)
+
+
+def _to(arguments: dict[str, list[str]]) -> str:
+    filled: dict[str, Any] = {name: values for name, values in arguments.items() if values}
+    return url_for(str(request.endpoint), **filled)
+
+
+def _back(entity: Entity) -> str:
+    """The list as it was, which the form names by its query alone."""
+    query = request.form.get("query", "")
+    return url_for(f"{entity.name}.index") + (f"?{query}" if query else "")
 
 
 def _sorting(entity: Entity) -> tuple[str, str]:
@@ -84,5 +195,5 @@ def _sorts(entity: Entity, sort: str, direction: str) -> dict[str, dict[str, Any
 
 def _url(**changes: str | None) -> str:
     """The list's address with some arguments changed."""
-    arguments: dict[str, Any] = {**request.args.to_dict(flat=False), **changes}
+    arguments: dict[str, Any] = {**_arguments(), **changes}
     return url_for(str(request.endpoint), **{name: value for name, value in arguments.items() if value})

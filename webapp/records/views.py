@@ -35,6 +35,10 @@ def make_blueprint(pages: Pages) -> Blueprint:
     blueprint = Blueprint(pages.entity.name, f"{__name__}.{pages.entity.name}", url_prefix=f"/{pages.entity.name}")
     routes: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
         ("", "index", list_views.index, "GET"),
+        ("/count", "count", list_views.count, "GET"),
+        ("/columns", "save_columns", list_views.save_columns, "POST"),
+        ("/filters", "save_filter", list_views.save_filter, "POST"),
+        ("/filters/<uuid:filter_id>/delete", "delete_filter", list_views.delete_filter, "POST"),
         ("/new", "new", new, "GET"),
         ("/new", "create", create, "POST"),
         ("/<uuid:record_id>", "show", show, "GET"),
