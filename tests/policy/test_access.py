@@ -174,3 +174,8 @@ def everything_of_alice(settings: Settings, organisation_id: UUID) -> list[objec
             ).fetchall()
             for table in (*tables, "memberships")
         ]
+
+
+def test_every_view_has_a_name_for_the_check_of_forms(app: APIFlask) -> None:
+    nameless = [endpoint for endpoint, view in app.view_functions.items() if not hasattr(view, "__name__")]
+    assert nameless == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, update_wrapper
 from typing import Any
 from uuid import UUID
 
@@ -48,7 +48,8 @@ def make_blueprint(pages: Pages) -> Blueprint:
         ("/restore", "restore", restore, "POST"),
     )
     for rule, endpoint, view, method in routes:
-        blueprint.add_url_rule(rule, endpoint, partial(view, pages), methods=[method])
+        named = update_wrapper(partial(view, pages), view)  # the check of forms asks for a view's name
+        blueprint.add_url_rule(rule, endpoint, named, methods=[method])
     return blueprint
 
 
