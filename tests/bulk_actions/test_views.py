@@ -143,7 +143,7 @@ def test_without_an_e_mail_column_it_cannot_start(app: APIFlask, alice: Person) 
     alice.client.post(f"/bulk-actions/{bulk_action_id}/mapping", data={"column-0": ""})
     page = alice.client.get(f"/bulk-actions/{bulk_action_id}/mapping").text
     assert "No column is matched to “E-mail”" in page
-    assert re.search(r'type="submit" disabled[^>]*>Start the import', page)
+    assert re.search(r'value="start" disabled[^>]*>Start the import', page)
     answer = alice.client.post(f"/bulk-actions/{bulk_action_id}/start", data={"column-0": ""})
     assert answer.status_code == 422
     assert state_of(app, alice, bulk_action_id) is BulkActionState.DRAFT

@@ -13,6 +13,8 @@ from webapp.records.fields import Field
 
 ColumnMapping = dict[str, str | None]
 MAX_ATTRIBUTE_NAME = 100
+REPORT_COLUMNS = ("Row number", "Reason")
+"""What a file of rejected rows has behind the columns of its own."""
 EMAIL_SHARE = 0.5
 """So much of a column's filled cells must be addresses before it is taken for the column of addresses."""
 
@@ -28,7 +30,9 @@ def normalise(name: str) -> str:
 
 
 def fingerprint(header: Sequence[str]) -> str:
-    """The same for every file with these columns in this order."""
+    """The same for every file with these columns in this order, and for the file of its rejected rows."""
+    if tuple(header[-len(REPORT_COLUMNS) :]) == REPORT_COLUMNS:
+        header = header[: -len(REPORT_COLUMNS)]
     return hashlib.sha256("\x1f".join(map(normalise, header)).encode("utf-8", "replace")).hexdigest()
 
 
@@ -115,7 +119,7 @@ def keep_as_attributes(mapping: ColumnMapping, header: Sequence[str]) -> ColumnM
     taken = {target for target in mapping.values() if target}
     kept = dict(mapping)
     for column, name in enumerate(header):
-        if kept.get(str(column)) is None:
+        if kept.get(str(column)) is None and name not in REPORT_COLUMNS:
             kept[str(column)] = target = _free_name(name, column, taken)
             taken.add(target)
     return kept

@@ -67,7 +67,7 @@ class MiscountError(Exception):
 
 def parse(data: bytes, layout: Layout, first_row_number: int, record_count: int, *, skip_header: bool) -> Parsed:
     """Read, check and sort out a chunk's records."""
-    text, is_readable = _decode(data, layout.encoding)
+    text, is_readable = decode(data, layout.encoding)
     rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter))[1 if skip_header else 0 :]
     if len(rows) != record_count:
         raise MiscountError(f"Planned {record_count} records from row {first_row_number}, but read {len(rows)}.")
@@ -79,7 +79,8 @@ def parse(data: bytes, layout: Layout, first_row_number: int, record_count: int,
     return parsed
 
 
-def _decode(data: bytes, encoding: str) -> tuple[str, bool]:
+def decode(data: bytes, encoding: str) -> tuple[str, bool]:
+    """The text, and whether all of it is some: other bytes become lone surrogates."""
     try:
         return data.decode(encoding), True
     except UnicodeDecodeError:
@@ -90,7 +91,7 @@ def _leave_out_misshapen(rows: list[Row], parsed: Parsed, layout: Layout) -> lis
     """Only the rows with the right number of readable cells; the others are blank or rejected."""
     kept, numbers = [], []
     for number, row in zip(parsed.row_numbers, rows, strict=True):
-        reason = _misshape_of(row, layout)
+        reason = misshape_of(row, layout)
         if reason is None:
             kept.append(row)
             numbers.append(number)
@@ -100,7 +101,8 @@ def _leave_out_misshapen(rows: list[Row], parsed: Parsed, layout: Layout) -> lis
     return kept
 
 
-def _misshape_of(row: Row, layout: Layout) -> str | None:
+def misshape_of(row: Row, layout: Layout) -> str | None:
+    """Why a row cannot be read as one of the file's; None when it can."""
     if len(row) != layout.column_count:
         extent = "many" if len(row) > layout.column_count else "few"
         cells = "1 cell" if len(row) == 1 else f"{len(row):,} cells"

@@ -13,6 +13,7 @@ from uuid import UUID
 from werkzeug.http import dump_options_header
 
 from webapp.bulk_actions.detect import FileFormat
+from webapp.bulk_actions.mapping import REPORT_COLUMNS
 from webapp.bulk_actions.models import RejectedRow
 from webapp.bulk_actions.queries import REPORT_PAGE_ROWS, list_rejected_rows
 from webapp.extensions import db, tenant
@@ -39,7 +40,7 @@ def rejected_rows_csv(organisation_id: UUID, bulk_action_id: UUID, file_format: 
     Whoever downloads may be slow, so nothing is held between two pieces: neither a transaction nor the
     tenant, which belongs to whatever this thread does meanwhile.
     """
-    yield "\ufeff" + _lines([[*file_format.header, "Row number", "Reason"]], file_format)
+    yield "\ufeff" + _lines([[*file_format.header, *REPORT_COLUMNS]], file_format)
     after = 0
     while rows := _next_rows(organisation_id, bulk_action_id, after):
         yield _lines([_cells(row, file_format) for row in rows], file_format)

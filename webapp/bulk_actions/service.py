@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete
@@ -33,6 +34,8 @@ from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 from webapp.lib.storage import Storage
 from webapp.records.entities import ATTRIBUTE_PREFIX, get_entity
+from webapp.records.field_types import regions
+from webapp.records.rules import as_json, rules_from
 from webapp.records.service import note_attribute_names
 
 JOB_KIND = "import"
@@ -112,7 +115,9 @@ def _suggest(bulk_action: BulkAction, detected: Detected) -> ColumnMapping:
     header, entity = detected.format.header, get_entity(bulk_action.entity)
     remembered = get_mapping(bulk_action.organisation_id, bulk_action.entity, fingerprint(header))
     if remembered and detected.format.has_header:
-        known = remembered.mapping
+        known = remembered.mapping.get("columns", {})
+        bulk_action.rules = remembered.mapping.get("rules", {})
+        bulk_action.parameters = {"region": remembered.mapping.get("region", "")}
         return {str(column): known_target(known.get(str(column)), entity) for column in range(len(header))}
     return match_columns(header, detected.rows, entity)
 
@@ -143,6 +148,34 @@ def change_mapping(bulk_action: BulkAction, mapping: Mapping[str, str | None]) -
     columns = range(FileFormat(**bulk_action.format).column_count)
     entity = get_entity(bulk_action.entity)
     bulk_action.mapping = {str(column): known_target(mapping.get(str(column)), entity) for column in columns}
+
+
+def change_rules(bulk_action: BulkAction, rules: Mapping[str, Any], region: str) -> None:
+    """Keep what an import may do, and the country of its phone numbers. Raises ValueError for what is no rule."""
+    _require_draft(bulk_action)
+    bulk_action.rules = as_json(rules_from(tuple(target for target in bulk_action.mapping.values() if target), rules))
+    bulk_action.parameters = {**bulk_action.parameters, "region": region if region in regions() else ""}
+
+
+def start_dry_run(draft: BulkAction, user_id: UUID | None) -> BulkAction:
+    """Queue everything but the writing of a draft's import, which stays a draft with its file. Raises MappingError."""
+    _require_draft(draft)
+    copied = ("organisation_id", "entity", "file_name", "file_key", "file_byte_count", "file_sha256")
+    tried = BulkAction(
+        **{name: getattr(draft, name) for name in copied},
+        id=uuid7(),
+        format=dict(draft.format),
+        mapping=dict(draft.mapping),
+        rules=dict(draft.rules),
+        parameters=dict(draft.parameters),
+        created_by=user_id,
+        is_dry_run=True,
+        source_id=draft.id,
+    )
+    db.session.add(tried)
+    db.session.flush()
+    start_import(tried)
+    return tried
 
 
 def preview(bulk_action: BulkAction, storage: Storage) -> Preview:
@@ -190,7 +223,7 @@ def start_import(
     job = create_chunked_job(
         bulk_action.organisation_id,
         JOB_KIND,
-        f"Import {bulk_action.file_name}",
+        f"{'Try' if bulk_action.is_dry_run else 'Import'} {bulk_action.file_name}",
         parameters={"bulk_action_id": str(bulk_action.id)},
         subject_path=bulk_action.path,
         created_by=bulk_action.created_by,
@@ -222,7 +255,8 @@ def _remember(bulk_action: BulkAction) -> None:
     if kept is None:
         kept = ImportMapping(organisation_id=bulk_action.organisation_id, entity=bulk_action.entity, fingerprint=key)
         db.session.add(kept)
-    kept.mapping = dict(bulk_action.mapping)
+    region = bulk_action.parameters.get("region", "")
+    kept.mapping = {"columns": dict(bulk_action.mapping), "rules": dict(bulk_action.rules), "region": region}
     kept.updated_at = utc_now()
 
 
@@ -314,7 +348,7 @@ def clean_up(organisation_id: UUID, bulk_action_id: UUID, storage: Storage) -> N
     bulk_action = lock_bulk_action(organisation_id, bulk_action_id)
     if bulk_action is None:
         return
-    if bulk_action.verb is Verb.IMPORT:
+    if bulk_action.verb is Verb.IMPORT and not bulk_action.is_dry_run:  # a dry run's file belongs to its draft
         delete_files(storage, bulk_action)
     for chunk in lock_undone_chunks(organisation_id, bulk_action_id):
         db.session.delete(chunk)

@@ -14,6 +14,7 @@ from flask import (
     request,
     url_for,
 )
+from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.current import current_organisation
@@ -21,8 +22,10 @@ from webapp.accounts.queries import list_members
 from webapp.bulk_actions import service
 from webapp.bulk_actions.detect import DELIMITERS, FileFormat
 from webapp.bulk_actions.encoding import ENCODINGS
-from webapp.bulk_actions.mapping import ColumnMapping, MappingError, check_mapping
+from webapp.bulk_actions.mapping import MappingError, check_mapping
+from webapp.bulk_actions.mapping_form import form_of, keep_posted, posted_run_at
 from webapp.bulk_actions.models import BulkAction, BulkActionState
+from webapp.bulk_actions.preview import PreviewPage, preview_rows
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import (
     PAGE_SIZE,
@@ -96,7 +99,7 @@ def update(bulk_action_id: UUID) -> BaseResponse:
     bulk_action = _locked_or_404(bulk_action_id)
     try:
         if not _change_format(bulk_action):
-            service.change_mapping(bulk_action, _posted_mapping(bulk_action))
+            keep_posted(bulk_action)
         db.session.commit()
     except NotADraftError:
         return _to_show(bulk_action_id)
@@ -114,8 +117,8 @@ def start(bulk_action_id: UUID) -> BaseResponse:
     try:
         if _change_format(bulk_action):
             return _look_again(bulk_action_id)
-        service.change_mapping(bulk_action, _posted_mapping(bulk_action))
-        service.start_import(bulk_action)
+        keep_posted(bulk_action)
+        started = _start(bulk_action)
         db.session.commit()
     except NotADraftError:
         return _to_show(bulk_action_id)
@@ -125,9 +128,18 @@ def start(bulk_action_id: UUID) -> BaseResponse:
     except UnreadableFileError as error:
         db.session.rollback()
         return _mapping_page(_bulk_action_or_404(bulk_action_id), file_problem=str(error), status=422)
-    publish_progress(organisation_id, bulk_action_id)
+    started_id = started.id
+    publish_progress(organisation_id, started_id)
     send_work()
-    return _to_show(bulk_action_id)
+    return _to_show(started_id)
+
+
+def _start(draft: BulkAction) -> BulkAction:
+    """Begin the import, or try it."""
+    if request.form.get("then") == "try":
+        return service.start_dry_run(draft, current_user.id)
+    service.start_import(draft, run_at=posted_run_at())
+    return draft
 
 
 # Matching columns ---------------------------------------------------------------------------------
@@ -147,13 +159,6 @@ def _change_format(bulk_action: BulkAction) -> bool:
     return bulk_action.format != before
 
 
-def _posted_mapping(bulk_action: BulkAction) -> ColumnMapping:
-    """What the form says about each column; a column that it leaves out stays as it is."""
-    return {
-        column: request.form.get(f"column-{column}", field) or None for column, field in bulk_action.mapping.items()
-    }
-
-
 def _look_again(bulk_action_id: UUID) -> BaseResponse:
     db.session.commit()
     flash("The file is now read another way. Look at its columns, then start.", "warning")
@@ -169,7 +174,8 @@ def _mapping_page(bulk_action: BulkAction, *, file_problem: str | None = None, s
         bulk_action=bulk_action,
         format=preview.format,
         columns=preview.columns,
-        rows=preview.rows,
+        **form_of(bulk_action, preview),
+        rows_page=_rows_page(bulk_action),
         matched_count=sum(1 for column in preview.columns if column.field),
         problem=_mapping_problem(bulk_action, preview.format),
         file_problem=file_problem,
@@ -178,6 +184,11 @@ def _mapping_page(bulk_action: BulkAction, *, file_problem: str | None = None, s
         delimiters=[(delimiter, DELIMITER_LABELS[delimiter]) for delimiter in DELIMITERS],
         sheets=[(name, name) for name in preview.format.sheets],
     )
+
+
+def _rows_page(bulk_action: BulkAction) -> PreviewPage:
+    only_problems, place = "problems" in request.args, request.args.get("place", "")
+    return preview_rows(bulk_action, _storage(), place, only_problems=only_problems)
 
 
 def _preview_or_404(bulk_action: BulkAction) -> Preview:
