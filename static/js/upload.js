@@ -72,7 +72,7 @@
     // The file comes last: the server looks at the other fields before it takes the first byte of it.
     bodyOf(file) {
       const body = new FormData();
-      for (const field of this.form.querySelectorAll("input[type=hidden]")) body.append(field.name, field.value);
+      for (const field of this.form.querySelectorAll("input[type=hidden], select")) body.append(field.name, field.value);
       body.append("file", file, file.name);
       return body;
     }

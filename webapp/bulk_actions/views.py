@@ -36,6 +36,7 @@ from webapp.bulk_actions.queries import (
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.bulk_actions.service import NotADraftError, Preview
 from webapp.bulk_actions.tasks import send_work
+from webapp.bulk_actions.verbs.words import title_of
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.lib.storage import Storage, StorageMissingError, storage_at
@@ -77,6 +78,7 @@ def index() -> Response:
         "bulk_actions/index.html",
         block="bulk_actions",
         bulk_actions=found,
+        titles={bulk_action.id: title_of(bulk_action) for bulk_action in found},
         next_url=next_url,
         people={member.user_id: member.name for member in list_members(organisation_id)},
         stream=stream_url(settings_of_app(), jobs_channel(organisation_id)),

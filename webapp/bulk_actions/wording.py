@@ -13,7 +13,7 @@ MODE_LABELS = {
 MODE_WORDS = {
     "create_and_update": "New {name} are created; those whose {key} is known are updated.",
     "create_only": "New {name} are created; rows whose {key} is known are rejected.",
-    "update_only": "{name} whose {key} is known are updated; all other rows are rejected.",
+    "update_only": "Those whose {key} is known are updated; all other rows are rejected.",
     "skip_existing": "New {name} are created; rows whose {key} is known are skipped.",
 }
 POLICY_WORDS = {
