@@ -14,6 +14,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.bulk_actions.files import UploadTooLargeError, deleted_on_error
+from webapp.bulk_actions.idempotency import idempotency_key, keep_once
+from webapp.bulk_actions.import_options import OptionError, apply_options, is_dry_run, run_at_of
 from webapp.bulk_actions.mapping import MappingError
 from webapp.bulk_actions.models import BulkAction, BulkActionState
 from webapp.bulk_actions.progress import progress_of, publish_progress
@@ -26,6 +28,8 @@ from webapp.lib.multipart import BodyTooLargeError, MultipartError, read_file
 from webapp.lib.storage import Storage, storage_at
 from webapp.live.channels import bulk_action_channel, stream_url
 from webapp.problems import Problem
+from webapp.records.entities import find_entity, list_entities
+from webapp.records.rules import Mode
 
 blueprint = APIBlueprint("api_bulk_actions", __name__, url_prefix="/api/v1", tag="Bulk actions")
 FORM_SLACK_BYTES = 64 * 1024
@@ -50,8 +54,8 @@ class BulkActionOut(Schema):
     id = fields.UUID(metadata={"description": "Its id."})
     verb = fields.String(metadata={"example": "import"})
     entity = fields.String(metadata={"example": "contacts"})
-    state = fields.String(metadata={"description": "pending, running, completed, failed or cancelled."})
-    phase = fields.String(metadata={"description": "plan, stage or merge."})
+    state = fields.String(metadata={"description": ", ".join(state.value for state in BulkActionState) + "."})
+    phase = fields.String(metadata={"description": "plan, stage, merge, work or finish."})
     file_name = fields.String()
     file_byte_count = fields.Integer()
     row_count = fields.Integer(metadata={"description": "Rows of data; an estimate until the whole file was seen."})
@@ -63,6 +67,15 @@ class BulkActionOut(Schema):
     unchanged_count = fields.Integer()
     rejected_count = fields.Integer()
     duplicate_count = fields.Integer(metadata={"description": "Rows whose key came again further down in the file."})
+    skipped_count = fields.Integer(metadata={"description": "Known records left alone, or records that were so."})
+    succeeded_count = fields.Integer(metadata={"description": "Records that the verb was done to."})
+    failed_count = fields.Integer(metadata={"description": "Records that it could not be done to, each with a reason."})
+    is_dry_run = fields.Boolean()
+    rules = fields.Dict(metadata={"description": "What an import may do."})
+    parameters = fields.Dict(metadata={"description": "What the verb was told beside the selection."})
+    selection = fields.Dict(allow_none=True)
+    source_id = fields.UUID(allow_none=True, metadata={"description": "The bulk action that this one undoes."})
+    run_at = fields.DateTime(allow_none=True)
     fraction = fields.Float()
     rows_per_second = fields.Integer()
     seconds_left = fields.Integer(allow_none=True)
@@ -86,7 +99,21 @@ class BulkActionList(Schema):
 class UploadIn(Schema):
     """The form of an upload."""
 
-    entity = fields.String(load_default="contacts", validate=OneOf(["contacts"]))
+    entity = fields.String(load_default="contacts", validate=OneOf(["contacts", "products"]))
+    mode = fields.String(validate=OneOf([mode.value for mode in Mode]))
+    mapping = fields.String(
+        metadata={"description": 'JSON: column (the first is 1) to field, "attributes.<name>" or null.'}
+    )
+    keep_unmapped = fields.Boolean(metadata={"description": "Keep columns that no field matches as own fields."})
+    rules = fields.String(
+        metadata={"description": 'JSON: {"policies": {"city": "fill", "tags": "add"}, "cleared": ["notes"]}.'}
+    )
+    region = fields.String(metadata={"description": "ISO 3166 code of the country of phone numbers without +."})
+    encoding = fields.String()
+    delimiter = fields.String()
+    sheet = fields.String(metadata={"description": "Of a workbook; otherwise its first visible one."})
+    dry_run = fields.Boolean(metadata={"description": "Report everything, and change nothing."})
+    run_at = fields.DateTime(metadata={"description": "Start then."})
     file = fields.Raw(required=True, metadata=FILE_DOC)
 
 
@@ -116,6 +143,7 @@ def bulk_action_json(bulk_action: BulkAction) -> dict[str, Any]:
         "rows_per_second": progress.rows_per_second,
         "seconds_left": progress.seconds_left,
         "mapping": _columns_json(bulk_action),
+        **{name: getattr(bulk_action, name) for name in PLAIN},
         "error": bulk_action.error,
         "created_at": bulk_action.created_at,
         "started_at": bulk_action.started_at,
@@ -130,45 +158,77 @@ def _columns_json(bulk_action: BulkAction) -> list[dict[str, Any]]:
     ]
 
 
-COUNTS = ("created_count", "updated_count", "unchanged_count", "rejected_count", "duplicate_count")
+PLAIN = ("is_dry_run", "rules", "parameters", "selection", "source_id", "run_at")
+COUNTS = (
+    "created_count", "updated_count", "unchanged_count", "rejected_count", "duplicate_count",
+    "skipped_count", "succeeded_count", "failed_count",
+)  # fmt: skip
 
 
 @blueprint.post("/bulk-actions/upload")
 @blueprint.auth_required(api_auth)
 @blueprint.output(BulkActionOut, status_code=202)
 @blueprint.doc(
-    summary="Import a CSV file",
+    summary="Import a CSV file or a workbook",
     description=(
-        "Starts an import with automatic matching of the columns. Answers as soon as the file is stored; "
-        "`GET /bulk-actions/{id}/events` streams the progress."
+        "Starts an import. Columns are matched automatically unless `mapping` says otherwise; all other form fields "
+        "come before the file. Answers as soon as the file is stored; `GET /bulk-actions/{id}/events` streams the "
+        "progress. Repeat a call with its `Idempotency-Key` when its answer was lost: it is done once."
     ),
-    responses={413: "The file is over the limit.", 422: "The file is no CSV, or no column holds e-mail addresses."},
+    responses={413: "The file is over the limit.", 422: "The file or an option cannot be used."},
 )
 def upload() -> dict[str, Any]:
     """Store the file, match its columns and begin."""
-    bulk_action = _upload()
+    key, options = idempotency_key(), dict[str, str]()
+    draft = _upload(options)
     try:
-        with deleted_on_error(_storage(), bulk_action.file_key):
-            start_import(bulk_action)
-    except MappingError as error:
-        raise Problem(422, "The columns could not be matched", str(error)) from error
+        with deleted_on_error(_storage(), draft.file_key):
+            started = _started(draft, options, key)
+            if started is not draft:
+                _storage().delete(draft.file_key)
+    except (MappingError, OptionError, UnreadableFileError) as error:
+        raise Problem(422, "The file cannot be imported like that", str(error)) from error
     db.session.commit()
     send_work()
-    publish_progress(bulk_action.organisation_id, bulk_action.id)
-    return bulk_action_json(bulk_action)
+    publish_progress(started.organisation_id, started.id)
+    return bulk_action_json(started)
 
 
-def _upload() -> BulkAction:
+def _started(draft: BulkAction, options: Mapping[str, str], key: str | None) -> BulkAction:
+    apply_options(draft, options, _storage())
+    draft.is_dry_run = is_dry_run(options)
+    if (kept := keep_once(draft, key, _content)) is not draft:
+        return kept
+    start_import(draft, run_at=run_at_of(options))
+    return draft
+
+
+def _content(bulk_action: BulkAction) -> tuple[str, str]:
+    return bulk_action.entity, bulk_action.file_sha256
+
+
+def _upload(options: dict[str, str]) -> BulkAction:
+    """The stored draft; the form's fields before the file go into `options`."""
     limit_bytes = current_app.extensions["settings"].upload_limit_bytes
     _refuse_too_long(limit_bytes)
     try:
         file = read_file(request.stream, request.content_type or "")
-        entity = file.fields.get("entity") or "contacts"
-        if entity != "contacts":
-            raise Problem(422, "Unknown entity", f"There is nothing called “{entity[:40]}” to import; use `contacts`.")
+        options.update(file.fields)
+        entity = find_entity(options.get("entity") or "contacts")
+        if entity is None:
+            known = " or ".join(f"`{one.name}`" for one in list_entities())
+            raise Problem(422, "Unknown entity", f"There is nothing called “{options['entity'][:40]}”; use {known}.")
         organisation_id = current_organisation().id
         db.session.rollback()  # an upload may take minutes: no transaction waits for it
-        return start_upload(organisation_id, None, file.name, file.blocks, storage=_storage(), limit_bytes=limit_bytes)
+        return start_upload(
+            organisation_id,
+            None,
+            file.name,
+            file.blocks,
+            storage=_storage(),
+            limit_bytes=limit_bytes,
+            entity=entity.name,
+        )
     except BodyTooLargeError as error:
         raise Problem(413, "The file is too large", str(UploadTooLargeError(limit_bytes))) from error
     except MultipartError as error:

@@ -79,6 +79,13 @@ class BulkAction(Model):
         ForeignKeyConstraint(["organisation_id"], ["organisations.id"]),
         Index("ix_bulk_actions_unswept", "id", postgresql_where="state <> 'draft' AND cleaned_at IS NULL"),
         Index("ix_bulk_actions_organisation_id_file_sha256", "organisation_id", "file_sha256"),
+        Index(
+            "uq_bulk_actions_organisation_id_idempotency_key",
+            "organisation_id",
+            "idempotency_key",
+            unique=True,
+            postgresql_where="idempotency_key IS NOT NULL",
+        ),
     )
 
     organisation_id: Mapped[TenantKey]
@@ -118,7 +125,8 @@ class BulkAction(Model):
     selection: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     selected_at: Mapped[datetime | None]
     source_id: Mapped[UUID | None]
-    """The bulk action that this one undoes."""
+    """The bulk action that this one undoes, or the draft that it tries."""
+    idempotency_key: Mapped[str | None]
     given_up_chunk_count: Mapped[int] = mapped_column(default=0)
     job_id: Mapped[UUID | None]
     created_by: Mapped[UUID | None]

@@ -32,6 +32,25 @@ def get_bulk_action(organisation_id: UUID, bulk_action_id: UUID) -> BulkAction |
     return db.session.get(BulkAction, (organisation_id, bulk_action_id))
 
 
+def find_by_idempotency_key(organisation_id: UUID, key: str) -> BulkAction | None:
+    """The bulk action that a call with this key started."""
+    query = select(BulkAction).where(BulkAction.organisation_id == organisation_id, BulkAction.idempotency_key == key)
+    return db.session.scalar(query)
+
+
+def list_same_file(organisation_id: UUID, draft: BulkAction, limit: int = 3) -> Sequence[BulkAction]:
+    """Imports of the very same bytes that were started before, newest first."""
+    query = select(BulkAction).where(
+        BulkAction.organisation_id == organisation_id,
+        BulkAction.file_sha256 == draft.file_sha256,
+        BulkAction.entity == draft.entity,
+        BulkAction.id != draft.id,
+        BulkAction.is_dry_run.is_(False),
+        BulkAction.state.not_in([BulkActionState.DRAFT, BulkActionState.CANCELLED]),
+    )
+    return db.session.scalars(query.order_by(BulkAction.id.desc()).limit(limit)).all()
+
+
 def entity_of(organisation_id: UUID, bulk_action_id: UUID) -> str:
     """The name of its kind of record."""
     query = select(BulkAction.entity).where(

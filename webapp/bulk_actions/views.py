@@ -31,6 +31,7 @@ from webapp.bulk_actions.queries import (
     PAGE_SIZE,
     get_bulk_action,
     list_bulk_actions,
+    list_same_file,
     lock_bulk_action,
 )
 from webapp.bulk_actions.records import UnreadableFileError
@@ -176,6 +177,7 @@ def _mapping_page(bulk_action: BulkAction, *, file_problem: str | None = None, s
         bulk_action=bulk_action,
         format=preview.format,
         columns=preview.columns,
+        same_files=list_same_file(bulk_action.organisation_id, bulk_action),
         **form_of(bulk_action, preview),
         rows_page=_rows_page(bulk_action),
         matched_count=sum(1 for column in preview.columns if column.field),
