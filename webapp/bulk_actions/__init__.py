@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 def init_app(app: APIFlask) -> None:
     """Register the pages and the API. Imported lazily: the edge imports no Flask."""
     from webapp.bulk_actions import api, show_views, upload_views, views  # noqa: F401 (one adds to another's)
+    from webapp.bulk_actions.verbs import api as verb_api  # noqa: F401 (it adds to the API's)
     from webapp.bulk_actions.verbs import views as verb_views
     from webapp.extensions import csrf
 

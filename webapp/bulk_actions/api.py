@@ -181,11 +181,12 @@ def upload() -> dict[str, Any]:
     """Store the file, match its columns and begin."""
     key, options = idempotency_key(), dict[str, str]()
     draft = _upload(options)
+    file_key = draft.file_key
     try:
-        with deleted_on_error(_storage(), draft.file_key):
+        with deleted_on_error(_storage(), file_key):
             started = _started(draft, options, key)
             if started is not draft:
-                _storage().delete(draft.file_key)
+                _storage().delete(file_key)
     except (MappingError, OptionError, UnreadableFileError) as error:
         raise Problem(422, "The file cannot be imported like that", str(error)) from error
     db.session.commit()
@@ -283,7 +284,7 @@ def _list(query: Mapping[str, Any]) -> dict[str, Any]:
 @blueprint.output(BulkActionOut)
 @blueprint.doc(summary="Read a bulk action")
 def show(bulk_action_id: UUID) -> dict[str, Any]:
-    return bulk_action_json(_get(bulk_action_id))
+    return bulk_action_json(get_or_problem(bulk_action_id))
 
 
 @blueprint.get("/bulk-actions/<uuid:bulk_action_id>/events")
@@ -294,13 +295,14 @@ def show(bulk_action_id: UUID) -> dict[str, Any]:
     responses={302: "Go to the stream."},
 )
 def events(bulk_action_id: UUID) -> BaseResponse:
-    bulk_action = _get(bulk_action_id)
+    bulk_action = get_or_problem(bulk_action_id)
     channel = bulk_action_channel(bulk_action.organisation_id, bulk_action.id)
     publish_progress(bulk_action.organisation_id, bulk_action.id)
     return redirect(stream_url(current_app.extensions["settings"], channel, html=False), 302)
 
 
-def _get(bulk_action_id: UUID) -> BulkAction:
+def get_or_problem(bulk_action_id: UUID) -> BulkAction:
+    """The organisation's bulk action, or the answer that there is none."""
     bulk_action = get_bulk_action(current_organisation().id, bulk_action_id)
     if bulk_action is None:
         raise Problem(404, "Not found", "There is no such bulk action, or it belongs to another organisation.")

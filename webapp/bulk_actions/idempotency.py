@@ -11,7 +11,6 @@ from typing import Any
 from flask import request
 from sqlalchemy.exc import IntegrityError
 
-from webapp.accounts.current import current_organisation
 from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.queries import find_by_idempotency_key
 from webapp.extensions import db
@@ -36,11 +35,10 @@ def keep_once(bulk_action: BulkAction, key: str | None, content: Callable[[BulkA
     transaction is undone; raises a Problem when that asked for something else.
     """
     bulk_action.idempotency_key = key
-    asked = content(bulk_action)
+    organisation_id, asked = bulk_action.organisation_id, content(bulk_action)
     try:
         db.session.flush()
     except IntegrityError:
-        organisation_id = current_organisation().id
         db.session.rollback()
         earlier = find_by_idempotency_key(organisation_id, key) if key else None
         if earlier is None:

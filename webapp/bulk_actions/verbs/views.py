@@ -14,12 +14,11 @@ from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.current import current_organisation
-from webapp.bulk_actions.models import BulkAction, BulkActionState, Verb
+from webapp.bulk_actions.models import BulkAction, Verb
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import get_bulk_action, lock_bulk_action
-from webapp.bulk_actions.report import as_attachment
 from webapp.bulk_actions.tasks import send_work
-from webapp.bulk_actions.verbs.export import export_of, stream_csv
+from webapp.bulk_actions.verbs.downloads import MissingFileError, download_of
 from webapp.bulk_actions.verbs.parameters import ParameterError, exported_columns
 from webapp.bulk_actions.verbs.queries import list_outcome
 from webapp.bulk_actions.verbs.selection import Selection, SelectionError, count_selected, selected_ids, selection_from
@@ -28,7 +27,6 @@ from webapp.bulk_actions.verbs.words import title_of
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
-from webapp.lib.storage import StorageMissingError, storage_at
 from webapp.pages import render_page
 from webapp.records.context import context_of
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity, find_entity
@@ -107,30 +105,13 @@ def records(bulk_action_id: UUID) -> Response:
 
 
 @blueprint.get("/<uuid:bulk_action_id>/file")
-def file(bulk_action_id: UUID) -> Response:
+def file(bulk_action_id: UUID) -> BaseResponse:
     """What was exported."""
-    bulk_action = _bulk_action_or_404(bulk_action_id)
-    if bulk_action.verb is not Verb.EXPORT or bulk_action.state is not BulkActionState.COMPLETED:
-        abort(404, "There is no file to download.")
-    export, storage = export_of(bulk_action), storage_at(_settings().uploads_url)
-    is_workbook = export.file_format == "xlsx"
     try:
-        storage.size(export.workbook_key if is_workbook else export.part_key(0))
-    except StorageMissingError:
-        abort(404, "The file is no longer kept. Export once more.")
-    blocks = (
-        storage.stream(export.workbook_key) if is_workbook else stream_csv(export, bulk_action.partition_count, storage)
-    )
-    response = Response(stream_with_context(blocks), mimetype=_mimetype(export.file_format))
-    day = bulk_action.created_at.date().isoformat()
-    response.headers["Content-Disposition"] = as_attachment(f"{bulk_action.entity} {day}.{export.file_format}")
-    return response
-
-
-def _mimetype(file_format: str) -> str:
-    if file_format == "csv":
-        return "text/csv"
-    return "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+        download = download_of(_bulk_action_or_404(bulk_action_id), _settings().uploads_url)
+    except MissingFileError as error:
+        abort(404, str(error))
+    return download.response(stream_with_context(download.blocks))
 
 
 def _confirm_page(
