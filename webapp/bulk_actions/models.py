@@ -24,6 +24,7 @@ class Verb(enum.Enum):
     ADD_TAGS = "add_tags"
     REMOVE_TAGS = "remove_tags"
     DELETE = "delete"
+    DELETE_ALL = "delete_all"
     RESTORE = "restore"
     EXPORT = "export"
     UNDO = "undo"

@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import Row, TextClause, select, text, tuple_
 
 from webapp.extensions import db
+from webapp.lib.pagination import BadCursorError, decode_cursor, encode_cursor
 from webapp.records.entities import Entity
 
 KEPT_FOR = timedelta(days=30)
+PAGE_SIZE = 50
+HIGHEST = "\U0010ffff"
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,34 @@ def restore_records(entity: Entity, organisation_id: UUID, ids: Sequence[UUID]) 
     return list(db.session.scalars(statement, {"organisation_id": organisation_id, "ids": list(ids)}))
 
 
-def empty_trash(entity: Entity, organisation_id: UUID, deleted_before: datetime, limit: int) -> int:
-    """Remove for good what was deleted earlier, some at a time; their number."""
-    deleted = entity.deleted.name
-    statement = text(
-        f"DELETE FROM {deleted} WHERE organisation_id = :organisation_id AND id IN (SELECT id FROM {deleted}"
-        f" WHERE organisation_id = :organisation_id AND deleted_at < :before ORDER BY deleted_at LIMIT :limit)"
-        f" RETURNING id"
-    )
-    values = {"organisation_id": organisation_id, "before": deleted_before, "limit": limit}
-    return len(db.session.scalars(statement, values).all())
+@dataclass(frozen=True)
+class DeletedPage:
+    """Some rows of the trash, and the cursor of those that follow."""
+
+    rows: Sequence[Row[Any]]
+    next_cursor: str | None
+
+
+def list_deleted(
+    entity: Entity, organisation_id: UUID, *, q: str = "", cursor: str | None = None, limit: int = PAGE_SIZE
+) -> DeletedPage:
+    """What is in the trash, the latest first; `q` is the beginning of a key. Raises BadCursorError."""
+    deleted = entity.deleted.c
+    key = deleted[entity.key_column]
+    query = select(entity.deleted).where(deleted.organisation_id == organisation_id)
+    if q:
+        folded = entity.key.fold(q)
+        query = query.where(key >= folded, key < folded + HIGHEST)
+    if cursor:
+        query = query.where(tuple_(deleted.deleted_at, deleted.id) < tuple_(*_place(cursor)))
+    rows = db.session.execute(query.order_by(deleted.deleted_at.desc(), deleted.id.desc()).limit(limit + 1)).all()
+    last = rows[limit - 1] if len(rows) > limit else None
+    return DeletedPage(rows[:limit], encode_cursor(last.deleted_at.isoformat(), last.id) if last else None)
+
+
+def _place(cursor: str) -> tuple[datetime, UUID]:
+    text_of_moment, record_id = decode_cursor(cursor)
+    try:
+        return datetime.fromisoformat(text_of_moment), record_id
+    except ValueError as error:
+        raise BadCursorError("This page link is damaged. Start again from the first page.") from error

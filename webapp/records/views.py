@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from webapp.accounts.current import current_organisation
 from webapp.extensions import db
 from webapp.pages import flash_with_undo, render_page
-from webapp.records import list_views, service
+from webapp.records import list_views, service, trash_views
 from webapp.records.context import context_of
 from webapp.records.entities import Entity
 from webapp.records.queries import get_record, get_record_for_update
@@ -46,6 +46,7 @@ def make_blueprint(pages: Pages) -> Blueprint:
         ("/<uuid:record_id>/edit", "update", update, "POST"),
         ("/<uuid:record_id>/delete", "destroy", destroy, "POST"),
         ("/restore", "restore", restore, "POST"),
+        ("/deleted", "trash", trash_views.trash, "GET"),
     )
     for rule, endpoint, view, method in routes:
         named = update_wrapper(partial(view, pages), view)  # the check of forms asks for a view's name

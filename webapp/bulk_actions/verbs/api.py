@@ -24,15 +24,15 @@ from webapp.bulk_actions.tasks import send_work
 from webapp.bulk_actions.verbs.downloads import MissingFileError, download_of
 from webapp.bulk_actions.verbs.parameters import ParameterError
 from webapp.bulk_actions.verbs.queries import list_outcome
-from webapp.bulk_actions.verbs.selection import SelectionError, selection_from
+from webapp.bulk_actions.verbs.selection import Selection, SelectionError, count_selected, selection_from
 from webapp.bulk_actions.verbs.service import NotUndoableError, Order, TooManyError, start_undo, start_verb
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.problems import Problem
-from webapp.records.entities import list_entities
+from webapp.records.entities import get_entity, list_entities
 from webapp.records.filters import FilterError
 
-OFFERED = tuple(verb for verb in Verb if verb not in {Verb.IMPORT, Verb.UNDO})
+OFFERED = tuple(verb for verb in Verb if verb not in {Verb.IMPORT, Verb.UNDO, Verb.DELETE_ALL})
 MAX_ROWS = 500
 EXAMPLE = {
     "verb": "add_tags",
@@ -129,6 +129,36 @@ def create(json_data: Mapping[str, Any]) -> ResponseReturnValue:
     return _answer(bulk_action)
 
 
+class ConfirmQuery(Schema):
+    """How many records the caller expects to delete."""
+
+    confirm = fields.Integer(required=True, metadata={"description": "The exact number of records that there are."})
+
+
+ALL_DOC = {
+    "description": "By one atomic statement; they can be restored for 30 days by undoing this bulk action.",
+    "responses": {409: "There is another number of records than `confirm` says."},
+}
+
+
+@blueprint.delete("/contacts")
+@blueprint.auth_required(api_auth)
+@blueprint.input(ConfirmQuery, location="query")
+@blueprint.output(BulkActionOut, status_code=202)
+@blueprint.doc(summary="Delete all contacts", **ALL_DOC)
+def delete_all_contacts(query_data: Mapping[str, Any]) -> ResponseReturnValue:
+    return _delete_all("contacts", query_data["confirm"])
+
+
+@blueprint.delete("/products")
+@blueprint.auth_required(api_auth)
+@blueprint.input(ConfirmQuery, location="query")
+@blueprint.output(BulkActionOut, status_code=202)
+@blueprint.doc(summary="Delete all products", **ALL_DOC)
+def delete_all_products(query_data: Mapping[str, Any]) -> ResponseReturnValue:
+    return _delete_all("products", query_data["confirm"])
+
+
 @blueprint.post("/bulk-actions/<uuid:bulk_action_id>/undo")
 @blueprint.auth_required(api_auth)
 @blueprint.output(BulkActionOut, status_code=202)
@@ -196,6 +226,16 @@ def file(bulk_action_id: UUID) -> BaseResponse:
     except MissingFileError as error:
         raise Problem(404, "No file", str(error)) from error
     return download.response(stream_with_context(download.blocks))
+
+
+def _delete_all(entity_name: str, confirmed: int) -> ResponseReturnValue:
+    entity = get_entity(entity_name)
+    count = count_selected(entity, current_organisation().id, Selection(arguments={}), utc_now())
+    if confirmed != count:
+        raise Problem(409, "Another number", f"There are {count} {entity.noun(count)}. Repeat with confirm={count}.")
+    bulk_action = _started(Order(Verb.DELETE_ALL, entity))
+    db.session.commit()
+    return _answer(bulk_action)
 
 
 def _order_of(given: Mapping[str, Any]) -> Order:

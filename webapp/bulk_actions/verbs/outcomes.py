@@ -6,11 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from sqlalchemy import text
+
 from webapp.bulk_actions import service
 from webapp.bulk_actions.chunks import Sends, lock_running, mark_done
 from webapp.bulk_actions.models import BulkAction, BulkActionChunk, BulkActionOutcome, Phase
+from webapp.bulk_actions.verbs.changes import Place
 from webapp.extensions import db
+from webapp.lib.clock import utc_now
 
+PART_SIZE = 25_000
 GONE = "It was deleted before its turn came."
 
 
@@ -74,6 +79,29 @@ def end_finish(chunk: BulkActionChunk) -> Sends:
     mark_done(chunk)
     service.complete(bulk_action)
     return Sends(clean=True)
+
+
+def finish_at_once(chunk: BulkActionChunk, count: int) -> Sends:
+    """Mark the only chunk of a bulk action that does everything by one statement."""
+    bulk_action = lock_running(chunk)
+    mark_done(chunk)
+    bulk_action.planned_at = utc_now()
+    bulk_action.row_count = bulk_action.staged_count = bulk_action.merged_count = bulk_action.succeeded_count = count
+    service.complete(bulk_action)
+    return Sends(clean=True)
+
+
+def keep_deleted(place: Place) -> None:
+    """Keep the outcome of all records that this bulk action has just deleted."""
+    statement = text(
+        "INSERT INTO bulk_action_outcomes (organisation_id, bulk_action_id, outcome, part, record_count, record_ids)"
+        " SELECT :organisation_id, :bulk_action_id, 'succeeded', part, count(*), array_agg(id ORDER BY id)"
+        " FROM (SELECT id, ((row_number() OVER (ORDER BY id) - 1) / :size)::int AS part"
+        f" FROM {place.entity.deleted.name}"
+        " WHERE organisation_id = :organisation_id AND deletion_id = :bulk_action_id) AS gone GROUP BY part"
+    )
+    given = {"organisation_id": place.organisation_id, "bulk_action_id": place.bulk_action_id, "size": PART_SIZE}
+    db.session.execute(statement, given)
 
 
 def _keep(chunk: BulkActionChunk, outcomes: Outcomes) -> None:

@@ -24,7 +24,7 @@ from webapp.records.entities import Entity, get_entity
 JOB_KIND = "bulk_action"
 WINDOW = timedelta(hours=1)
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 2))")
-UNDOABLE = (Verb.IMPORT, Verb.UPDATE, Verb.ADD_TAGS, Verb.REMOVE_TAGS, Verb.DELETE)
+UNDOABLE = (Verb.IMPORT, Verb.UPDATE, Verb.ADD_TAGS, Verb.REMOVE_TAGS, Verb.DELETE, Verb.DELETE_ALL)
 
 
 class TooManyError(Exception):

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, abort, current_app, flash, redirect, requ
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
-from webapp.accounts.current import current_organisation
+from webapp.accounts.current import current_organisation, is_owner
 from webapp.bulk_actions.models import BulkAction, Verb
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import get_bulk_action, lock_bulk_action
@@ -58,6 +58,30 @@ def start() -> BaseResponse:
     except (ParameterError, FilterError, TooManyError) as error:
         db.session.rollback()
         return _confirm_page(entity, verb, selection, problem=str(error), status=422)
+    publish_progress(organisation_id, bulk_action.id)
+    send_work()
+    return redirect(url_for("bulk_actions.show", bulk_action_id=bulk_action.id), 303)
+
+
+@blueprint.route("/delete-all/<entity_name>", methods=["GET", "POST"])
+def delete_all(entity_name: str) -> BaseResponse:
+    """Delete every record at once, when an owner types their number."""
+    entity = find_entity(entity_name) or abort(404)
+    if not is_owner():
+        abort(403, "Only owners may delete everything. Ask one of them.")
+    organisation_id, user_id = current_organisation().id, current_user.id
+    count = count_selected(entity, organisation_id, Selection(arguments={}), utc_now())
+    if request.method == "GET":
+        return render_page("bulk_actions/verbs/delete_all.html", entity=entity, count=count)
+    try:
+        _refuse_other_number(entity, count)
+        order = Order(Verb.DELETE_ALL, entity)
+        bulk_action = start_verb(organisation_id, user_id, order, most_per_hour=_settings().bulk_actions_per_hour)
+        db.session.commit()
+    except (ParameterError, TooManyError) as error:
+        db.session.rollback()
+        page = "bulk_actions/verbs/delete_all.html"
+        return render_page(page, status=422, entity=entity, count=count, problem=str(error))
     publish_progress(organisation_id, bulk_action.id)
     send_work()
     return redirect(url_for("bulk_actions.show", bulk_action_id=bulk_action.id), 303)
@@ -149,8 +173,12 @@ def _check_typed_number(order: Order) -> None:
     if order.verb is not Verb.DELETE or order.selection is None:
         return
     count = count_selected(order.entity, current_organisation().id, order.selection, utc_now())
+    _refuse_other_number(order.entity, count)
+
+
+def _refuse_other_number(entity: Entity, count: int) -> None:
     if request.form.get("typed_count", "").replace(",", "").strip() != str(count):
-        raise ParameterError(f"Type the number {count:,} to delete so many {order.entity.noun(count)}.")
+        raise ParameterError(f"Type the number {count:,} to delete so many {entity.noun(count)}.")
 
 
 def _posted_entity() -> Entity:

@@ -5,17 +5,6 @@ from __future__ import annotations
 from webapp.bulk_actions.models import BulkAction, Verb
 from webapp.records.entities import get_entity
 
-DONE = {
-    Verb.IMPORT: "Imported",
-    Verb.UPDATE: "Updated",
-    Verb.ADD_TAGS: "Tagged",
-    Verb.REMOVE_TAGS: "Untagged",
-    Verb.DELETE: "Deleted",
-    Verb.RESTORE: "Restored",
-    Verb.EXPORT: "Exported",
-    Verb.UNDO: "Undone",
-}
-
 
 def title_of(bulk_action: BulkAction) -> str:
     """Like "Import people.csv", "Add the tag “vip” to contacts", "Update City of contacts"."""
@@ -34,7 +23,7 @@ def title_of(bulk_action: BulkAction) -> str:
         return f"Export {entity.name} as {parameters['format'].upper()}"
     if bulk_action.verb is Verb.UNDO:
         return f"Undo a bulk action on {entity.name}"
-    return f"{bulk_action.verb.value.capitalize()} {entity.name}"
+    return f"{bulk_action.verb.value.replace('_', ' ').capitalize()} {entity.name}"
 
 
 def said_values(bulk_action: BulkAction) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from webapp.bulk_actions.phases import Work, register_phase
 from webapp.bulk_actions.queries import get_bulk_action
 from webapp.bulk_actions.verbs.changes import Place, apply_change, lock_present
 from webapp.bulk_actions.verbs.export import export_of, write_part, write_workbook
-from webapp.bulk_actions.verbs.outcomes import end_finish, finish_work, sorted_out
+from webapp.bulk_actions.verbs.outcomes import end_finish, finish_at_once, finish_work, keep_deleted, sorted_out
 from webapp.bulk_actions.verbs.parameters import change_of
 from webapp.bulk_actions.verbs.plan import plan_selection
 from webapp.bulk_actions.verbs.undo import undo_records
@@ -20,7 +20,7 @@ from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage
 from webapp.records.entities import get_entity
-from webapp.records.trash import Deletion, delete_records, restore_records
+from webapp.records.trash import Deletion, delete_all, delete_records, restore_records
 
 TAKEN = "Another record has its key by now, or it is not in the trash any more."
 
@@ -42,6 +42,15 @@ def delete_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     return finish_work(chunk, sorted_out(place.ids, gone, ()))
 
 
+def delete_everything(chunk: BulkActionChunk, storage: Storage) -> Sends:
+    """Move every record into the trash by one statement, so that either all of them are deleted or none."""
+    bulk_action, place = _place_of(chunk)
+    deletion = Deletion(utc_now(), bulk_action.created_by, bulk_action.id)
+    count = delete_all(place.entity, place.organisation_id, deletion)
+    keep_deleted(place)
+    return finish_at_once(chunk, count)
+
+
 def restore_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     """Move records out of the trash."""
     _, place = _place_of(chunk)
@@ -54,7 +63,7 @@ def undo_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     bulk_action, place = _place_of(chunk)
     if bulk_action.source_id is None:
         raise LookupError(f"Bulk action {bulk_action.id} undoes nothing.")
-    if _verb_of(bulk_action.organisation_id, bulk_action.source_id) is Verb.DELETE:
+    if _verb_of(bulk_action.organisation_id, bulk_action.source_id) in {Verb.DELETE, Verb.DELETE_ALL}:
         return restore_chunk(chunk, storage)
     return finish_work(chunk, undo_records(place, bulk_action.source_id, bulk_action.created_by, utc_now()))
 
@@ -88,6 +97,7 @@ def register_verbs() -> None:
         register_phase(verb, Phase.PLAN, plan_selection)
         register_phase(verb, Phase.WORK, work)
     register_phase(Verb.EXPORT, Phase.FINISH, finish_export)
+    register_phase(Verb.DELETE_ALL, Phase.PLAN, delete_everything)
 
 
 def export_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:

@@ -1,0 +1,24 @@
+"""The actor that empties the trash."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from webapp.extensions import db
+from webapp.jobs.broker import actor
+from webapp.lib.clock import utc_now
+from webapp.records.trash import KEPT_FOR
+
+STEP = 20_000
+"""So many records go in one transaction."""
+EMPTY = text("SELECT footfall_empty_trash(:before, :most)")
+
+
+@actor("default")
+def empty_trash() -> None:
+    """Remove for good what was deleted more than thirty days ago, in every organisation."""
+    removed_count = STEP
+    while removed_count >= STEP:
+        given = {"before": utc_now() - KEPT_FOR, "most": STEP}
+        removed_count = db.session.execute(EMPTY, given).scalar_one()
+        db.session.commit()
