@@ -28,6 +28,7 @@ class Verb(enum.Enum):
     RESTORE = "restore"
     EXPORT = "export"
     UNDO = "undo"
+    FIND_PICTURES = "find_pictures"
 
 
 class BulkActionState(enum.Enum):

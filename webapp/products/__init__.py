@@ -9,8 +9,11 @@ if TYPE_CHECKING:
 
 
 def init_app(app: APIFlask) -> None:
-    """Register the products' pages and API."""
+    """Register the products' kind of job, pages and API."""
+    from webapp.jobs.kinds import register_kind
     from webapp.products import api, views
+    from webapp.products.kinds import FIND_PRODUCT_PICTURE
 
+    register_kind(FIND_PRODUCT_PICTURE)
     app.register_blueprint(views.blueprint)
     app.register_blueprint(api.bp)

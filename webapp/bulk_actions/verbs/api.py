@@ -135,17 +135,15 @@ class ConfirmQuery(Schema):
     confirm = fields.Integer(required=True, metadata={"description": "The exact number of records that there are."})
 
 
-ALL_DOC = {
-    "description": "By one atomic statement; they can be restored for 30 days by undoing this bulk action.",
-    "responses": {409: "There is another number of records than `confirm` says."},
-}
+ALL_TEXT = "By one atomic statement; they can be restored for 30 days by undoing this bulk action."
+ANOTHER = {409: "There is another number of records than `confirm` says."}
 
 
 @blueprint.delete("/contacts")
 @blueprint.auth_required(api_auth)
 @blueprint.input(ConfirmQuery, location="query")
 @blueprint.output(BulkActionOut, status_code=202)
-@blueprint.doc(summary="Delete all contacts", **ALL_DOC)
+@blueprint.doc(summary="Delete all contacts", description=ALL_TEXT, responses=ANOTHER)
 def delete_all_contacts(query_data: Mapping[str, Any]) -> ResponseReturnValue:
     return _delete_all("contacts", query_data["confirm"])
 
@@ -154,7 +152,7 @@ def delete_all_contacts(query_data: Mapping[str, Any]) -> ResponseReturnValue:
 @blueprint.auth_required(api_auth)
 @blueprint.input(ConfirmQuery, location="query")
 @blueprint.output(BulkActionOut, status_code=202)
-@blueprint.doc(summary="Delete all products", **ALL_DOC)
+@blueprint.doc(summary="Delete all products", description=ALL_TEXT, responses=ANOTHER)
 def delete_all_products(query_data: Mapping[str, Any]) -> ResponseReturnValue:
     return _delete_all("products", query_data["confirm"])
 

@@ -30,6 +30,8 @@ def check_parameters(verb: Verb, entity: Entity, organisation_id: UUID, given: M
         return {"tags": _checked_tags(given.get("tags"))}
     if verb is Verb.EXPORT:
         return _checked_export(entity, given)
+    if verb is Verb.FIND_PICTURES and entity.name != "products":
+        raise ParameterError("Only products have pictures.")
     return {}
 
 

@@ -35,7 +35,7 @@ from webapp.records.queries import list_attribute_names, list_by_ids
 
 blueprint = Blueprint("bulk_verbs", __name__, url_prefix="/bulk-actions")
 
-OFFERED = (Verb.UPDATE, Verb.ADD_TAGS, Verb.REMOVE_TAGS, Verb.DELETE, Verb.RESTORE, Verb.EXPORT)
+OFFERED = (Verb.UPDATE, Verb.ADD_TAGS, Verb.REMOVE_TAGS, Verb.DELETE, Verb.RESTORE, Verb.EXPORT, Verb.FIND_PICTURES)
 SAMPLE_SIZE = 5
 
 

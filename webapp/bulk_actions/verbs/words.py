@@ -21,6 +21,8 @@ def title_of(bulk_action: BulkAction) -> str:
         return f"Update {labels} of {entity.name}"
     if bulk_action.verb is Verb.EXPORT:
         return f"Export {entity.name} as {parameters['format'].upper()}"
+    if bulk_action.verb is Verb.FIND_PICTURES:
+        return f"Find pictures of {entity.name}"
     if bulk_action.verb is Verb.UNDO:
         return f"Undo a bulk action on {entity.name}"
     return f"{bulk_action.verb.value.replace('_', ' ').capitalize()} {entity.name}"

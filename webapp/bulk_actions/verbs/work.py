@@ -19,6 +19,7 @@ from webapp.bulk_actions.verbs.undo import undo_records
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage
+from webapp.products.service import look_for_pictures
 from webapp.records.entities import get_entity
 from webapp.records.trash import Deletion, delete_all, delete_records, restore_records
 
@@ -92,12 +93,20 @@ def register_verbs() -> None:
         Verb.RESTORE: restore_chunk,
         Verb.UNDO: undo_chunk,
         Verb.EXPORT: export_chunk,
+        Verb.FIND_PICTURES: find_pictures_chunk,
     }
     for verb, work in (changes | others).items():
         register_phase(verb, Phase.PLAN, plan_selection)
         register_phase(verb, Phase.WORK, work)
     register_phase(Verb.EXPORT, Phase.FINISH, finish_export)
     register_phase(Verb.DELETE_ALL, Phase.PLAN, delete_everything)
+
+
+def find_pictures_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
+    """Make a job for each product without a picture; they are rows of this transaction, and so made once."""
+    bulk_action, place = _place_of(chunk)
+    begun, present = look_for_pictures(place.organisation_id, place.ids, bulk_action.created_by)
+    return finish_work(chunk, sorted_out(place.ids, list(begun), list(present)))
 
 
 def export_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
