@@ -32,8 +32,9 @@ def calling_as(app: APIFlask, organisation_id: UUID) -> Call:
         _, secret = create_api_key(organisation_id, "Tests")
         db.session.commit()
 
-    def call(path: str, method: str = "GET", **options: Any) -> TestResponse:
-        return app.test_client().open(path, method=method, headers={"Authorization": f"Bearer {secret}"}, **options)
+    def call(path: str, method: str = "GET", headers: dict[str, str] | None = None, **options: Any) -> TestResponse:
+        headers = {"Authorization": f"Bearer {secret}"} | (headers or {})
+        return app.test_client().open(path, method=method, headers=headers, **options)
 
     return call
 

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
 
 def init_app(app: APIFlask) -> None:
     """Register the pages and the API. Imported lazily: the edge imports no Flask."""
-    from webapp.bulk_actions import api, show_views, upload_views, views  # noqa: F401 (one adds to another's)
+    from webapp.bulk_actions import api, show_views, tus_api, upload_views, views  # noqa: F401 (one adds to another's)
     from webapp.bulk_actions.verbs import api as verb_api  # noqa: F401 (it adds to the API's)
     from webapp.bulk_actions.verbs import views as verb_views
     from webapp.extensions import csrf
 
-    csrf.exempt(api.blueprint)  # a key in a header, never a cookie, speaks for the caller
+    for blueprint in (api.blueprint, tus_api.blueprint):
+        csrf.exempt(blueprint)  # a key in a header, never a cookie, speaks for the caller
+        app.register_blueprint(blueprint)
     app.register_blueprint(views.blueprint)
     app.register_blueprint(upload_views.blueprint)
     app.register_blueprint(verb_views.blueprint)
-    app.register_blueprint(api.blueprint)

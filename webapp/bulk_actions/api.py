@@ -96,10 +96,9 @@ class BulkActionList(Schema):
     next_cursor = fields.String(allow_none=True)
 
 
-class UploadIn(Schema):
-    """The form of an upload."""
+class ImportOptionsIn(Schema):
+    """How a file is imported."""
 
-    entity = fields.String(load_default="contacts", validate=OneOf(["contacts", "products"]))
     mode = fields.String(validate=OneOf([mode.value for mode in Mode]))
     mapping = fields.String(
         metadata={"description": 'JSON: column (the first is 1) to field, "attributes.<name>" or null.'}
@@ -114,6 +113,12 @@ class UploadIn(Schema):
     sheet = fields.String(metadata={"description": "Of a workbook; otherwise its first visible one."})
     dry_run = fields.Boolean(metadata={"description": "Report everything, and change nothing."})
     run_at = fields.DateTime(metadata={"description": "Start then."})
+
+
+class UploadIn(ImportOptionsIn):
+    """The form of an upload."""
+
+    entity = fields.String(load_default="contacts", validate=OneOf(["contacts", "products"]))
     file = fields.Raw(required=True, metadata=FILE_DOC)
 
 

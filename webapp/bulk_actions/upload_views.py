@@ -1,16 +1,17 @@
-"""Uploads from the pages: a form with a file in it."""
+"""Uploads from the pages: by script, piece by piece, so that they survive a broken line; without one, as a form."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from flask import Blueprint, abort, current_app, redirect, request, url_for
+from flask import Blueprint, Response, current_app, redirect, request, url_for
 from flask_login import current_user
 from flask_wtf.csrf import validate_csrf
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.current import current_organisation
 from webapp.bulk_actions import service
+from webapp.bulk_actions import tus_views as tus
 from webapp.bulk_actions.files import UploadTooLargeError
 from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.records import UnreadableFileError
@@ -19,7 +20,6 @@ from webapp.extensions import csrf, db
 from webapp.lib.multipart import BodyTooLargeError, MultipartError, UploadedFile, read_file
 from webapp.lib.storage import storage_at
 from webapp.problems import Problem
-from webapp.records.entities import find_entity
 
 blueprint = Blueprint("uploads", __name__, url_prefix="/bulk-actions")
 
@@ -38,7 +38,50 @@ def create() -> BaseResponse:
     return redirect(url_for("bulk_actions.edit", bulk_action_id=bulk_action.id), 303)
 
 
-csrf.exempt(create)  # its token stands in the body, which can be read only once: `create` checks it
+@blueprint.post("/uploads")
+def create_resumable() -> Response:
+    """Begin an upload that can be gone on with."""
+    _check_csrf()
+    upload = tus.new_upload(current_organisation().id, current_user.id)
+    db.session.add(upload)
+    db.session.commit()
+    return tus.created(upload.organisation_id, upload.id, _upload_url, _mapping_url)
+
+
+@blueprint.get("/uploads/<uuid:upload_id>")
+def show_resumable(upload_id: UUID) -> Response:
+    """How far it is: what a browser asks by HEAD before it goes on."""
+    return tus.stand(current_organisation().id, upload_id, _mapping_url)
+
+
+@blueprint.patch("/uploads/<uuid:upload_id>")
+def update_resumable(upload_id: UUID) -> Response:
+    """Take bytes; with the last one comes the address of the draft's columns."""
+    _check_csrf()
+    return tus.receive(current_organisation().id, upload_id, _mapping_url)
+
+
+@blueprint.delete("/uploads/<uuid:upload_id>")
+def destroy_resumable(upload_id: UUID) -> Response:
+    """Cancel it."""
+    _check_csrf()
+    return tus.remove(current_organisation().id, upload_id)
+
+
+# The form's token stands in its body, which can be read only once; the others' is a header, and their bodies may be
+# of any length. So each checks it itself.
+for view in (create, create_resumable, update_resumable, destroy_resumable):
+    csrf.exempt(view)
+
+blueprint.after_request(tus.add_protocol_headers)
+
+
+def _upload_url(upload_id: UUID) -> str:
+    return url_for("uploads.show_resumable", upload_id=upload_id)
+
+
+def _mapping_url(bulk_action_id: UUID) -> str:
+    return url_for("bulk_actions.edit", bulk_action_id=bulk_action_id)
 
 
 def _incoming_file() -> UploadedFile:
@@ -53,12 +96,6 @@ def _incoming_file() -> UploadedFile:
         raise Problem(400, "No file arrived", str(error)) from error
     _check_csrf(upload.fields.get("csrf_token", ""))
     return upload
-
-
-def _entity_of(upload: UploadedFile) -> str:
-    """What the file's rows are: the form says so in front of the file."""
-    entity = find_entity(upload.fields.get("entity", "contacts"))
-    return entity.name if entity else abort(400, "There is no such kind of record.")
 
 
 def _check_csrf(token: str = "") -> None:
@@ -79,7 +116,7 @@ def _store(organisation_id: UUID, user_id: UUID, upload: UploadedFile) -> BulkAc
             upload.blocks,
             storage=storage_at(_settings().uploads_url),
             limit_bytes=_settings().upload_limit_bytes,
-            entity=_entity_of(upload),
+            entity=tus.checked_entity(upload.fields.get("entity", "")),
         )
     except UploadTooLargeError as error:
         raise _too_large(error) from error
