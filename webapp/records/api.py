@@ -22,7 +22,7 @@ from webapp.records import queries, service
 from webapp.records.api_schemas import Schemas, schemas_for
 from webapp.records.entities import ATTRIBUTES, Entity
 from webapp.records.filters import FilterError, RecordFilter, read_filter
-from webapp.records.search import WALK_ROWS
+from webapp.records.search import GLANCE_ROWS
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _add_list(bp: APIBlueprint, entity: Entity, schemas: Schemas) -> None:
             )
         except BadCursorError as error:
             raise refused({"cursor": str(error)}, place="query") from error
-        total = queries.count_records(entity, organisation_id, wanted, walk_rows=WALK_ROWS)
+        total = queries.count_records(entity, organisation_id, wanted, walk_rows=GLANCE_ROWS)
         return {
             "data": [as_json(entity, record) for record in page.records],
             "next_cursor": page.next_cursor,

@@ -27,7 +27,7 @@ from webapp.records.queries import (
     list_saved_filters,
     list_tags,
 )
-from webapp.records.search import WALK_ROWS, RecordCount, order_of
+from webapp.records.search import GLANCE_ROWS, RecordCount, order_of
 
 if TYPE_CHECKING:
     from webapp.records.views import Pages
@@ -77,7 +77,6 @@ def index(pages: Pages) -> BaseResponse:
         saved_filters=[(saved, _to(dict(saved.arguments))) for saved in list_saved_filters(organisation.id, entity)],
         first_url=_url(cursor=None) if cursor else None,
         next_url=_url(cursor=page.next_cursor) if page.next_cursor else None,
-        searched=WALK_ROWS,
         upload_limit_bytes=current_app.extensions["settings"].upload_limit_bytes,
     )
 
@@ -129,7 +128,7 @@ def count_text(entity: Entity, counted: RecordCount, wanted: RecordFilter) -> st
 
 def _count_text(entity: Entity, wanted: RecordFilter) -> str:
     """What a short look tells; the page asks `count` for the rest."""
-    return count_text(entity, count_records(entity, current_organisation().id, wanted, walk_rows=WALK_ROWS), wanted)
+    return count_text(entity, count_records(entity, current_organisation().id, wanted, walk_rows=GLANCE_ROWS), wanted)
 
 
 def _comparable(entity: Entity, attributes: list[str]) -> list[tuple[str, str, str]]:

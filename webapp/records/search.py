@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
@@ -26,9 +26,17 @@ from webapp.records.matching import conditions_of, search_ranges
 
 PAGE_SIZE = 50
 COUNT_LIMIT = 100_000
-SMALL_SET = 5_000
+SMALL_SET = 2_000
+FIRST_STEPS = 2_000
+"""A walk tries so few at first: for most filters they fill a page."""
 WALK_ROWS = 20_000
+TAG_WALK_ROWS = 6_000
+"""Along a tag each record is looked up by itself."""
+GLANCE_ROWS = 2_000
+"""So many a page reads for its first count; the whole count follows by itself."""
 COUNT_WALK_ROWS = 1_000_000
+CREATED_WITHIN = timedelta(minutes=10)
+"""So long a record's id may be older than the record."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,8 @@ class RecordPage:
     records: Sequence[Any]
     next_cursor: str | None
     is_partial: bool = False
+    searched_count: int = 0
+    """How many records a search that is not over has met for this page."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,8 @@ class Search:
             ids: set[UUID] = set()
             for part in driver:
                 ids.update(db.session.scalars(part.limit(SMALL_SET + 1)))
+                if len(ids) > SMALL_SET:
+                    break
             if len(ids) <= SMALL_SET:
                 return list(ids)
         return None
@@ -118,14 +130,23 @@ class Search:
 
     def walk(self, order: Order, cursor: str | None, limit: int) -> RecordPage:
         """A page of those that match among the next WALK_ROWS of the order."""
-        walked = self._walked(order, cursor, WALK_ROWS)
+        first, steps = min(FIRST_STEPS, self._steps(order)), self._steps(order)
+        page = self._walk(order, cursor, limit, first)
+        return self._walk(order, cursor, limit, steps) if page.is_partial and first < steps else page
+
+    def _steps(self, order: Order) -> int:
+        return min(WALK_ROWS, TAG_WALK_ROWS) if order.column is None and self.wanted.tags else WALK_ROWS
+
+    def _walk(self, order: Order, cursor: str | None, limit: int, steps: int) -> RecordPage:
+        walked = self._walked(order, cursor, steps)
         record = aliased(self.entity.model, walked)
         query = select(record).where(*self.of(record)).order_by(*_ordering(record, order)).limit(limit + 1)
         found = db.session.scalars(query).all()
         if len(found) > limit or self.wanted.is_empty:
             return self._page(found, order, limit)
-        last = db.session.scalar(select(record).order_by(*_ordering(record, order)).offset(WALK_ROWS - 1))
-        return RecordPage(found, _cursor_of(last, order) if last else None, is_partial=last is not None)
+        last = db.session.scalar(select(record).order_by(*_ordering(record, order)).offset(steps - 1).limit(1))
+        next_cursor = _cursor_of(last, order) if last else None
+        return RecordPage(found, next_cursor, is_partial=last is not None, searched_count=steps)
 
     def _walked(self, order: Order, cursor: str | None, limit: int) -> Any:
         model = self.entity.model
@@ -141,8 +162,9 @@ class Search:
         if order.column is not None or self.wanted.tags:
             return []
         model = self.entity.model
+        bounds = _id_bounds(model, self.wanted)
         came = [model.bulk_action_id == self.wanted.import_id] if self.wanted.import_id else []
-        return came or self._indexed_conditions()[:1]
+        return [*bounds, *(came or self._indexed_conditions()[:1])]
 
     def _by_tag(self, order: Order, cursor: str | None, limit: int) -> Select[Any]:
         """The walk along one tag's records."""
@@ -181,6 +203,21 @@ class Search:
     def _page(self, found: Sequence[Any], order: Order, limit: int) -> RecordPage:
         has_more = len(found) > limit
         return RecordPage(found[:limit], _cursor_of(found[limit - 1], order) if has_more else None)
+
+
+def _id_bounds(record: Any, wanted: RecordFilter) -> list[ColumnElement[bool]]:
+    """Ids are UUIDv7, made at the moment of creation or shortly before: so days of creation bound them."""
+    bounds = []
+    if wanted.created_since:
+        bounds.append(record.id >= _first_id(wanted.created_since - CREATED_WITHIN))
+    if wanted.created_until:
+        bounds.append(record.id < _first_id(wanted.created_until))
+    return bounds
+
+
+def _first_id(moment: datetime) -> UUID:
+    """The smallest UUIDv7 of a moment."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
 def _number_of(query: Select[Any]) -> int:
