@@ -43,8 +43,8 @@ SPAN = timedelta(days=200)
 ADD_CONTACTS = """
     INSERT INTO contacts (organisation_id, id, email, email_key, first_name, last_name, phone, company, job_title, city,
                           country, tags, owner_id, attributes, bulk_action_id, created_at, updated_at)
-    SELECT %(organisation_id)s, uuidv7(created_at - now()), email, email, first_name, last_name, phone, company, 'Buyer',
-           city, 'Germany', tags, owner_id, attributes, bulk_action_id, created_at,
+    SELECT %(organisation_id)s, uuidv7(created_at - now()), email, email, first_name, last_name, phone, company,
+           'Buyer', city, 'Germany', tags, owner_id, attributes, bulk_action_id, created_at,
            created_at + (now() - created_at) * (n * 6007 %% 10007) / 10007.0
     FROM (
         SELECT n,
@@ -63,7 +63,8 @@ ADD_CONTACTS = """
             (%(imports)s::uuid[])[1 + n * 10 / (%(count)s + 1)] AS bulk_action_id
         FROM (
             SELECT n,
-                (ARRAY['Ada', 'Alan', 'Grace', 'Edsger', 'Barbara', 'Donald', 'Radia', 'Tim'])[1 + n * 31 %% 8] || '' AS first,
+                (ARRAY['Ada', 'Alan', 'Grace', 'Edsger', 'Barbara', 'Donald', 'Radia', 'Tim'])[1 + n * 31 %% 8] || ''
+                    AS first,
                 'Name' || n * 104729 %% 999983 AS last
             FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
         ) AS drawn
