@@ -49,6 +49,7 @@ def make_ticks() -> list[Tick]:
     What looks around does so again soon, so it is left out while its like still waits for a worker.
     """
     from webapp.bulk_actions.tasks import sweep, sweep_uploads
+    from webapp.bulk_actions.upload_tasks import sweep_pieces
     from webapp.jobs.live import is_anything_late
     from webapp.jobs.prune_tasks import prune_jobs
     from webapp.jobs.recurring_queries import is_any_due
@@ -91,6 +92,7 @@ def make_ticks() -> list[Tick]:
         # One after the other: together they would keep every thread busy that writes results and sends jobs.
         Tick(3600.0, prune_jobs, lambda: True, due_at=300.0),
         Tick(3600.0, empty_trash, lambda: True, due_at=600.0),
+        Tick(3600.0, sweep_pieces, lambda: True, due_at=1200.0),
         Tick(3600.0, sweep_uploads, lambda: True, due_at=600.0),
         Tick(3600.0, sweep_pictures, lambda: True, due_at=900.0),
     ]

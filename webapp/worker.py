@@ -3,10 +3,12 @@
 from webapp.jobs.broker import broker  # noqa: I001  (before any actor is declared)
 
 from webapp.bulk_actions import tasks as bulk_action_tasks
+from webapp.bulk_actions import upload_tasks
 from webapp.jobs import prune_tasks, recurring_tasks
 from webapp.jobs import tasks as job_tasks
 from webapp.operations import tasks as operation_tasks
 from webapp.pictures import tasks as picture_tasks
+from webapp.records import tasks as record_tasks
 from webapp.visits import tasks as visit_tasks
 
 __all__ = [
@@ -16,6 +18,8 @@ __all__ = [
     "operation_tasks",
     "picture_tasks",
     "prune_tasks",
+    "record_tasks",
     "recurring_tasks",
+    "upload_tasks",
     "visit_tasks",
 ]
