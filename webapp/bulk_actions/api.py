@@ -75,7 +75,12 @@ class BulkActionOut(Schema):
     parameters = fields.Dict(metadata={"description": "What the verb was told beside the selection."})
     selection = fields.Dict(allow_none=True)
     source_id = fields.UUID(allow_none=True, metadata={"description": "The bulk action that this one undoes."})
-    run_at = fields.DateTime(allow_none=True)
+    run_at = fields.DateTime(
+        allow_none=True, metadata={"description": "It does not begin, or go on, before; null for at once."}
+    )
+    wait_reason = fields.String(
+        allow_none=True, metadata={"description": "Why it waits until `run_at`, if nobody asked for that."}
+    )
     fraction = fields.Float()
     rows_per_second = fields.Integer()
     seconds_left = fields.Integer(allow_none=True)
@@ -147,6 +152,7 @@ def bulk_action_json(bulk_action: BulkAction) -> dict[str, Any]:
         "fraction": progress.fraction,
         "rows_per_second": progress.rows_per_second,
         "seconds_left": progress.seconds_left,
+        "wait_reason": progress.wait_reason,
         "mapping": _columns_json(bulk_action),
         **{name: getattr(bulk_action, name) for name in PLAIN},
         "error": bulk_action.error,

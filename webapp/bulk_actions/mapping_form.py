@@ -14,7 +14,7 @@ from webapp.bulk_actions.mapping import REPORT_COLUMNS, keep_as_attributes
 from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.service import Preview
 from webapp.bulk_actions.wording import MODE_LABELS, POLICY_WORDS
-from webapp.lib.clock import utc_now
+from webapp.lib.run_times import read_run_at
 from webapp.records.entities import ATTRIBUTE_PREFIX, get_entity
 from webapp.records.field_types import regions
 from webapp.records.rules import TAGS, Mode, Policy, rules_from
@@ -82,10 +82,5 @@ def _fits(target: str, policy: str) -> bool:
 
 
 def posted_run_at() -> datetime | None:
-    """When to start; None for at once, also for a moment that is over or that cannot be read."""
-    try:
-        moment = datetime.fromisoformat(request.form.get("run_at", ""))
-    except ValueError:
-        return None
-    moment = moment.replace(tzinfo=ZoneInfo(current_organisation().time_zone))
-    return moment if moment > utc_now() else None
+    """When to start; None for at once. Raises RunAtError."""
+    return read_run_at(request.form.get("run_at", ""), ZoneInfo(current_organisation().time_zone))

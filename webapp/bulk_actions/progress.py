@@ -48,6 +48,8 @@ class Progress:
     succeeded_count: int
     failed_count: int
     fraction: float
+    run_at: str | None
+    wait_reason: str | None
     error: str | None
     is_final: bool
 
@@ -81,6 +83,8 @@ def progress_of(bulk_action: BulkAction) -> Progress:
         succeeded_count=bulk_action.succeeded_count,
         failed_count=bulk_action.failed_count,
         fraction=round(done / total, 4) if total else 0.0,
+        run_at=bulk_action.run_at.isoformat() if bulk_action.run_at else None,
+        wait_reason=None if bulk_action.state.is_final else bulk_action.wait_reason,
         error=bulk_action.error,
         is_final=bulk_action.state.is_final,
     )

@@ -23,15 +23,21 @@ from webapp.bulk_actions.queries import (
     lock_bulk_action,
 )
 from webapp.bulk_actions.report import as_attachment, rejected_rows_csv, report_name
+from webapp.bulk_actions.tasks import send_work
 from webapp.bulk_actions.verbs.service import find_undo, why_not_undoable
 from webapp.bulk_actions.verbs.words import said_values, title_of
 from webapp.bulk_actions.views import blueprint, settings_of_app
 from webapp.bulk_actions.wording import MODE_WORDS, POLICY_WORDS
 from webapp.extensions import db
+from webapp.lib.clock import utc_now
 from webapp.live.channels import bulk_action_channel, stream_url
 from webapp.pages import render_page
 from webapp.records.entities import Entity, get_entity
 from webapp.records.rules import Policy, rules_from, usual_policy
+
+SEEN_AFTER_SECONDS = 4
+DAY_SECONDS = 24 * 60 * 60
+"""A browser that is to wait for more than some weeks does not wait at all; nobody keeps a page open for a day."""
 
 
 @blueprint.get("/<uuid:bulk_action_id>")
@@ -50,6 +56,7 @@ def show(bulk_action_id: UUID) -> BaseResponse:
         is_import=bulk_action.verb is Verb.IMPORT,
         progress=progress_of(bulk_action),
         summary=summary_of(bulk_action),
+        seconds_to_start=_seconds_to_start(bulk_action),
         person=next((member.name for member in members if member.user_id == bulk_action.created_by), None),
         stream=stream_url(settings_of_app(), bulk_action_channel(bulk_action.organisation_id, bulk_action_id)),
         undo=find_undo(bulk_action),
@@ -119,6 +126,26 @@ def cancel(bulk_action_id: UUID) -> BaseResponse:
     db.session.commit()
     publish_progress(organisation_id, bulk_action_id)
     return redirect(url_for(".show", bulk_action_id=bulk_action_id), 303)
+
+
+@blueprint.post("/<uuid:bulk_action_id>/run")
+def run(bulk_action_id: UUID) -> BaseResponse:
+    """Wait no longer, whatever it waits for."""
+    bulk_action = lock_bulk_action(current_organisation().id, bulk_action_id) or abort(404)
+    organisation_id = bulk_action.organisation_id
+    service.start_now(bulk_action)
+    db.session.commit()
+    publish_progress(organisation_id, bulk_action_id)
+    send_work()
+    return redirect(url_for(".show", bulk_action_id=bulk_action_id), 303)
+
+
+def _seconds_to_start(bulk_action: BulkAction) -> int | None:
+    """After so many seconds the page of one that begins later is read again; None for never."""
+    if bulk_action.run_at is None or bulk_action.state is not BulkActionState.PENDING:
+        return None
+    seconds = max(0, round((bulk_action.run_at - utc_now()).total_seconds())) + SEEN_AFTER_SECONDS
+    return seconds if seconds < DAY_SECONDS else None
 
 
 def summary_of(bulk_action: BulkAction) -> str:

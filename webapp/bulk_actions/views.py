@@ -40,6 +40,7 @@ from webapp.bulk_actions.tasks import send_work
 from webapp.bulk_actions.verbs.words import title_of
 from webapp.config import Settings
 from webapp.extensions import db
+from webapp.lib.run_times import RunAtError
 from webapp.lib.storage import Storage, StorageMissingError, storage_at
 from webapp.live.channels import jobs_channel, stream_url
 from webapp.pages import render_page
@@ -128,6 +129,9 @@ def start(bulk_action_id: UUID) -> BaseResponse:
     except MappingError:
         db.session.commit()
         return _mapping_page(bulk_action, status=422)
+    except RunAtError as error:
+        db.session.commit()
+        return _mapping_page(bulk_action, run_at_problem=str(error), status=422)
     except UnreadableFileError as error:
         db.session.rollback()
         return _mapping_page(_bulk_action_or_404(bulk_action_id), file_problem=str(error), status=422)
@@ -168,7 +172,9 @@ def _look_again(bulk_action_id: UUID) -> BaseResponse:
     return redirect(url_for(".edit", bulk_action_id=bulk_action_id), 303)
 
 
-def _mapping_page(bulk_action: BulkAction, *, file_problem: str | None = None, status: int = 200) -> Response:
+def _mapping_page(
+    bulk_action: BulkAction, *, file_problem: str | None = None, run_at_problem: str = "", status: int = 200
+) -> Response:
     preview = _preview_or_404(bulk_action)
     return render_page(
         "bulk_actions/edit.html",
@@ -183,6 +189,9 @@ def _mapping_page(bulk_action: BulkAction, *, file_problem: str | None = None, s
         matched_count=sum(1 for column in preview.columns if column.field),
         problem=_mapping_problem(bulk_action, preview.format),
         file_problem=file_problem,
+        run_at=request.form.get("run_at", ""),
+        run_at_problem=run_at_problem,
+        time_zone=current_organisation().time_zone,
         fields=get_entity(bulk_action.entity).fields,
         encodings=[(name, ENCODING_LABELS.get(name, name)) for name in ENCODINGS],
         delimiters=[(delimiter, DELIMITER_LABELS[delimiter]) for delimiter in DELIMITERS],

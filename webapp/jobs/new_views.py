@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -20,15 +19,10 @@ from webapp.jobs.parameters import ParametersError
 from webapp.jobs.queries import get_job
 from webapp.jobs.service import create_job
 from webapp.jobs.views import blueprint
-from webapp.lib.clock import utc_now
+from webapp.lib.run_times import RunAtError, read_run_at
 from webapp.pages import render_page
 
 PREFIX = "parameter-"
-LATEST = timedelta(days=366)
-
-
-class RunAtError(Exception):
-    """The time is none, or none that will do; the message says what to give."""
 
 
 def may_start(kind: Kind) -> bool:
@@ -59,7 +53,7 @@ def create(kind_name: str) -> BaseResponse:
         return _form(kind, {}, {}, 422)
     given = {parameter.name: request.form.get(PREFIX + parameter.name) for parameter in kind.parameters}
     try:
-        run_at = _read_run_at(request.form.get("run_at", ""))
+        run_at = read_run_at(request.form.get("run_at", ""), ZoneInfo(current_organisation().time_zone))
         job = create_job(current_organisation().id, kind, given, run_at=run_at, created_by=current_user.id)
     except ParametersError as error:
         return _form(kind, given, error.errors, 422)
@@ -91,22 +85,6 @@ def _values_of_earlier(kind: Kind) -> dict[str, Any]:
         return {}
     shown = [parameter.name for parameter in kind.parameters if not parameter.is_secret]
     return {name: job.parameters[name] for name in shown if job.parameters.get(name) is not None}
-
-
-def _read_run_at(text: str) -> datetime | None:
-    """A time in the organisation's zone, as the browser's field gives it; None for at once. Raises RunAtError."""
-    if not text.strip():
-        return None
-    try:
-        moment = datetime.fromisoformat(text.strip()).replace(tzinfo=ZoneInfo(current_organisation().time_zone))
-    except ValueError as error:
-        raise RunAtError("Give a day and a time, or leave it empty.") from error
-    now = utc_now()
-    if moment < now - timedelta(minutes=1):
-        raise RunAtError("This is in the past. Leave it empty to begin at once.")
-    if moment > now + LATEST:
-        raise RunAtError("A job can be planned up to a year ahead.")
-    return moment
 
 
 def _form(kind: Kind, values: Mapping[str, Any], errors: Mapping[str, str], status: int = 200) -> Response:

@@ -190,6 +190,22 @@ def cancel(bulk_action_id: UUID) -> dict[str, Any]:
     return bulk_action_json(get_or_problem(bulk_action_id))
 
 
+@blueprint.post("/bulk-actions/<uuid:bulk_action_id>/run")
+@blueprint.auth_required(api_auth)
+@blueprint.output(BulkActionOut)
+@blueprint.doc(
+    summary="Start a bulk action now",
+    description="It waits no longer for its `run_at`. One that has begun, or is over, goes on as it is.",
+)
+def run(bulk_action_id: UUID) -> dict[str, Any]:
+    bulk_action = _locked(bulk_action_id)
+    service.start_now(bulk_action)
+    db.session.commit()
+    send_work()
+    publish_progress(bulk_action.organisation_id, bulk_action.id)
+    return bulk_action_json(get_or_problem(bulk_action_id))
+
+
 @blueprint.get("/bulk-actions/<uuid:bulk_action_id>/records")
 @blueprint.auth_required(api_auth)
 @blueprint.input(OutcomeQuery, location="query")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, abort, current_app, flash, redirect, request, stream_with_context, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.current import current_organisation, is_owner
+from webapp.bulk_actions.mapping_form import posted_run_at
 from webapp.bulk_actions.models import BulkAction, Verb
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import get_bulk_action, lock_bulk_action
@@ -27,6 +26,7 @@ from webapp.bulk_actions.verbs.words import title_of
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
+from webapp.lib.run_times import RunAtError
 from webapp.pages import render_page
 from webapp.records.context import context_of
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity, find_entity
@@ -51,11 +51,11 @@ def start() -> BaseResponse:
     entity, verb, selection = _posted_entity(), _posted_verb(), _posted_selection()
     organisation_id, user_id = current_organisation().id, current_user.id
     try:
-        order = Order(verb, entity, selection, _posted_parameters(verb), _posted_run_at(), utc_now())
+        order = Order(verb, entity, selection, _posted_parameters(verb), posted_run_at(), utc_now())
         _check_typed_number(order)
         bulk_action = start_verb(organisation_id, user_id, order, most_per_hour=_settings().bulk_actions_per_hour)
         db.session.commit()
-    except (ParameterError, FilterError, TooManyError) as error:
+    except (ParameterError, FilterError, RunAtError, TooManyError) as error:
         db.session.rollback()
         return _confirm_page(entity, verb, selection, problem=str(error), status=422)
     publish_progress(organisation_id, bulk_action.id)
@@ -215,17 +215,6 @@ def _posted_parameters(verb: Verb) -> dict[str, Any]:
             "columns": form.getlist("columns"),
         }
     return {"tags": form.get("tags", "")}
-
-
-def _posted_run_at() -> datetime | None:
-    text = request.form.get("run_at", "").strip()
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(current_organisation().time_zone))
-    except ValueError as error:
-        raise ParameterError("Say day and time of the start as in 2026-11-23 18:30.") from error
-    return moment if moment > utc_now() else None
 
 
 def _bulk_action_or_404(bulk_action_id: UUID) -> BulkAction:
