@@ -21,7 +21,8 @@ from webapp.bulk_actions.models import BulkAction, BulkActionState
 from webapp.bulk_actions.progress import progress_of, publish_progress
 from webapp.bulk_actions.queries import get_bulk_action, list_bulk_actions
 from webapp.bulk_actions.records import UnreadableFileError
-from webapp.bulk_actions.service import start_import, start_upload
+from webapp.bulk_actions.drafts import start_upload
+from webapp.bulk_actions.importing import start_import
 from webapp.bulk_actions.tasks import send_work
 from webapp.extensions import db
 from webapp.lib.multipart import BodyTooLargeError, MultipartError, read_file

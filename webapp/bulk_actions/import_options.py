@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from webapp.bulk_actions import service
+from webapp.bulk_actions import drafts
 from webapp.bulk_actions.detect import FileFormat
 from webapp.bulk_actions.mapping import attribute_fault, keep_as_attributes
 from webapp.bulk_actions.models import BulkAction
@@ -26,15 +26,15 @@ def apply_options(draft: BulkAction, options: Mapping[str, str], storage: Storag
     """Format, mapping and rules as the caller wants them. Raises OptionError or UnreadableFileError."""
     _read_as(draft, options, storage)
     if text := options.get("mapping"):
-        service.change_mapping(draft, _mapping(draft, _object(text, "mapping")))
+        drafts.change_mapping(draft, _mapping(draft, _object(text, "mapping")))
     if options.get("keep_unmapped", "").lower() in TRUE:
-        service.change_mapping(draft, keep_as_attributes(dict(draft.mapping), draft.format["header"]))
+        drafts.change_mapping(draft, keep_as_attributes(dict(draft.mapping), draft.format["header"]))
     rules = _object(options.get("rules", "{}"), "rules")
     if mode := options.get("mode"):
         rules["mode"] = mode
     if rules or options.get("region"):
         try:
-            service.change_rules(draft, {**draft.rules, **rules}, options.get("region", ""))
+            drafts.change_rules(draft, {**draft.rules, **rules}, options.get("region", ""))
         except (ValueError, AttributeError) as error:
             raise OptionError(f"The rules cannot be used: {error}") from error
 
@@ -46,7 +46,7 @@ def _read_as(draft: BulkAction, options: Mapping[str, str], storage: Storage) ->
         encoding=options.get("encoding") or before.encoding,
         delimiter=options.get("delimiter") or before.delimiter,
     )
-    service.change_format(
+    drafts.change_format(
         draft,
         storage,
         encoding=wanted.encoding,

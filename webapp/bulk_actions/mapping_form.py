@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 from flask import request
 
 from webapp.accounts.current import current_organisation
-from webapp.bulk_actions import service
+from webapp.bulk_actions import drafts
 from webapp.bulk_actions.mapping import REPORT_COLUMNS, keep_as_attributes
 from webapp.bulk_actions.models import BulkAction
-from webapp.bulk_actions.service import Preview
+from webapp.bulk_actions.drafts import Preview
 from webapp.bulk_actions.wording import MODE_LABELS, POLICY_WORDS
 from webapp.lib.run_times import read_run_at
 from webapp.records.entities import ATTRIBUTE_PREFIX, get_entity
@@ -53,9 +53,9 @@ def policies_of(target: str) -> list[tuple[str, str]]:
 
 def keep_posted(bulk_action: BulkAction) -> None:
     """Keep the columns' targets, and the rules, as the form says; a column that it leaves out stays as it is."""
-    service.change_mapping(bulk_action, _posted_mapping(bulk_action))
+    drafts.change_mapping(bulk_action, _posted_mapping(bulk_action))
     if "mode" in request.form:
-        service.change_rules(bulk_action, _posted_rules(bulk_action), request.form.get("region", ""))
+        drafts.change_rules(bulk_action, _posted_rules(bulk_action), request.form.get("region", ""))
 
 
 def _posted_mapping(bulk_action: BulkAction) -> dict[str, str | None]:

@@ -20,7 +20,7 @@ import psycopg
 from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.bulk_actions import chunks, service
+from webapp.bulk_actions import chunks, drafts, service
 from webapp.bulk_actions.chunks import OverError, Sends, Take
 from webapp.bulk_actions.files import owner_of
 from webapp.bulk_actions.giving_up import given_up_words, reject_merge_chunk, reject_stage_chunk
@@ -317,7 +317,7 @@ def _remove_unwanted(organisation_id: UUID, ids_by_key: dict[str, UUID], storage
     """Rows first: a file without a row is found again, a draft without its file would stay."""
     ids = set(ids_by_key.values())
     with tenant(organisation_id):
-        service.delete_drafts(organisation_id, ids, utc_now() - DRAFT_LIFETIME)
+        drafts.delete_drafts(organisation_id, ids, utc_now() - DRAFT_LIFETIME)
         db.session.commit()
         wanted = find_with_file(organisation_id, ids)
         db.session.rollback()

@@ -18,7 +18,7 @@ from webapp.bulk_actions.models import BulkAction, BulkActionState
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import lock_bulk_action
 from webapp.bulk_actions.records import UnreadableFileError
-from webapp.bulk_actions.service import start_import
+from webapp.bulk_actions.importing import start_import
 from webapp.bulk_actions.tasks import send_work
 from webapp.extensions import db
 from webapp.problems import Problem

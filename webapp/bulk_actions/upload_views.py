@@ -10,8 +10,8 @@ from flask_wtf.csrf import validate_csrf
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.current import current_organisation
-from webapp.bulk_actions import service
 from webapp.bulk_actions import tus_views as tus
+from webapp.bulk_actions.drafts import start_upload
 from webapp.bulk_actions.files import UploadTooLargeError
 from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.records import UnreadableFileError
@@ -109,7 +109,7 @@ def _check_csrf(token: str = "") -> None:
 
 def _store(organisation_id: UUID, user_id: UUID, upload: UploadedFile) -> BulkAction:
     try:
-        return service.start_upload(
+        return start_upload(
             organisation_id,
             user_id,
             upload.name,

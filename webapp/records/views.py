@@ -8,7 +8,7 @@ from functools import partial, update_wrapper
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, abort, current_app, flash, redirect, request, url_for
+from flask import Blueprint, Response, abort, flash, redirect, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -18,7 +18,7 @@ from webapp.pages import flash_with_undo, render_page
 from webapp.records import list_views, service, trash_views
 from webapp.records.context import context_of
 from webapp.records.entities import Entity
-from webapp.records.queries import get_record, get_record_for_update
+from webapp.records.queries import get_record, get_record_for_update, list_attribute_names
 from webapp.records.service import InvalidRecordError
 
 
@@ -178,6 +178,9 @@ def _form(
     pages: Pages, page: str, values: dict[str, str], errors: dict[str, str], status: int, **context: Any
 ) -> Response:
     context |= {"entity": pages.entity, "values": values, "errors": errors}
-    context["context"] = context_of(current_organisation().id)
-    context["limit"] = current_app.extensions["settings"].upload_limit_bytes
+    organisation_id, record = current_organisation().id, context.get("record")
+    emails = context_of(organisation_id).member_emails.values()
+    context["members"] = [("", "nobody"), *((email, email) for email in emails)]
+    context["own_names"] = list_attribute_names(organisation_id, pages.entity)
+    context["own"] = {**(record.attributes if record else {}), **_posted_attributes()}
     return render_page(f"records/{page}.html", block="form", status=status, **context)

@@ -1,0 +1,92 @@
+"""Starting an import, or a try that changes nothing, from a draft. Nothing here commits or sends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from webapp.bulk_actions.detect import FileFormat
+from webapp.bulk_actions.drafts import require_draft
+from webapp.bulk_actions.mapping import ColumnMapping, check_mapping, fingerprint
+from webapp.bulk_actions.models import BulkAction, BulkActionState, ImportMapping, Phase
+from webapp.bulk_actions.queries import get_mapping
+from webapp.bulk_actions.service import new_chunk
+from webapp.extensions import db
+from webapp.jobs.service import create_chunked_job
+from webapp.lib.clock import utc_now
+from webapp.lib.ids import uuid7
+from webapp.records.entities import ATTRIBUTE_PREFIX, get_entity
+from webapp.records.service import note_attribute_names
+
+JOB_KIND = "import"
+
+
+def start_import(
+    bulk_action: BulkAction, mapping: Mapping[str, str | None] | None = None, *, run_at: datetime | None = None
+) -> None:
+    """Queue the draft with this mapping (default: the suggested one), and remember it for the next such file.
+
+    With `run_at` it waits until then. Commit, then `send_work`. Raises MappingError, or NotADraftError when it
+    was started before.
+    """
+    require_draft(bulk_action)
+    chosen = bulk_action.mapping if mapping is None else mapping
+    complete = check_mapping(chosen, FileFormat(**bulk_action.format).column_count, get_entity(bulk_action.entity))
+    bulk_action.mapping = dict(complete)
+    _remember(bulk_action)
+    note_attribute_names(bulk_action.organisation_id, bulk_action.entity, _attribute_names(complete))
+    job = create_chunked_job(
+        bulk_action.organisation_id,
+        JOB_KIND,
+        f"{'Try' if bulk_action.is_dry_run else 'Import'} {bulk_action.file_name}",
+        parameters={"bulk_action_id": str(bulk_action.id)},
+        subject_path=bulk_action.path,
+        created_by=bulk_action.created_by,
+    )
+    job.run_at = run_at or job.run_at
+    bulk_action.job_id = job.id
+    bulk_action.run_at = run_at
+    bulk_action.state = BulkActionState.PENDING
+    db.session.add(new_chunk(bulk_action, Phase.PLAN, 0))
+    db.session.flush()
+
+
+def _attribute_names(mapping: ColumnMapping) -> list[str]:
+    targets = [target for target in mapping.values() if target and target.startswith(ATTRIBUTE_PREFIX)]
+    return [target.removeprefix(ATTRIBUTE_PREFIX) for target in targets]
+
+
+def _remember(bulk_action: BulkAction) -> None:
+    file_format = FileFormat(**bulk_action.format)
+    if not file_format.has_header:
+        return
+    key = fingerprint(file_format.header)
+    kept = get_mapping(bulk_action.organisation_id, bulk_action.entity, key)
+    if kept is None:
+        kept = ImportMapping(organisation_id=bulk_action.organisation_id, entity=bulk_action.entity, fingerprint=key)
+        db.session.add(kept)
+    region = bulk_action.parameters.get("region", "")
+    kept.mapping = {"columns": dict(bulk_action.mapping), "rules": dict(bulk_action.rules), "region": region}
+    kept.updated_at = utc_now()
+
+
+def start_dry_run(draft: BulkAction, user_id: UUID | None) -> BulkAction:
+    """Queue everything but the writing of a draft's import, which stays a draft with its file. Raises MappingError."""
+    require_draft(draft)
+    copied = ("organisation_id", "entity", "file_name", "file_key", "file_byte_count", "file_sha256")
+    tried = BulkAction(
+        **{name: getattr(draft, name) for name in copied},
+        id=uuid7(),
+        format=dict(draft.format),
+        mapping=dict(draft.mapping),
+        rules=dict(draft.rules),
+        parameters=dict(draft.parameters),
+        created_by=user_id,
+        is_dry_run=True,
+        source_id=draft.id,
+    )
+    db.session.add(tried)
+    db.session.flush()
+    start_import(tried)
+    return tried
