@@ -79,7 +79,7 @@ def _write(rows: Table, delimiter: str, line_break: str, quoting: str) -> str:
     return file.getvalue()
 
 
-@settings(derandomize=True, deadline=None, max_examples=2_500, database=None)
+@settings(derandomize=True, deadline=None, max_examples=1_500, database=None)
 @given(written_files(), st.integers(1, 60))
 def test_every_cell_of_any_csv_is_read_back_wherever_it_is_cut(written: Written, span_bytes: int) -> None:
     storage = Storage(MemoryStore())

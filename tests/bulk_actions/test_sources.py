@@ -316,6 +316,30 @@ def test_what_cannot_be_read_as_a_workbook_is_refused_with_the_reason(storage: S
         look(draft(storage, make()), storage)
 
 
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ("os.kill(os.getpid(), signal.SIGXCPU)", "unpacks to more than can be read"),
+        ("os.abort()", "unpacks to more than can be read"),
+        ("raise RuntimeError", "no rows can be read from it"),
+    ],
+)
+def test_a_process_that_ends_before_its_time_takes_nobody_with_it(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, words: str
+) -> None:
+    bulk_action = draft(storage, workbook_of({"A": PEOPLE}))
+    look(bulk_action, storage)
+    package = tmp_path / "webapp" / "bulk_actions"
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").touch()
+    (package / "sheets.py").write_text(f"import os, signal\nprint('Email,Name', flush=True)\n{end}\n")
+    monkeypatch.setattr(sources, "ROOT", tmp_path)
+    with pytest.raises(UnreadableFileError, match=words):
+        convert(storage, bulk_action)
+    assert not list(tmp_path.rglob("*.utf8*"))
+
+
 def test_a_workbook_that_breaks_off_behind_its_first_rows_ends_in_a_reason_and_leaves_no_copy(
     storage: Storage, tmp_path: Path
 ) -> None:
