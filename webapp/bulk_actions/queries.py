@@ -38,6 +38,17 @@ def find_by_idempotency_key(organisation_id: UUID, key: str) -> BulkAction | Non
     return db.session.scalar(query)
 
 
+def lock_running_tries(organisation_id: UUID, draft_id: UUID) -> Sequence[BulkAction]:
+    """Dry runs of a draft that are not over, locked."""
+    query = select(BulkAction).where(
+        BulkAction.organisation_id == organisation_id,
+        BulkAction.source_id == draft_id,
+        BulkAction.is_dry_run,
+        BulkAction.state.in_(RUNNING_STATES),
+    )
+    return db.session.scalars(query.with_for_update(key_share=True)).all()
+
+
 def list_same_file(organisation_id: UUID, draft: BulkAction, limit: int = 3) -> Sequence[BulkAction]:
     """Imports of the very same bytes that were started before, newest first."""
     query = select(BulkAction).where(

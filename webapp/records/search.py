@@ -36,7 +36,7 @@ GLANCE_ROWS = 2_000
 """So many a page reads for its first count; the whole count follows by itself."""
 COUNT_WALK_ROWS = 1_000_000
 CREATED_WITHIN = timedelta(minutes=10)
-"""So long a record's id may be older than the record."""
+"""So far the moment in a record's id may be from that of its creation."""
 
 
 @dataclass(frozen=True)
@@ -206,12 +206,12 @@ class Search:
 
 
 def _id_bounds(record: Any, wanted: RecordFilter) -> list[ColumnElement[bool]]:
-    """Ids are UUIDv7, made at the moment of creation or shortly before: so days of creation bound them."""
+    """Ids are UUIDv7, made within minutes of their records' creation: so its days bound them."""
     bounds = []
     if wanted.created_since:
         bounds.append(record.id >= _first_id(wanted.created_since - CREATED_WITHIN))
     if wanted.created_until:
-        bounds.append(record.id < _first_id(wanted.created_until))
+        bounds.append(record.id < _first_id(wanted.created_until + CREATED_WITHIN))
     return bounds
 
 
