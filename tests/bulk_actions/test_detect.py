@@ -131,6 +131,13 @@ def test_blank_rows_before_the_table_are_counted_and_passed_over(leading: str, r
     assert found.header == ["Email", "First name", "City"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_the_rows_shown_have_the_numbers_that_they_have_in_the_file(encoding: str) -> None:
+    detected = look("\n,\nEmail,Name\na@example.com,Ada\n\n , \nb@example.com,Bea\n".encode(encoding))
+    assert detected.row_numbers == [4, 7]
+    assert look("a@example.com\n\nb@example.com\n".encode(encoding)).row_numbers == [1, 3]
+
+
 @pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r"])
 def test_any_kind_of_line_break_ends_a_row_and_may_stand_in_quotes(line_break: str) -> None:
     rows = ['Email,"Home\u2028\naddress"', 'a@example.com,"1 High Street\r\nLondon"', "b@example.com,x\x85y"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from apiflask import APIFlask
@@ -22,7 +23,10 @@ from tests.bulk_actions.support import (
 from tests.bulk_actions.workbooks import rewritten, workbook_of
 from tests.conftest import Person
 from webapp.bulk_actions.models import BulkActionState
+from webapp.bulk_actions.preview import preview_rows
+from webapp.bulk_actions.queries import get_bulk_action
 from webapp.config import Settings
+from webapp.extensions import tenant
 
 TABLE = [["Email", "First name", "City"], ["a@example.com", "Ada", "London"], ["b@example.com", "Bea", "Rome"]]
 
@@ -50,6 +54,20 @@ def test_a_rejected_row_has_the_number_that_the_spreadsheet_shows(app: APIFlask,
     reasons = rejections(app, organisation_id, bulk_action.id)
     assert sorted(reasons) == [6, 7]
     assert "#N/A" in reasons[7]
+
+
+def test_the_preview_counts_rows_as_the_report_does(app: APIFlask, organisation_id: UUID) -> None:
+    rows: list[list[Any]] = [[], [None, None], TABLE[0], TABLE[1], [], ["nonsense", "Cleo", None]]
+    text = "\n,,\n" + "\n".join(",".join(cell or "" for cell in row) for row in rows[2:])
+    for content in (workbook_of({"People": rows}), text.encode(), text.encode("utf-16")):
+        bulk_action_id = upload(app, organisation_id, content)
+        with app.app_context(), tenant(organisation_id):
+            draft = get_bulk_action(organisation_id, bulk_action_id)
+            assert draft is not None
+            every = preview_rows(draft, uploads(app), "", only_problems=False)
+            wrong = preview_rows(draft, uploads(app), "", only_problems=True)
+        assert [row.number for row in every.rows] == [4, 6]
+        assert [row.number for row in wrong.rows] == [6]
 
 
 def test_blank_lines_before_a_csv_count_as_rows_and_are_none(

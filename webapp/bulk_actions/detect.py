@@ -102,6 +102,8 @@ class Detected:
 
     format: FileFormat
     rows: list[list[str]]
+    row_numbers: list[int]
+    """The place of each in the file; blank rows are left out, and the first of all is 1."""
 
 
 def detect(
@@ -136,12 +138,13 @@ def detect_as(
     if not rows:
         raise UnreadableFileError(ENDLESS_ROW)
     has_header = looks_like_header(rows, entity) if has_header is None else has_header
-    data = [row for row in rows[1 if has_header else 0 :] if any(cell.strip() for cell in row)]
+    leading_byte_count, leading_row_count = len(leading.encode(encoding)), len(LINE_BREAK.findall(leading))
+    places = [place for place, row in enumerate(rows) if any(map(str.strip, row)) and (place or not has_header)]
+    data = [rows[place] for place in places]
     header = name_columns(rows[0] if has_header else [], table_width(rows[0], data, has_header=has_header))
     _refuse_unusable(header, data, is_whole=is_whole)
-    leading_byte_count, leading_row_count = len(leading.encode(encoding)), len(LINE_BREAK.findall(leading))
     file_format = FileFormat(encoding, delimiter, has_header, header, mark, leading_byte_count, leading_row_count)
-    return Detected(file_format, data)
+    return Detected(file_format, data, [leading_row_count + place + 1 for place in places])
 
 
 def refuse_other_formats(sample: bytes) -> None:

@@ -100,7 +100,8 @@ def _records(
     """(number of the record, the file's first being 0, its cells, its span) from a place on, blank ones left out."""
     source, file_format = source_of(bulk_action), FileFormat(**bulk_action.format)
     size = storage.size(source.key)
-    start, first, wanted = _place_of(place) or (source.start, 0, 1 if file_format.has_header else 0)
+    above = file_format.leading_row_count
+    start, first, wanted = _place_of(place) or (source.start, above, above + (1 if file_format.has_header else 0))
     spans = find_spans(
         lambda low, high: storage.read(source.key, low, high), size, file_format.delimiter, SPAN_BYTES, start, first
     )
@@ -125,10 +126,11 @@ def _sample_of(
     bulk_action: BulkAction, storage: Storage, layout: Layout, page: PreviewPage, *, only_problems: bool
 ) -> PreviewPage:
     file_format = FileFormat(**bulk_action.format)
-    rows = look_again(bulk_action, storage, file_format, has_header=file_format.has_header).rows[:ROWS_SHOWN]
-    shown = [_row_of(number, row, layout) for number, row in enumerate(rows, 2 if file_format.has_header else 1)]
+    detected = look_again(bulk_action, storage, file_format, has_header=file_format.has_header)
+    numbered = list(zip(detected.row_numbers, detected.rows, strict=True))[:ROWS_SHOWN]
+    shown = [_row_of(number, row, layout) for number, row in numbered]
     page.rows = [row for row in shown if row.has_problem or not only_problems]
-    page.searched_to, page.is_sample = len(rows), True
+    page.searched_to, page.is_sample = len(numbered), True
     return page
 
 
