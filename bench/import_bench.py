@@ -138,7 +138,9 @@ def _wait_for_workers() -> None:
 
 def import_once(app: Flask, organisation_id: UUID, path: Path, entity: str) -> tuple[float, dict[str, int]]:
     """Seconds from the first byte uploaded to the finished import, and its counts."""
-    from webapp.bulk_actions.service import OUTCOMES, start_import, start_upload
+    from webapp.bulk_actions.drafts import start_upload
+    from webapp.bulk_actions.importing import start_import
+    from webapp.bulk_actions.service import OUTCOMES
     from webapp.bulk_actions.tasks import send_work
     from webapp.extensions import db, tenant
     from webapp.lib.storage import storage_at

@@ -7,7 +7,8 @@ from pathlib import Path
 from uuid import UUID
 
 from webapp.app import create_app
-from webapp.bulk_actions.service import start_import, start_upload
+from webapp.bulk_actions.drafts import start_upload
+from webapp.bulk_actions.importing import start_import
 from webapp.bulk_actions.tasks import send_work
 from webapp.config import get_settings
 from webapp.extensions import db, tenant

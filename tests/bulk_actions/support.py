@@ -14,9 +14,10 @@ from dramatiq import Message
 from tests.conftest import owner_connection
 from webapp.bulk_actions import chunks, tasks
 from webapp.bulk_actions.chunks import Take
+from webapp.bulk_actions.drafts import start_upload
+from webapp.bulk_actions.importing import start_import
 from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.queries import get_bulk_action, list_rejected_rows
-from webapp.bulk_actions.service import start_import, start_upload
 from webapp.bulk_actions.tasks import send_work
 from webapp.config import Settings
 from webapp.extensions import db, tenant

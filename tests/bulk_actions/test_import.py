@@ -25,11 +25,11 @@ from tests.bulk_actions.support import (
 from tests.conftest import Person, owner_connection
 from tests.jobs.support import list_attempts
 from webapp.bulk_actions import work
+from webapp.bulk_actions.drafts import start_upload
 from webapp.bulk_actions.files import file_key
 from webapp.bulk_actions.models import BulkActionState
 from webapp.bulk_actions.queries import each_rejected_row, list_replaced_rows
 from webapp.bulk_actions.records import UnreadableFileError
-from webapp.bulk_actions.service import start_upload
 from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.jobs.models import JobState

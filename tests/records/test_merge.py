@@ -12,9 +12,9 @@ from apiflask import APIFlask
 
 from tests.bulk_actions.support import csv_of, read, uploads, work_off
 from tests.conftest import owner_connection
-from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.drafts import start_upload
 from webapp.bulk_actions.importing import start_import
+from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.tasks import send_work
 from webapp.config import Settings
 from webapp.extensions import db, tenant

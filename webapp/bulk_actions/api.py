@@ -13,16 +13,16 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
+from webapp.bulk_actions.drafts import start_upload
 from webapp.bulk_actions.files import UploadTooLargeError, deleted_on_error
 from webapp.bulk_actions.idempotency import idempotency_key, keep_once
 from webapp.bulk_actions.import_options import OptionError, apply_options, is_dry_run, run_at_of
+from webapp.bulk_actions.importing import start_import
 from webapp.bulk_actions.mapping import MappingError
 from webapp.bulk_actions.models import BulkAction, BulkActionState
 from webapp.bulk_actions.progress import progress_of, publish_progress
 from webapp.bulk_actions.queries import get_bulk_action, list_bulk_actions
 from webapp.bulk_actions.records import UnreadableFileError
-from webapp.bulk_actions.drafts import start_upload
-from webapp.bulk_actions.importing import start_import
 from webapp.bulk_actions.tasks import send_work
 from webapp.extensions import db
 from webapp.lib.multipart import BodyTooLargeError, MultipartError, read_file

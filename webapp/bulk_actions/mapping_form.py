@@ -10,9 +10,9 @@ from flask import request
 
 from webapp.accounts.current import current_organisation
 from webapp.bulk_actions import drafts
+from webapp.bulk_actions.drafts import Preview
 from webapp.bulk_actions.mapping import REPORT_COLUMNS, keep_as_attributes
 from webapp.bulk_actions.models import BulkAction
-from webapp.bulk_actions.drafts import Preview
 from webapp.bulk_actions.wording import MODE_LABELS, POLICY_WORDS
 from webapp.lib.run_times import read_run_at
 from webapp.records.entities import ATTRIBUTE_PREFIX, get_entity

@@ -17,8 +17,8 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import delete, text, update
 
-from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.drafts import start_upload
+from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.upload_models import ResumableUpload, UploadPiece
 from webapp.bulk_actions.upload_queries import list_pieces
 from webapp.extensions import db

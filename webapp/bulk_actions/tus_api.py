@@ -13,12 +13,12 @@ from webapp.accounts.current import current_organisation
 from webapp.bulk_actions import tus_views as tus
 from webapp.bulk_actions.api import BulkActionOut, ImportOptionsIn, bulk_action_json
 from webapp.bulk_actions.import_options import OptionError, apply_options, is_dry_run, run_at_of
+from webapp.bulk_actions.importing import start_import
 from webapp.bulk_actions.mapping import MappingError
 from webapp.bulk_actions.models import BulkAction, BulkActionState
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import lock_bulk_action
 from webapp.bulk_actions.records import UnreadableFileError
-from webapp.bulk_actions.importing import start_import
 from webapp.bulk_actions.tasks import send_work
 from webapp.extensions import db
 from webapp.problems import Problem

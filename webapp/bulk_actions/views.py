@@ -19,8 +19,9 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.current import current_organisation
 from webapp.accounts.queries import list_members
-from webapp.bulk_actions import service
+from webapp.bulk_actions import drafts, importing, service
 from webapp.bulk_actions.detect import DELIMITERS, FileFormat
+from webapp.bulk_actions.drafts import NotADraftError, Preview
 from webapp.bulk_actions.encoding import ENCODINGS
 from webapp.bulk_actions.mapping import MappingError, check_mapping
 from webapp.bulk_actions.mapping_form import form_of, keep_posted, posted_run_at
@@ -33,9 +34,9 @@ from webapp.bulk_actions.queries import (
     list_bulk_actions,
     list_same_file,
     lock_bulk_action,
+    lock_running_tries,
 )
 from webapp.bulk_actions.records import UnreadableFileError
-from webapp.bulk_actions.service import NotADraftError, Preview
 from webapp.bulk_actions.tasks import send_work
 from webapp.bulk_actions.verbs.words import title_of
 from webapp.config import Settings
@@ -144,8 +145,10 @@ def start(bulk_action_id: UUID) -> BaseResponse:
 def _start(draft: BulkAction) -> BulkAction:
     """Begin the import, or try it."""
     if request.form.get("then") == "try":
-        return service.start_dry_run(draft, current_user.id)
-    service.start_import(draft, run_at=posted_run_at())
+        return importing.start_dry_run(draft, current_user.id)
+    for tried in lock_running_tries(draft.organisation_id, draft.id):  # its file goes when this one is over
+        service.cancel(tried)
+    importing.start_import(draft, run_at=posted_run_at())
     return draft
 
 
@@ -155,7 +158,7 @@ def _start(draft: BulkAction) -> BulkAction:
 def _change_format(bulk_action: BulkAction) -> bool:
     """Read the file as the form says; whether that differs from before."""
     before = bulk_action.format
-    service.change_format(
+    drafts.change_format(
         bulk_action,
         _storage(),
         encoding=request.form.get("encoding", before["encoding"]),
@@ -206,7 +209,7 @@ def _rows_page(bulk_action: BulkAction) -> PreviewPage:
 
 def _preview_or_404(bulk_action: BulkAction) -> Preview:
     try:
-        return service.preview(bulk_action, _storage())
+        return drafts.preview(bulk_action, _storage())
     except StorageMissingError:
         abort(404, "The file of this upload is no longer kept. Drop it again.")
 
