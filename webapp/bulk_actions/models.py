@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, ForeignKeyConstraint, Index, String, Text, Uuid
+from sqlalchemy import ARRAY, BigInteger, ForeignKeyConstraint, Index, String, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -81,6 +81,7 @@ class BulkAction(Model):
         ForeignKeyConstraint(["organisation_id"], ["organisations.id"]),
         Index("ix_bulk_actions_unswept", "id", postgresql_where="state <> 'draft' AND cleaned_at IS NULL"),
         Index("ix_bulk_actions_organisation_id_file_sha256", "organisation_id", "file_sha256"),
+        Index(None, "organisation_id", "source_id", postgresql_where=text("source_id IS NOT NULL")),
         Index(
             "uq_bulk_actions_organisation_id_idempotency_key",
             "organisation_id",

@@ -65,18 +65,25 @@ def _said(deletion: Deletion) -> dict[str, object]:
     return {"deletion_id": deletion.bulk_action_id, "deleted_by": deletion.by, "deleted_at": deletion.at}
 
 
-def restore_records(entity: Entity, organisation_id: UUID, ids: Sequence[UUID]) -> list[UUID]:
-    """Move these records back, but those whose key another record has by now; the ids of those that came back."""
+def restore_records(
+    entity: Entity, organisation_id: UUID, ids: Sequence[UUID], deletion_id: UUID | None = None
+) -> list[UUID]:
+    """Move these records back, but those whose key another record has by now; the ids of those that came back.
+
+    With `deletion_id` only those that this bulk action deleted.
+    """
     columns = ", ".join(entity.data_columns)
+    of_deletion = " AND deletion_id = :deletion_id" if deletion_id else ""
     statement = text(
         f"WITH back AS (INSERT INTO {entity.name} ({columns}) SELECT {columns} FROM {entity.deleted.name}"
-        f" WHERE organisation_id = :organisation_id AND id = ANY (:ids) ORDER BY {entity.key_column}"
+        f" WHERE organisation_id = :organisation_id AND id = ANY (:ids){of_deletion} ORDER BY {entity.key_column}"
         f" ON CONFLICT DO NOTHING RETURNING id),"
         f" emptied AS (DELETE FROM {entity.deleted.name} d USING back"
         f" WHERE d.organisation_id = :organisation_id AND d.id = back.id)"
         f" SELECT id FROM back"
     )
-    return list(db.session.scalars(statement, {"organisation_id": organisation_id, "ids": list(ids)}))
+    values = {"organisation_id": organisation_id, "ids": list(ids)}
+    return list(db.session.scalars(statement, values | ({"deletion_id": deletion_id} if deletion_id else {})))
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def test_deleted_records_are_restored_by_undo_unless_their_key_is_taken(
     import_rows(app, organisation_id, [["P03@example.com", "Other"]], HEADER)
     back = undo(done)
     assert counts(back) == {"row": 20, "succeeded": 19, "failed": 1}
-    assert reasons(services, back) == {"Another record has its key by now, or it is not in the trash any more."}
+    assert reasons(services, back) == {"Another contact has its E-mail by now."}
     after = rows_of(services, "id, first_name, tags, created_at, updated_at")
     assert {email: row for email, row in after.items() if email != "p03@example.com"} == {
         email: row for email, row in before.items() if email != "p03@example.com"

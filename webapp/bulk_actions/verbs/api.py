@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -257,7 +258,7 @@ def _order_of(given: Mapping[str, Any]) -> Order:
     if entity is None:
         raise Problem(422, "Unknown entity", f"There is nothing called “{given['entity'][:40]}”.")
     try:
-        selection = selection_from(given["selection"])
+        selection = selection_from(given["selection"], current_organisation().time_zone)
     except SelectionError as error:
         raise Problem(422, "Bad selection", str(error)) from error
     return Order(Verb(given["verb"]), entity, selection, given["parameters"], given["run_at"], utc_now())
@@ -267,7 +268,7 @@ def _started(order: Order) -> BulkAction:
     most = current_app.extensions["settings"].bulk_actions_per_hour
     try:
         return start_verb(current_organisation().id, None, order, most_per_hour=most)
-    except (ParameterError, FilterError) as error:
+    except (ParameterError, SelectionError, FilterError) as error:
         raise Problem(422, "Cannot be started like that", str(error)) from error
     except TooManyError as error:
         raise _too_many(error) from error
@@ -278,7 +279,7 @@ def _content(bulk_action: BulkAction) -> tuple[Any, ...]:
 
 
 def _too_many(error: TooManyError) -> Problem:
-    seconds = max(1, round((error.retry_at - utc_now()).total_seconds()))
+    seconds = max(1, math.ceil((error.retry_at - utc_now()).total_seconds()))
     return Problem(429, "Too many bulk actions", str(error), headers={"Retry-After": str(seconds)})
 
 

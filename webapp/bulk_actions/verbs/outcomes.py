@@ -28,15 +28,13 @@ class Outcomes:
     failed: Mapping[UUID, str] = field(default_factory=dict)
 
 
-def sorted_out(
-    wanted: Sequence[UUID], succeeded: Sequence[UUID], present: Sequence[UUID], reason: str = GONE
-) -> Outcomes:
+def sorted_out(wanted: Sequence[UUID], succeeded: Sequence[UUID], present: Sequence[UUID]) -> Outcomes:
     """Those of the present ones that did not succeed had nothing to change; those that are not present failed."""
     done, there = set(succeeded), set(present)
     return Outcomes(
         succeeded=[one for one in wanted if one in done],
         skipped=[one for one in wanted if one in there and one not in done],
-        failed={one: reason for one in wanted if one not in there and one not in done},
+        failed={one: GONE for one in wanted if one not in there and one not in done},
     )
 
 

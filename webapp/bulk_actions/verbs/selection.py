@@ -43,12 +43,26 @@ class Selection:
         return {"filter": dict(self.arguments or {}), "zone": self.zone}
 
     def filter(self, entity: Entity) -> RecordFilter:
-        """The filter; raises FilterError when it cannot be read."""
-        return read_filter(self.arguments or {}, entity, ZoneInfo(self.zone))
+        """The filter; raises FilterError when it cannot be read, SelectionError when there is no such time zone."""
+        try:
+            zone = ZoneInfo(self.zone)
+        except (ValueError, KeyError, OSError) as error:  # whatever a name makes of the folder of time zones
+            raise SelectionError(f"There is no time zone called “{self.zone[:60]}”.") from error
+        return read_filter(self.arguments or {}, entity, zone)
 
 
-def selection_from(kept: Mapping[str, Any]) -> Selection:
-    """What `as_json` wrote, or the API's caller; raises SelectionError."""
+def check_selection(selection: Selection, entity: Entity, *, of_deleted: bool) -> None:
+    """Raises SelectionError or FilterError when nothing can be chosen like that: lists filter what is not deleted."""
+    if of_deleted and selection.arguments is not None:
+        raise SelectionError(f"Name deleted {entity.name} by their ids, or by the deletion_id of their deletion.")
+    if not of_deleted and selection.deletion_id:
+        raise SelectionError("What was deleted can only be restored.")
+    if selection.arguments is not None:
+        selection.filter(entity)
+
+
+def selection_from(kept: Mapping[str, Any], zone: str = "UTC") -> Selection:
+    """What `as_json` wrote, or the API's caller, who may leave out the zone; raises SelectionError."""
     try:
         if "ids" in kept:
             ids = tuple(dict.fromkeys(UUID(str(record_id)) for record_id in kept["ids"]))
@@ -57,8 +71,10 @@ def selection_from(kept: Mapping[str, Any]) -> Selection:
             return Selection(ids=ids)
         if "deletion_id" in kept:
             return Selection(deletion_id=UUID(str(kept["deletion_id"])))
-        arguments = {str(name): _listed(values) for name, values in dict(kept.get("filter", {})).items()}
-        return Selection(arguments=arguments, zone=str(kept.get("zone", "UTC")))
+        if "filter" not in kept:
+            raise SelectionError("Say which records: `ids`, or a `filter`, which may be empty.")
+        arguments = {str(name): _listed(values) for name, values in dict(kept["filter"]).items()}
+        return Selection(arguments=arguments, zone=str(kept.get("zone", zone)))
     except (ValueError, TypeError) as error:
         if isinstance(error, SelectionError):
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,12 +14,12 @@ from sqlalchemy import func, select, text
 from webapp.bulk_actions.models import BulkAction, BulkActionState, Phase, Verb
 from webapp.bulk_actions.service import new_chunk
 from webapp.bulk_actions.verbs.parameters import check_parameters
-from webapp.bulk_actions.verbs.selection import Selection
+from webapp.bulk_actions.verbs.selection import Selection, check_selection
 from webapp.bulk_actions.verbs.words import title_of
 from webapp.extensions import db
 from webapp.jobs.service import create_chunked_job
 from webapp.lib.clock import utc_now
-from webapp.lib.ids import uuid7
+from webapp.lib.ids import lowest_uuid7, uuid7
 from webapp.records.entities import Entity, get_entity
 
 JOB_KIND = "bulk_action"
@@ -31,7 +32,11 @@ class TooManyError(Exception):
     """The organisation started as many bulk actions within an hour as it may; `retry_at` is when it may again."""
 
     def __init__(self, most: int, retry_at: datetime) -> None:
-        super().__init__(f"At most {most:,} bulk actions may be started within an hour.")
+        minutes = max(1, math.ceil((retry_at - utc_now()) / timedelta(minutes=1)))
+        super().__init__(
+            f"Your organisation started {most:,} bulk actions within an hour, as many as it may."
+            f" Try again in {minutes} {'minute' if minutes == 1 else 'minutes'}."
+        )
         self.retry_at = retry_at
 
 
@@ -53,10 +58,13 @@ class Order:
 
 
 def start_verb(organisation_id: UUID, user_id: UUID | None, order: Order, *, most_per_hour: int) -> BulkAction:
-    """Queue a verb over a selection. Commit, then `send_work`. Raises ParameterError, FilterError or TooManyError."""
+    """Queue a verb over a selection. Commit, then `send_work`.
+
+    Raises ParameterError, SelectionError, FilterError or TooManyError.
+    """
     parameters = check_parameters(order.verb, order.entity, organisation_id, order.parameters)
-    if order.selection and order.selection.arguments is not None:
-        order.selection.filter(order.entity)
+    if order.selection:
+        check_selection(order.selection, order.entity, of_deleted=order.verb is Verb.RESTORE)
     refuse_too_many(organisation_id, most_per_hour)
     bulk_action = BulkAction(
         organisation_id=organisation_id,
@@ -130,6 +138,7 @@ def refuse_too_many(organisation_id: UUID, most: int) -> None:
     since = utc_now() - WINDOW
     query = select(func.count(), func.min(BulkAction.created_at)).where(
         BulkAction.organisation_id == organisation_id,
+        BulkAction.id >= lowest_uuid7(since),
         BulkAction.created_at > since,
         BulkAction.state != BulkActionState.DRAFT,
     )

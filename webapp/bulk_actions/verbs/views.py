@@ -55,9 +55,12 @@ def start() -> BaseResponse:
         _check_typed_number(order)
         bulk_action = start_verb(organisation_id, user_id, order, most_per_hour=_settings().bulk_actions_per_hour)
         db.session.commit()
-    except (ParameterError, FilterError, RunAtError, TooManyError) as error:
+    except (ParameterError, SelectionError, FilterError, RunAtError) as error:
         db.session.rollback()
         return _confirm_page(entity, verb, selection, problem=str(error), status=422)
+    except TooManyError as error:
+        db.session.rollback()
+        return _confirm_page(entity, verb, selection, problem=str(error), status=429)
     publish_progress(organisation_id, bulk_action.id)
     send_work()
     return redirect(url_for("bulk_actions.show", bulk_action_id=bulk_action.id), 303)
@@ -80,8 +83,8 @@ def delete_all(entity_name: str) -> BaseResponse:
         db.session.commit()
     except (ParameterError, TooManyError) as error:
         db.session.rollback()
-        page = "bulk_actions/verbs/delete_all.html"
-        return render_page(page, status=422, entity=entity, count=count, problem=str(error))
+        page, status = "bulk_actions/verbs/delete_all.html", 429 if isinstance(error, TooManyError) else 422
+        return render_page(page, status=status, entity=entity, count=count, problem=str(error))
     publish_progress(organisation_id, bulk_action.id)
     send_work()
     return redirect(url_for("bulk_actions.show", bulk_action_id=bulk_action.id), 303)

@@ -6,24 +6,33 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
-from webapp.bulk_actions.chunks import Sends
+from webapp.bulk_actions.chunks import Sends, note_given_up
+from webapp.bulk_actions.giving_up import given_up_words
 from webapp.bulk_actions.models import BulkAction, BulkActionChunk, Phase, Verb
 from webapp.bulk_actions.phases import Work, register_phase
 from webapp.bulk_actions.queries import get_bulk_action
 from webapp.bulk_actions.verbs.changes import Place, apply_change, lock_present
 from webapp.bulk_actions.verbs.export import export_of, write_part, write_workbook
-from webapp.bulk_actions.verbs.outcomes import end_finish, finish_at_once, finish_work, keep_deleted, sorted_out
+from webapp.bulk_actions.verbs.outcomes import (
+    Outcomes,
+    end_finish,
+    finish_at_once,
+    finish_work,
+    keep_deleted,
+    sorted_out,
+)
 from webapp.bulk_actions.verbs.parameters import change_of
 from webapp.bulk_actions.verbs.plan import plan_selection
+from webapp.bulk_actions.verbs.restore import restore_deleted
 from webapp.bulk_actions.verbs.undo import undo_records
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage
 from webapp.products.service import look_for_pictures
 from webapp.records.entities import get_entity
-from webapp.records.trash import Deletion, delete_all, delete_records, restore_records
+from webapp.records.trash import Deletion, delete_all, delete_records
 
-TAKEN = "Another record has its key by now, or it is not in the trash any more."
+UNDELETED = {Verb.DELETE, Verb.DELETE_ALL}
 
 
 def change_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
@@ -55,8 +64,7 @@ def delete_everything(chunk: BulkActionChunk, storage: Storage) -> Sends:
 def restore_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     """Move records out of the trash."""
     _, place = _place_of(chunk)
-    back = restore_records(place.entity, place.organisation_id, place.ids)
-    return finish_work(chunk, sorted_out(place.ids, back, (), TAKEN))
+    return finish_work(chunk, restore_deleted(place))
 
 
 def undo_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
@@ -64,9 +72,15 @@ def undo_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     bulk_action, place = _place_of(chunk)
     if bulk_action.source_id is None:
         raise LookupError(f"Bulk action {bulk_action.id} undoes nothing.")
-    if _verb_of(bulk_action.organisation_id, bulk_action.source_id) in {Verb.DELETE, Verb.DELETE_ALL}:
-        return restore_chunk(chunk, storage)
+    if _verb_of(bulk_action.organisation_id, bulk_action.source_id) in UNDELETED:
+        return finish_work(chunk, restore_deleted(place, bulk_action.source_id))
     return finish_work(chunk, undo_records(place, bulk_action.source_id, bulk_action.created_by, utc_now()))
+
+
+def give_up_records(chunk: BulkActionChunk, storage: Storage) -> Sends:
+    """Leave the chunk's records as they are, with the reason, so that the others can be done."""
+    note_given_up(chunk)
+    return finish_work(chunk, Outcomes(failed=dict.fromkeys(chunk.record_ids or [], given_up_words(chunk))))
 
 
 def _verb_of(organisation_id: UUID, bulk_action_id: UUID) -> Verb:
@@ -97,7 +111,8 @@ def register_verbs() -> None:
     }
     for verb, work in (changes | others).items():
         register_phase(verb, Phase.PLAN, plan_selection)
-        register_phase(verb, Phase.WORK, work)
+        # A file without some of its records would look whole, so an export is not given up by parts.
+        register_phase(verb, Phase.WORK, work, give_up=None if verb is Verb.EXPORT else give_up_records)
     register_phase(Verb.EXPORT, Phase.FINISH, finish_export)
     register_phase(Verb.DELETE_ALL, Phase.PLAN, delete_everything)
 
