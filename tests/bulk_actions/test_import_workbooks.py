@@ -64,8 +64,8 @@ def test_the_preview_counts_rows_as_the_report_does(app: APIFlask, organisation_
         with app.app_context(), tenant(organisation_id):
             draft = get_bulk_action(organisation_id, bulk_action_id)
             assert draft is not None
-            every = preview_rows(draft, uploads(app), "", only_problems=False)
-            wrong = preview_rows(draft, uploads(app), "", only_problems=True)
+            every = preview_rows(draft, uploads(app))
+            wrong = preview_rows(draft, uploads(app), only_problems=True)
         assert [row.number for row in every.rows] == [4, 6]
         assert [row.number for row in wrong.rows] == [6]
 

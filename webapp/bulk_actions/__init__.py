@@ -10,7 +10,14 @@ if TYPE_CHECKING:
 
 def init_app(app: APIFlask) -> None:
     """Register the pages and the API. Imported lazily: the edge imports no Flask."""
-    from webapp.bulk_actions import api, show_views, tus_api, upload_views, views  # noqa: F401 (one adds to another's)
+    from webapp.bulk_actions import (  # noqa: F401 (some add to another's)
+        api,
+        mapping_views,
+        show_views,
+        tus_api,
+        upload_views,
+        views,
+    )
     from webapp.bulk_actions.verbs import api as verb_api  # noqa: F401 (it adds to the API's)
     from webapp.bulk_actions.verbs import views as verb_views
     from webapp.extensions import csrf

@@ -10,8 +10,8 @@ from webapp.bulk_actions.detect import FileFormat
 from webapp.bulk_actions.drafts import require_draft
 from webapp.bulk_actions.mapping import ColumnMapping, check_mapping, fingerprint
 from webapp.bulk_actions.models import BulkAction, BulkActionState, ImportMapping, Phase
-from webapp.bulk_actions.queries import get_mapping
-from webapp.bulk_actions.service import new_chunk
+from webapp.bulk_actions.queries import get_mapping, lock_running_tries
+from webapp.bulk_actions.service import cancel, new_chunk
 from webapp.extensions import db
 from webapp.jobs.service import create_chunked_job
 from webapp.lib.clock import utc_now
@@ -58,10 +58,8 @@ def _attribute_names(mapping: ColumnMapping) -> list[str]:
 
 
 def _remember(bulk_action: BulkAction) -> None:
-    file_format = FileFormat(**bulk_action.format)
-    if not file_format.has_header:
-        return
-    key = fingerprint(file_format.header)
+    """A file without a header, too: its file of rejected rows has one, and is read only through that."""
+    key = fingerprint(FileFormat(**bulk_action.format).header)
     kept = get_mapping(bulk_action.organisation_id, bulk_action.entity, key)
     if kept is None:
         kept = ImportMapping(organisation_id=bulk_action.organisation_id, entity=bulk_action.entity, fingerprint=key)
@@ -69,6 +67,21 @@ def _remember(bulk_action: BulkAction) -> None:
     region = bulk_action.parameters.get("region", "")
     kept.mapping = {"columns": dict(bulk_action.mapping), "rules": dict(bulk_action.rules), "region": region}
     kept.updated_at = utc_now()
+
+
+def start_draft(draft: BulkAction, *, run_at: datetime | None = None) -> None:
+    """`start_import`, which ends tries of the draft that still run: its file goes when the import is over."""
+    for tried in lock_running_tries(draft.organisation_id, draft.id):
+        cancel(tried)
+    start_import(draft, run_at=run_at)
+
+
+def start_as_tried(draft: BulkAction, tried: BulkAction) -> None:
+    """Start the draft as it was when it was tried, whatever was chosen since. Raises NotADraftError."""
+    require_draft(draft)
+    for name in ("format", "mapping", "rules", "parameters"):
+        setattr(draft, name, dict(getattr(tried, name)))
+    start_draft(draft)
 
 
 def start_dry_run(draft: BulkAction, user_id: UUID | None) -> BulkAction:

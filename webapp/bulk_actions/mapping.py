@@ -31,9 +31,15 @@ def normalise(name: str) -> str:
 
 def fingerprint(header: Sequence[str]) -> str:
     """The same for every file with these columns in this order, and for the file of its rejected rows."""
-    if tuple(header[-len(REPORT_COLUMNS) :]) == REPORT_COLUMNS:
-        header = header[: -len(REPORT_COLUMNS)]
-    return hashlib.sha256("\x1f".join(map(normalise, header)).encode("utf-8", "replace")).hexdigest()
+    own = header[: own_width(header)]
+    return hashlib.sha256("\x1f".join(map(normalise, own)).encode("utf-8", "replace")).hexdigest()
+
+
+def own_width(header: Sequence[str]) -> int:
+    """How many columns are the file's own: a file of rejected rows ends with two that go nowhere."""
+    last = [normalise(name) for name in header[-len(REPORT_COLUMNS) :]]
+    is_report = len(header) > len(last) and last == [normalise(name) for name in REPORT_COLUMNS]
+    return len(header) - (len(REPORT_COLUMNS) if is_report else 0)
 
 
 def field_for(name: str, entity: Entity) -> str | None:
@@ -118,8 +124,8 @@ def keep_as_attributes(mapping: ColumnMapping, header: Sequence[str]) -> ColumnM
     """Every column that nobody matched becomes an own attribute of its header's name."""
     taken = {target for target in mapping.values() if target}
     kept = dict(mapping)
-    for column, name in enumerate(header):
-        if kept.get(str(column)) is None and name not in REPORT_COLUMNS:
+    for column, name in enumerate(header[: own_width(header)]):
+        if kept.get(str(column)) is None:
             kept[str(column)] = target = _free_name(name, column, taken)
             taken.add(target)
     return kept
@@ -131,3 +137,19 @@ def _free_name(name: str, column: int, taken: set[str]) -> str:
     while target in taken:
         target, number = f"{ATTRIBUTE_PREFIX}{plain[: MAX_ATTRIBUTE_NAME - 6]} ({number})", number + 1
     return target
+
+
+def leave_attributes_out(mapping: ColumnMapping) -> ColumnMapping:
+    """Only the columns that a field matches; every other one is left out."""
+    return {column: None if is_attribute(target) else target for column, target in mapping.items()}
+
+
+def is_attribute(target: str | None) -> bool:
+    """Whether a column goes into an own attribute."""
+    return bool(target and target.startswith(ATTRIBUTE_PREFIX))
+
+
+def attribute_target(name: str) -> str | None:
+    """The target of an own attribute that somebody named; None without a name, or for one that will not do."""
+    target = ATTRIBUTE_PREFIX + " ".join(name.split())
+    return target if attribute_fault(target) is None else None

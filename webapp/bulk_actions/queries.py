@@ -18,6 +18,7 @@ from webapp.bulk_actions.models import (
     Phase,
     RejectedRow,
     ReplacedRow,
+    Verb,
 )
 from webapp.extensions import db
 from webapp.jobs.models import Job
@@ -95,16 +96,21 @@ def list_bulk_actions(
     organisation_id: UUID,
     *,
     state: BulkActionState | None = None,
+    verb: Verb | None = None,
+    entity: str | None = None,
+    person: UUID | None = None,
     before: UUID | None = None,
     limit: int = PAGE_SIZE,
     with_drafts: bool = False,
 ) -> Sequence[BulkAction]:
-    """The organisation's bulk actions, newest first, from before the given one."""
+    """The organisation's bulk actions, newest first, from before the given one; `person` is whoever asked for them."""
     query = select(BulkAction).where(BulkAction.organisation_id == organisation_id)
     if state is not None:
         query = query.where(BulkAction.state == state)
     elif not with_drafts:
         query = query.where(BulkAction.state != BulkActionState.DRAFT)
+    wanted = {BulkAction.verb: verb, BulkAction.entity: entity, BulkAction.created_by: person}
+    query = query.where(*(column == value for column, value in wanted.items() if value is not None))
     if before is not None:
         query = query.where(BulkAction.id < before)
     return db.session.scalars(query.order_by(BulkAction.id.desc()).limit(limit)).all()

@@ -13,7 +13,7 @@ from uuid import UUID
 from werkzeug.http import dump_options_header
 
 from webapp.bulk_actions.detect import FileFormat
-from webapp.bulk_actions.mapping import REPORT_COLUMNS
+from webapp.bulk_actions.mapping import REPORT_COLUMNS, own_width
 from webapp.bulk_actions.models import RejectedRow
 from webapp.bulk_actions.queries import REPORT_PAGE_ROWS, list_rejected_rows
 from webapp.extensions import db, tenant
@@ -40,7 +40,7 @@ def rejected_rows_csv(organisation_id: UUID, bulk_action_id: UUID, file_format: 
     Whoever downloads may be slow, so nothing is held between two pieces: neither a transaction nor the
     tenant, which belongs to whatever this thread does meanwhile.
     """
-    yield "\ufeff" + _lines([[*file_format.header, *REPORT_COLUMNS]], file_format)
+    yield "\ufeff" + _lines([[*file_format.header[: own_width(file_format.header)], *REPORT_COLUMNS]], file_format)
     after = 0
     while rows := _next_rows(organisation_id, bulk_action_id, after):
         yield _lines([_cells(row, file_format) for row in rows], file_format)
@@ -56,10 +56,13 @@ def _next_rows(organisation_id: UUID, bulk_action_id: UUID, after: int) -> list[
 
 
 def _cells(row: RejectedRow, file_format: FileFormat) -> list[Any]:
-    """Cells beyond the header's width follow number and reason, so that nothing of a row is lost."""
-    width = file_format.column_count
+    """Cells beyond the header's width follow number and reason, so that nothing of a row is lost.
+
+    What an earlier report said of the row is left out, once the row was mended and dropped again.
+    """
+    own, width = own_width(file_format.header), file_format.column_count
     cells = [*row.cells, *[""] * (width - len(row.cells))]
-    return [*cells[:width], row.row_number, row.reason, *cells[width:]]
+    return [*cells[:own], row.row_number, row.reason, *cells[width:]]
 
 
 def _lines(rows: list[list[Any]], file_format: FileFormat) -> str:

@@ -9,7 +9,6 @@ from uuid import UUID
 from flask import Response, abort, redirect, render_template, request, stream_with_context, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from webapp.accounts.current import current_organisation
 from webapp.accounts.queries import list_members
 from webapp.bulk_actions import service
 from webapp.bulk_actions.detect import FileFormat
@@ -17,17 +16,15 @@ from webapp.bulk_actions.models import BulkAction, BulkActionState, RejectedRow,
 from webapp.bulk_actions.progress import progress_of, publish_progress
 from webapp.bulk_actions.queries import (
     PAGE_SIZE,
-    get_bulk_action,
     list_rejected_rows,
     list_replaced_rows,
-    lock_bulk_action,
 )
 from webapp.bulk_actions.report import as_attachment, rejected_rows_csv, report_name
 from webapp.bulk_actions.tasks import send_work
 from webapp.bulk_actions.verbs.service import find_undo, why_not_undoable
 from webapp.bulk_actions.verbs.words import said_values, title_of
-from webapp.bulk_actions.views import blueprint, settings_of_app
-from webapp.bulk_actions.wording import MODE_WORDS, POLICY_WORDS
+from webapp.bulk_actions.views import blueprint, bulk_action_or_404, locked_or_404, settings_of_app
+from webapp.bulk_actions.wording import POLICY_REPORT_WORDS, key_words, mode_words
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.live.channels import bulk_action_channel, stream_url
@@ -43,7 +40,7 @@ DAY_SECONDS = 24 * 60 * 60
 @blueprint.get("/<uuid:bulk_action_id>")
 def show(bulk_action_id: UUID) -> BaseResponse:
     """How far it is, live, and in the end what became of its rows or records."""
-    bulk_action = _bulk_action_or_404(bulk_action_id)
+    bulk_action = bulk_action_or_404(bulk_action_id)
     if bulk_action.state is BulkActionState.DRAFT:
         return redirect(url_for(".edit", bulk_action_id=bulk_action_id))
     members = list_members(bulk_action.organisation_id)
@@ -64,25 +61,23 @@ def show(bulk_action_id: UUID) -> BaseResponse:
         undo_words=undo_words(bulk_action, entity),
         said_values=said_values(bulk_action),
         matched=matched_columns(bulk_action, entity),
-        mode_words=MODE_WORDS.get(bulk_action.rules.get("mode", "create_and_update"), "").format(
-            name=entity.name, key=entity.key.label
-        ),
+        mode_words=mode_words(rules_from((), bulk_action.rules).mode, entity),
         singular=entity.singular,
-        key_label=entity.key.label,
+        key_label=key_words(entity),
     )
 
 
 @blueprint.get("/<uuid:bulk_action_id>/progress")
 def progress(bulk_action_id: UUID) -> str:
     """The part of the page that moves, as it is now."""
-    bulk_action = _bulk_action_or_404(bulk_action_id)
+    bulk_action = bulk_action_or_404(bulk_action_id)
     return render_template("bulk_actions/_progress.html", bulk_action=bulk_action, progress=progress_of(bulk_action))
 
 
 @blueprint.get("/<uuid:bulk_action_id>/rows")
 def rows(bulk_action_id: UUID) -> Response:
     """Rows that were rejected, or replaced by a later one."""
-    bulk_action = _bulk_action_or_404(bulk_action_id)
+    bulk_action = bulk_action_or_404(bulk_action_id)
     outcome = "duplicate" if request.args.get("outcome") == "duplicate" else "rejected"
     after = int(request.args.get("after", "0")) if request.args.get("after", "0").isdecimal() else 0
     look = list_replaced_rows if outcome == "duplicate" else list_rejected_rows
@@ -107,7 +102,7 @@ def rows(bulk_action_id: UUID) -> Response:
 @blueprint.get("/<uuid:bulk_action_id>/rejected-rows.csv")
 def rejected_rows(bulk_action_id: UUID) -> Response:
     """The rows that were left out, with number and reason, ready to be mended and dropped again."""
-    bulk_action = _bulk_action_or_404(bulk_action_id)
+    bulk_action = bulk_action_or_404(bulk_action_id)
     if bulk_action.verb is not Verb.IMPORT:
         abort(404, "Only imports reject rows.")
     file_format = FileFormat(**bulk_action.format)
@@ -120,7 +115,7 @@ def rejected_rows(bulk_action_id: UUID) -> Response:
 @blueprint.post("/<uuid:bulk_action_id>/cancel")
 def cancel(bulk_action_id: UUID) -> BaseResponse:
     """Stop; what is written stays."""
-    bulk_action = lock_bulk_action(current_organisation().id, bulk_action_id) or abort(404)
+    bulk_action = locked_or_404(bulk_action_id)
     organisation_id = bulk_action.organisation_id
     service.cancel(bulk_action)
     db.session.commit()
@@ -131,7 +126,7 @@ def cancel(bulk_action_id: UUID) -> BaseResponse:
 @blueprint.post("/<uuid:bulk_action_id>/run")
 def run(bulk_action_id: UUID) -> BaseResponse:
     """Wait no longer, whatever it waits for."""
-    bulk_action = lock_bulk_action(current_organisation().id, bulk_action_id) or abort(404)
+    bulk_action = locked_or_404(bulk_action_id)
     organisation_id = bulk_action.organisation_id
     service.start_now(bulk_action)
     db.session.commit()
@@ -183,10 +178,6 @@ def matched_columns(bulk_action: BulkAction, entity: Entity) -> list[tuple[str, 
     for column, target in sorted(bulk_action.mapping.items(), key=lambda pair: int(pair[0])):
         if target and int(column) < len(header):
             policy = rules.policy_of(target)
-            shown = POLICY_WORDS[policy] if policy is not usual_policy(target) or policy is Policy.ADD else ""
+            shown = POLICY_REPORT_WORDS[policy] if policy is not usual_policy(target) or policy is Policy.ADD else ""
             matched.append((header[int(column)], entity.label_of_column(target), shown))
     return matched
-
-
-def _bulk_action_or_404(bulk_action_id: UUID) -> BulkAction:
-    return get_bulk_action(current_organisation().id, bulk_action_id) or abort(404)
