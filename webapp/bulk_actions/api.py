@@ -15,7 +15,7 @@ from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.bulk_actions.drafts import start_upload
 from webapp.bulk_actions.files import UploadTooLargeError, deleted_on_error
-from webapp.bulk_actions.idempotency import idempotency_key, keep_once
+from webapp.bulk_actions.idempotency import IdempotencyKeyIn, idempotency_key, keep_once
 from webapp.bulk_actions.import_options import OptionError, apply_options, is_dry_run, run_at_of
 from webapp.bulk_actions.importing import start_import
 from webapp.bulk_actions.mapping import MappingError
@@ -23,6 +23,7 @@ from webapp.bulk_actions.models import BulkAction, BulkActionState
 from webapp.bulk_actions.progress import progress_of, publish_progress
 from webapp.bulk_actions.queries import get_bulk_action, list_bulk_actions
 from webapp.bulk_actions.records import UnreadableFileError
+from webapp.bulk_actions.same_file import EarlierImportOut, earlier_imports_json
 from webapp.bulk_actions.tasks import send_work
 from webapp.extensions import db
 from webapp.lib.multipart import BodyTooLargeError, MultipartError, read_file
@@ -95,6 +96,15 @@ class BulkActionOut(Schema):
     ended_at = fields.DateTime(allow_none=True)
 
 
+class ImportOut(BulkActionOut):
+    """An import that was just started."""
+
+    earlier_imports = fields.List(
+        fields.Nested(EarlierImportOut),
+        metadata={"description": "The last imports of the very same file, by its SHA-256: it forbids nothing."},
+    )
+
+
 class BulkActionList(Schema):
     """Bulk actions, newest first."""
 
@@ -163,6 +173,11 @@ def bulk_action_json(bulk_action: BulkAction) -> dict[str, Any]:
     }
 
 
+def import_json(bulk_action: BulkAction) -> dict[str, Any]:
+    """The same, and which imports had this very file."""
+    return bulk_action_json(bulk_action) | {"earlier_imports": earlier_imports_json(bulk_action)}
+
+
 def _columns_json(bulk_action: BulkAction) -> list[dict[str, Any]]:
     return [
         {"column": column + 1, "name": name, "field": bulk_action.mapping.get(str(column))}
@@ -179,7 +194,7 @@ COUNTS = (
 
 @blueprint.post("/bulk-actions/upload")
 @blueprint.auth_required(api_auth)
-@blueprint.output(BulkActionOut, status_code=202)
+@blueprint.output(ImportOut, status_code=202)
 @blueprint.doc(
     summary="Import a CSV file or a workbook",
     description=(
@@ -204,7 +219,7 @@ def upload() -> dict[str, Any]:
     db.session.commit()
     send_work()
     publish_progress(started.organisation_id, started.id)
-    return bulk_action_json(started)
+    return import_json(started)
 
 
 def _started(draft: BulkAction, options: Mapping[str, str], key: str | None) -> BulkAction:
@@ -260,7 +275,11 @@ def _refuse_too_long(limit_bytes: int) -> None:
 
 
 # Only described: read through a schema, the file would be kept in memory or on this machine's disk first.
-vars(upload)["_spec"] |= {"body": UploadIn, "content_type": "multipart/form-data"}
+vars(upload)["_spec"] |= {
+    "body": UploadIn,
+    "content_type": "multipart/form-data",
+    "args": [(IdempotencyKeyIn(), "headers")],
+}
 
 
 @blueprint.get("/bulk-actions")

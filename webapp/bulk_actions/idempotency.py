@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from apiflask import Schema, fields
 from flask import request
 from sqlalchemy.exc import IntegrityError
 
@@ -18,6 +19,18 @@ from webapp.problems import Problem
 
 HEADER = "Idempotency-Key"
 MAX_LENGTH = 200
+
+
+class IdempotencyKeyIn(Schema):
+    """What makes a call safe to repeat. Only described: `idempotency_key` reads it."""
+
+    key = fields.String(
+        data_key=HEADER,
+        metadata={
+            "description": "A text of your own, such as a UUID. The same call with the same key answers with what the"
+            " first one started, also when that died or is still at work; another call with it gets 422."
+        },
+    )
 
 
 def idempotency_key() -> str | None:

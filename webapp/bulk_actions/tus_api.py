@@ -11,7 +11,7 @@ from flask import Response, request, url_for
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.bulk_actions import tus_views as tus
-from webapp.bulk_actions.api import BulkActionOut, ImportOptionsIn, bulk_action_json
+from webapp.bulk_actions.api import ImportOptionsIn, ImportOut, import_json
 from webapp.bulk_actions.import_options import OptionError, apply_options, is_dry_run, run_at_of
 from webapp.bulk_actions.importing import start_import
 from webapp.bulk_actions.mapping import MappingError
@@ -140,7 +140,7 @@ def destroy(upload_id: UUID) -> Response:
 
 @blueprint.post("/uploads/<uuid:upload_id>/import")
 @blueprint.auth_required(api_auth)
-@blueprint.output(BulkActionOut, status_code=202)
+@blueprint.output(ImportOut, status_code=202)
 @blueprint.doc(
     summary="Import an uploaded file",
     description=(
@@ -160,7 +160,7 @@ def start(upload_id: UUID) -> dict[str, Any]:
         raise Problem(404, "Not found", "Nobody started this import for a week, so it was removed.")
     if draft.state is BulkActionState.DRAFT:
         _start(draft, request.form.to_dict())
-    return bulk_action_json(draft)
+    return import_json(draft)
 
 
 def _start(draft: BulkAction, options: dict[str, str]) -> None:
