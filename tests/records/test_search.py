@@ -153,7 +153,7 @@ def test_counts_are_exact_up_to_a_limit(here: UUID, monkeypatch: pytest.MonkeyPa
 def test_a_count_that_walks_says_when_it_stopped(here: UUID) -> None:
     wanted = RecordFilter(conditions=(Condition("last_name", Operator.FILLED),))
     some = count_records(CONTACTS, here, wanted, walk_rows=3)
-    assert (some.number, some.is_exact) == (3, False)
+    assert (some.number, some.is_exact) == (2, False)
     all_of_them = count_records(CONTACTS, here, wanted)
     assert (all_of_them.number, all_of_them.is_exact) == (4, True)
 
@@ -181,9 +181,8 @@ def test_a_search_reads_an_index_and_not_the_table(here: UUID, services: Setting
         connection.execute(ADD_CONTACTS, [here])
         connection.execute("ANALYZE contacts")
     db.session.rollback()
-    plans = "\n".join(
-        _plan_of(part.limit(20)) for part in search.Search(CONTACTS, here, RecordFilter(q="n1999"))._drivers()[0]
-    )
+    parts = next(search.Search(CONTACTS, here, RecordFilter(q="n1999")).drivers())
+    plans = "\n".join(_plan_of(part.limit(20)) for part in parts)
     assert "Seq Scan" not in plans
     assert "ix_contacts_organisation_id_name_key_id" in plans
 

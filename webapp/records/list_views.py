@@ -20,6 +20,7 @@ from webapp.records.chips import chips_of, without
 from webapp.records.context import context_of
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
 from webapp.records.filters import OPERATOR_LABELS, FilterError, RecordFilter, operators_of, read_filter, write_filter
+from webapp.records.order import order_of
 from webapp.records.queries import (
     count_records,
     list_attribute_names,
@@ -27,7 +28,7 @@ from webapp.records.queries import (
     list_saved_filters,
     list_tags,
 )
-from webapp.records.search import GLANCE_ROWS, RecordCount, order_of
+from webapp.records.search import GLANCE_ROWS, RecordCount
 
 if TYPE_CHECKING:
     from webapp.records.views import Pages

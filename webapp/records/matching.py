@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, String, and_, cast, false, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, String, and_, cast, false, func, not_, or_
 
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
 from webapp.records.fields import Context, FaultError, Field
@@ -20,48 +20,44 @@ def conditions_of(
     entity: Entity, record: Any, organisation_id: UUID, wanted: RecordFilter, context: Context
 ) -> list[ColumnElement[bool]]:
     """What a record, or an alias of its table, must fulfil, besides belonging to the organisation."""
-    found = [_between(record.created_at, wanted.created_since, wanted.created_until)]
-    found.append(_between(record.updated_at, wanted.updated_since, wanted.updated_until))
-    found.append(or_(*search_ranges(entity, record, wanted.q)) if wanted.q else None)
-    found += [has_tag(entity, record, organisation_id, tag) for tag in wanted.tags]
-    found += [compare(entity, record, organisation_id, condition, context) for condition in wanted.conditions]
-    found.append(record.bulk_action_id == wanted.import_id if wanted.import_id else None)
-    found.append(_seen(entity, record, organisation_id, wanted.is_seen))
-    return [condition for condition in found if condition is not None]
+    found = between(record.created_at, wanted.created_since, wanted.created_until)
+    found += between(record.updated_at, wanted.updated_since, wanted.updated_until)
+    found += [or_(*search_ranges(entity, record, wanted.q))] if wanted.q else []
+    found += [bool_of(record.tags.contains([tag])) for tag in wanted.tags]
+    found += [compare(entity, record, condition, context) for condition in wanted.conditions]
+    found += [bool_of(record.bulk_action_id == wanted.import_id)] if wanted.import_id else []
+    if wanted.is_seen is not None:
+        seen = was_seen(organisation_id, getattr(record, entity.key_column))
+        found.append(bool_of(seen if wanted.is_seen else not_(seen)))
+    return found
 
 
 def search_ranges(entity: Entity, record: Any, q: str) -> list[ColumnElement[bool]]:
     """Any of the search's columns begins with the text.
 
-    As a range of bytes: the operators that PostgreSQL trusts below a row-level policy, so that it uses the indexes.
+    As ranges of bytes: operators that PostgreSQL trusts below a row-level policy, so that it uses the indexes.
     """
     folded = entity.key.fold(q)
     ranges = []
     for name in entity.search_keys:
         column, text = getattr(record, name), folded if name.endswith("_key") else q
-        ranges.append((column >= text) & (column < text + HIGHEST))
+        ranges.append(begins(column, text))
     return ranges
 
 
-def has_tag(entity: Entity, record: Any, organisation_id: UUID, tag: str) -> ColumnElement[bool]:
-    """Whether the record bears the tag, by the index of tags."""
-    tags = entity.tags.c
-    found = select(literal(1)).where(
-        tags.organisation_id == organisation_id, tags.tag == tag, tags.record_id == record.id
-    )
-    return found.correlate(record).exists()
+def begins(column: Any, text: str) -> ColumnElement[bool]:
+    """Whether a column with byte order begins with the text, in a form that an index of it answers."""
+    return and_(column >= text, column < text + HIGHEST)
 
 
-def compare(
-    entity: Entity, record: Any, organisation_id: UUID, condition: Condition, context: Context
-) -> ColumnElement[bool]:
+def compare(entity: Entity, record: Any, condition: Condition, context: Context) -> ColumnElement[bool]:
     """A comparison, of texts without regard to case. What cannot be a value of the field is none of them."""
     field = entity.fields_by_name.get(condition.column)
     if field is None:
         name = condition.column.removeprefix(ATTRIBUTE_PREFIX)
         return _compare_text(func.coalesce(record.attributes[name].astext, ""), condition)
     if field.sql_type == "text[]":
-        return _compare_tags(entity, record, organisation_id, condition)
+        return _compare_tags(record, condition)
     column = getattr(record, field.name)
     if condition.operator in {Operator.BLANK, Operator.FILLED}:
         return bool_of(column.is_(None) if condition.operator is Operator.BLANK else column.is_not(None))
@@ -73,10 +69,11 @@ def compare(
 def _compare_field(
     entity: Entity, record: Any, field: Field, condition: Condition, context: Context
 ) -> ColumnElement[bool]:
-    if field.is_key and condition.operator is Operator.IS:
-        return bool_of(getattr(record, entity.key_column) == field.fold(condition.value))
+    if field.is_key and condition.operator in {Operator.IS, Operator.BEGINS}:
+        key, folded = getattr(record, entity.key_column), field.fold(condition.value)
+        return bool_of(key == folded) if condition.operator is Operator.IS else begins(key, folded)
     if field.type == "tel" and condition.operator in {Operator.IS, Operator.IS_NOT}:
-        phone = _value(field, condition.value, context) or condition.value
+        phone = value_of(field, condition.value, context) or condition.value
         same = bool_of(getattr(record, field.name) == phone)
         return same if condition.operator is Operator.IS else not_(func.coalesce(same, False))
     return _compare_text(func.coalesce(getattr(record, field.name), ""), condition)
@@ -95,17 +92,17 @@ def _compare_text(column: Any, condition: Condition) -> ColumnElement[bool]:
     return bool_of(lowered == value if condition.operator is Operator.IS else lowered != value)
 
 
-def _compare_tags(entity: Entity, record: Any, organisation_id: UUID, condition: Condition) -> ColumnElement[bool]:
+def _compare_tags(record: Any, condition: Condition) -> ColumnElement[bool]:
     if condition.operator is Operator.BLANK:
         return bool_of(func.cardinality(record.tags) == 0)
     if condition.operator is Operator.FILLED:
         return bool_of(func.cardinality(record.tags) > 0)
-    has = has_tag(entity, record, organisation_id, condition.value)
+    has = bool_of(record.tags.contains([condition.value]))
     return has if condition.operator is Operator.IS else not_(has)
 
 
 def _compare_value(column: Any, field: Field, condition: Condition, context: Context) -> ColumnElement[bool]:
-    value = _value(field, condition.value, context)
+    value = value_of(field, condition.value, context)
     if value is None:
         return false()
     if condition.operator is Operator.ABOVE:
@@ -116,7 +113,7 @@ def _compare_value(column: Any, field: Field, condition: Condition, context: Con
     return bool_of(same) if condition.operator is Operator.IS else bool_of(column.is_distinct_from(value))
 
 
-def _value(field: Field, text: str, context: Context) -> UUID | Decimal | bool | str | None:
+def value_of(field: Field, text: str, context: Context) -> UUID | Decimal | bool | str | None:
     """The text as a value of the field; a member may be given by id, too."""
     try:
         value: UUID | Decimal | bool | str | None = field.parse(text, context)
@@ -132,17 +129,9 @@ def _uuid_or_none(text: str) -> UUID | None:
         return None
 
 
-def _between(column: Any, since: Any, until: Any) -> ColumnElement[bool] | None:
-    parts = [column >= since] if since else []
-    parts += [column < until] if until else []
-    return and_(*parts) if parts else None
-
-
-def _seen(entity: Entity, record: Any, organisation_id: UUID, is_seen: bool | None) -> ColumnElement[bool] | None:
-    if is_seen is None:
-        return None
-    seen = was_seen(organisation_id, getattr(record, entity.key_column))
-    return bool_of(seen if is_seen else not_(seen))
+def between(column: Any, since: Any, until: Any) -> list[ColumnElement[bool]]:
+    """From the first, which is in, to the second, which is out; either may be missing."""
+    return [*([column >= since] if since else []), *([column < until] if until else [])]
 
 
 def bool_of(expression: Any) -> ColumnElement[bool]:

@@ -10,12 +10,13 @@ from uuid import UUID
 from sqlalchemy import Select, func, select
 
 from webapp.extensions import db
-from webapp.records.context import context_of
 from webapp.records.entities import Entity
 from webapp.records.filters import RecordFilter
-from webapp.records.matching import conditions_of
+from webapp.records.leads import id_bounds
+from webapp.records.matching import begins
 from webapp.records.models import AttributeName, SavedFilter
-from webapp.records.search import COUNT_WALK_ROWS, PAGE_SIZE, RecordCount, RecordPage, Search, order_of
+from webapp.records.order import order_of
+from webapp.records.search import COUNT_WALK_ROWS, PAGE_SIZE, RecordCount, RecordPage, Search
 
 EVERYTHING = RecordFilter()
 
@@ -90,10 +91,10 @@ def matching_ids(
     entity: Entity, organisation_id: UUID, wanted: RecordFilter, created_before: datetime
 ) -> Select[tuple[UUID]]:
     """The ids, in their order, of all that match and were created before the moment."""
-    model = entity.model
-    conditions = conditions_of(entity, model, organisation_id, wanted, context_of(organisation_id))
+    model, search = entity.model, Search(entity, organisation_id, wanted)
+    by_index = [*id_bounds(model.id, wanted), *(model.id.in_(search.ids_of_tag(tag)) for tag in search.tags)]
     query: Select[tuple[UUID]] = select(model.id).where(
-        model.organisation_id == organisation_id, model.created_at < created_before, *conditions
+        model.organisation_id == organisation_id, model.created_at < created_before, *by_index, *search.of(model)
     )
     return query.order_by(model.id)
 
@@ -101,18 +102,11 @@ def matching_ids(
 def list_tags(entity: Entity, organisation_id: UUID, beginning: str = "", limit: int = 20) -> list[str]:
     """Tags in use, in order, found by stepping from one to the next in their index."""
     tags = entity.tags.c
-    found: list[str] = []
-    least = beginning
-    while len(found) < limit:
-        query = select(func.min(tags.tag)).where(
-            tags.organisation_id == organisation_id, tags.tag > least if found else tags.tag >= least
-        )
-        tag = db.session.scalar(query)
-        if tag is None or not tag.startswith(beginning):
-            return found
-        found.append(tag)
-        least = tag
-    return found
+    own = select(func.min(tags.tag).label("tag")).where(tags.organisation_id == organisation_id)
+    first = own.where(begins(tags.tag, beginning)).cte("steps", recursive=True)
+    following = own.where(begins(tags.tag, beginning), tags.tag > first.c.tag).scalar_subquery()
+    steps = first.union_all(select(following).where(first.c.tag.is_not(None)))
+    return list(db.session.scalars(select(steps.c.tag).where(steps.c.tag.is_not(None)).limit(limit)))
 
 
 def list_attribute_names(organisation_id: UUID, entity: Entity) -> list[str]:

@@ -7,22 +7,22 @@ goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, DateTime, Numeric, Select, func, literal, select, tuple_
+from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, and_, func, literal, select, true
 from sqlalchemy.orm import aliased
 
 from webapp.extensions import db
-from webapp.lib.pagination import BadCursorError, decode_cursor, encode_cursor
 from webapp.records.context import context_of
 from webapp.records.entities import Entity
 from webapp.records.filters import Operator, RecordFilter
-from webapp.records.matching import conditions_of, search_ranges
+from webapp.records.leads import Lead, id_bounds, ids_by_search, ids_by_visits, leads_of
+from webapp.records.matching import conditions_of
+from webapp.records.order import BY_ID, Order
 
 PAGE_SIZE = 50
 COUNT_LIMIT = 100_000
@@ -33,10 +33,8 @@ WALK_ROWS = 20_000
 TAG_WALK_ROWS = 6_000
 """Along a tag each record is looked up by itself."""
 GLANCE_ROWS = 2_000
-"""So many a page reads for its first count; the whole count follows by itself."""
+"""So many are read for a count that nobody may wait for."""
 COUNT_WALK_ROWS = 1_000_000
-CREATED_WITHIN = timedelta(minutes=10)
-"""So far the moment in a record's id may be from that of its creation."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +56,6 @@ class RecordCount:
     is_exact: bool
 
 
-@dataclass(frozen=True)
-class Order:
-    """A list's order: by the id alone, or by a column and then the id."""
-
-    column: str | None
-    descends: bool
-
-
-def order_of(entity: Entity, sort: str, direction: str = "") -> Order:
-    """The order of this name; texts ascend and times descend, unless `direction` says otherwise. Raises KeyError."""
-    column = entity.sorts[sort]
-    natural = "desc" if column in {None, "updated_at"} else "asc"
-    return Order(column, (direction or natural) == "desc")
-
-
 class Search:
     """One question about an organisation's records."""
 
@@ -82,12 +65,22 @@ class Search:
         self.wanted = wanted
         self.context = context_of(organisation_id)
 
+    @cached_property
+    def leads(self) -> list[Lead]:
+        return leads_of(self.entity, self.wanted, self.context)
+
+    @cached_property
+    def tags(self) -> list[str]:
+        """Every tag that the records bear for certain."""
+        compared = [one.value for one in self.wanted.conditions if one.column == "tags" and one.operator is Operator.IS]
+        return [*self.wanted.tags, *compared]
+
     def of(self, record: Any) -> list[ColumnElement[bool]]:
         return conditions_of(self.entity, record, self.organisation_id, self.wanted, self.context)
 
     def small_set(self) -> list[UUID] | None:
         """The ids that an index names, when they are few; all that match are among them."""
-        for driver in self._drivers():
+        for driver in self.drivers():
             ids: set[UUID] = set()
             for part in driver:
                 ids.update(db.session.scalars(part.limit(SMALL_SET + 1)))
@@ -97,157 +90,123 @@ class Search:
                 return list(ids)
         return None
 
-    def _drivers(self) -> list[list[Select[tuple[UUID]]]]:
-        """What an index answers, each as queries whose ids are put together."""
-        model, tags = self.entity.model, self.entity.tags.c
+    def drivers(self) -> Iterator[list[Select[tuple[UUID]]]]:
+        """What an index answers, each as queries whose ids are put together; the cheapest first."""
+        model, wanted = self.entity.model, self.wanted
         own = select(model.id).where(model.organisation_id == self.organisation_id)
-        drivers = [
-            [select(tags.record_id).where(tags.organisation_id == self.organisation_id, tags.tag == tag)]
-            for tag in self.wanted.tags
-        ]
-        if self.wanted.q:
-            drivers.append([own.where(part) for part in search_ranges(self.entity, model, self.wanted.q)])
-        if self.wanted.import_id:
-            drivers.append([own.where(model.bulk_action_id == self.wanted.import_id)])
-        drivers += [[own.where(condition)] for condition in self._indexed_conditions()]
-        return drivers
-
-    def _indexed_conditions(self) -> list[ColumnElement[bool]]:
-        indexed = {self.entity.key.name, "phone", "owner_id"}
-        chosen = [c for c in self.wanted.conditions if c.column in indexed and c.operator is Operator.IS]
-        alone = [RecordFilter(conditions=(condition,)) for condition in chosen]
-        model, organisation_id = self.entity.model, self.organisation_id
-        return [conditions_of(self.entity, model, organisation_id, one, self.context)[0] for one in alone]
+        days = id_bounds(model.id, wanted)
+        for lead in self.leads:
+            yield [own.where(lead.condition, *(days if lead.is_one_value else []))]
+        for tag in self.tags:
+            yield [self.ids_of_tag(tag)]
+        if days:
+            yield [own.where(*days)]
+        if wanted.q:
+            yield ids_by_search(self.entity, self.organisation_id, wanted.q)
+        if wanted.is_seen and (seen := ids_by_visits(self.entity, self.organisation_id, SMALL_SET)):
+            yield seen
 
     def page_of(self, ids: list[UUID], order: Order, cursor: str | None, limit: int) -> RecordPage:
         """A page of those of a small set that match."""
-        model = self.entity.model
-        query = select(model).where(model.organisation_id == self.organisation_id, model.id.in_(ids), *self.of(model))
+        record = self._these(ids)
+        query = select(record).where(*self.of(record))
         if cursor:
-            query = query.where(_after(model, order, cursor))
-        found = db.session.scalars(query.order_by(*_ordering(model, order)).limit(limit + 1)).all()
-        return self._page(found, order, limit)
+            query = query.where(order.after(record, cursor))
+        found = db.session.scalars(query.order_by(*order.by(record)).limit(limit + 1)).all()
+        return _page(found, order, limit)
 
     def walk(self, order: Order, cursor: str | None, limit: int) -> RecordPage:
-        """A page of those that match among the next WALK_ROWS of the order."""
-        first, steps = min(FIRST_STEPS, self._steps(order)), self._steps(order)
-        page = self._walk(order, cursor, limit, first)
-        return self._walk(order, cursor, limit, steps) if page.is_partial and first < steps else page
-
-    def _steps(self, order: Order) -> int:
-        return min(WALK_ROWS, TAG_WALK_ROWS) if order.column is None and self.wanted.tags else WALK_ROWS
-
-    def _walk(self, order: Order, cursor: str | None, limit: int, steps: int) -> RecordPage:
-        walked = self._walked(order, cursor, steps)
-        record = aliased(self.entity.model, walked)
-        query = select(record).where(*self.of(record)).order_by(*_ordering(record, order)).limit(limit + 1)
-        found = db.session.scalars(query).all()
-        if len(found) > limit or self.wanted.is_empty:
-            return self._page(found, order, limit)
-        last = db.session.scalar(select(record).order_by(*_ordering(record, order)).offset(steps - 1).limit(1))
-        next_cursor = _cursor_of(last, order) if last else None
-        return RecordPage(found, next_cursor, is_partial=last is not None, searched_count=steps)
-
-    def _walked(self, order: Order, cursor: str | None, limit: int) -> Any:
-        model = self.entity.model
-        query = select(model).where(model.organisation_id == self.organisation_id, *self._guides(order))
-        if order.column is None and self.wanted.tags:
-            query = self._by_tag(order, cursor, limit)
-        elif cursor:
-            query = query.where(_after(model, order, cursor))
-        return query.order_by(*_ordering(model, order)).limit(limit).subquery()
-
-    def _guides(self, order: Order) -> list[ColumnElement[bool]]:
-        """Conditions whose index is in the order of ids, so that the walk only meets records that fulfil them."""
-        if order.column is not None or self.wanted.tags:
-            return []
-        model = self.entity.model
-        bounds = _id_bounds(model, self.wanted)
-        came = [model.bulk_action_id == self.wanted.import_id] if self.wanted.import_id else []
-        return [*bounds, *(came or self._indexed_conditions()[:1])]
-
-    def _by_tag(self, order: Order, cursor: str | None, limit: int) -> Select[Any]:
-        """The walk along one tag's records."""
-        model, tags = self.entity.model, self.entity.tags.c
-        some = select(tags.record_id).where(
-            tags.organisation_id == self.organisation_id, tags.tag == self.wanted.tags[0]
-        )
-        if cursor:
-            last = decode_cursor(cursor)[1]
-            some = some.where(tags.record_id < last if order.descends else tags.record_id > last)
-        along = tags.record_id.desc() if order.descends else tags.record_id
-        some_ids = some.order_by(along).limit(limit).subquery()
-        return (
-            select(model)
-            .join(some_ids, some_ids.c.record_id == model.id)
-            .where(model.organisation_id == self.organisation_id)
-        )
+        """A page of those that match among the next WALK_ROWS of the order, or among fewer if these fill it."""
+        most = min(WALK_ROWS, TAG_WALK_ROWS) if self._is_along_tag(order) else WALK_ROWS
+        page = self._walk(order, cursor, limit, min(FIRST_STEPS, most))
+        return self._walk(order, cursor, limit, most) if page.is_partial and most > FIRST_STEPS else page
 
     def count(self, ids: list[UUID] | None, walk_rows: int) -> RecordCount:
         """Those of the small set; else as many as the walk meets."""
         model = self.entity.model
         if ids is not None:
-            query = select(model.id).where(model.organisation_id == self.organisation_id, model.id.in_(ids))
-            return RecordCount(_number_of(query.where(*self.of(model))), is_exact=True)
+            record = self._these(ids)
+            return RecordCount(_number_of(select(record.id).where(*self.of(record))), is_exact=True)
         if self.wanted.is_empty:
             number = _number_of(select(model.id).where(model.organisation_id == self.organisation_id))
             return RecordCount(min(number, COUNT_LIMIT), number <= COUNT_LIMIT)
-        walked = self._walked(Order(None, descends=True), None, walk_rows + 1)
-        record = aliased(model, walked)
+        record = self._walked(BY_ID, None, walk_rows)
         number = _number_of(select(record.id).where(*self.of(record)))
         if number > COUNT_LIMIT:
             return RecordCount(COUNT_LIMIT, is_exact=False)
-        has_more = db.session.scalar(select(literal(1)).select_from(walked).offset(walk_rows).limit(1)) is not None
-        return RecordCount(number, is_exact=not has_more)
+        return RecordCount(number, is_exact=self._cursor_after(BY_ID, None, walk_rows + 1) is None)
 
-    def _page(self, found: Sequence[Any], order: Order, limit: int) -> RecordPage:
-        has_more = len(found) > limit
-        return RecordPage(found[:limit], _cursor_of(found[limit - 1], order) if has_more else None)
+    def _walk(self, order: Order, cursor: str | None, limit: int, steps: int) -> RecordPage:
+        record = self._walked(order, cursor, steps)
+        query = select(record).where(*self.of(record)).order_by(*order.by(record)).limit(limit + 1)
+        found = db.session.scalars(query).all()
+        if len(found) > limit or self.wanted.is_empty:
+            return _page(found, order, limit)
+        next_cursor = self._cursor_after(order, cursor, steps)
+        return RecordPage(found, next_cursor, is_partial=next_cursor is not None, searched_count=steps)
+
+    def _cursor_after(self, order: Order, cursor: str | None, steps: int) -> str | None:
+        """The place of the last of so many steps, by the index alone; None when the order ends before."""
+        place = self._places_along(order, cursor).offset(steps - 1).limit(1)
+        last = db.session.execute(place).one_or_none()
+        return order.cursor_at(last) if last else None
+
+    def _walked(self, order: Order, cursor: str | None, steps: int) -> Any:
+        """The next so many records of the order, whole, as an alias of their table."""
+        model = self.entity.model
+        own = select(model).where(model.organisation_id == self.organisation_id)
+        if self._is_along_tag(order):
+            some = self._places_along(order, cursor).limit(steps).subquery()
+            own = own.join(some, some.c.id == model.id).order_by(*order.by(model))
+        else:
+            own = self._along(own, order, cursor)
+        return aliased(model, own.limit(steps).subquery())
+
+    def _places_along(self, order: Order, cursor: str | None) -> Select[Any]:
+        """The places of the same records: what indexes hold."""
+        if self._is_along_tag(order):
+            borne = self.ids_of_tag(self.tags[0]).subquery().c
+            along = select(borne.id).order_by(*order.by(borne))
+            return along.where(order.after(borne, cursor)) if cursor else along
+        model = self.entity.model
+        places = select(*(getattr(model, name) for name in order.columns))
+        return self._along(places.where(model.organisation_id == self.organisation_id), order, cursor)
+
+    def _along(self, own: Select[Any], order: Order, cursor: str | None) -> Select[Any]:
+        model = self.entity.model
+        query = own.where(*self._guides(order)).order_by(*order.by(model))
+        return query.where(order.after(model, cursor)) if cursor else query
+
+    def _is_along_tag(self, order: Order) -> bool:
+        """Whether the walk goes along the records of a tag, whose index is in the order of ids."""
+        return order.column is None and bool(self.tags)
+
+    def _guides(self, order: Order) -> list[ColumnElement[bool]]:
+        """Leads whose index is in the walk's order, so that it only meets records that fulfil them."""
+        if order.column is not None:
+            return [lead.condition for lead in self.leads if lead.column == order.column]
+        of_one_value = [lead.condition for lead in self.leads if lead.is_one_value][:1]
+        return [*of_one_value, *id_bounds(self.entity.model.id, self.wanted)]
+
+    def ids_of_tag(self, tag: str) -> Select[tuple[UUID]]:
+        """The records that bear a tag, by the index of tags."""
+        tags = self.entity.tags.c
+        own = select(tags.record_id.label("id")).where(tags.organisation_id == self.organisation_id, tags.tag == tag)
+        return own.where(*id_bounds(tags.record_id, self.wanted))
+
+    def _these(self, ids: list[UUID]) -> Any:
+        """The records of these ids. Each is looked up by itself: OFFSET leaves PostgreSQL no other way."""
+        model = self.entity.model
+        given = func.unnest(literal(ids, ARRAY(Uuid()))).table_valued("id").render_derived(with_types=False)
+        own = select(model).where(and_(model.organisation_id == self.organisation_id, model.id == given.c.id))
+        one = own.offset(0).correlate(given).lateral()
+        return aliased(model, select(one).select_from(given.join(one, true())).offset(0).subquery())
 
 
-def _id_bounds(record: Any, wanted: RecordFilter) -> list[ColumnElement[bool]]:
-    """Ids are UUIDv7, made within minutes of their records' creation: so its days bound them."""
-    bounds = []
-    if wanted.created_since:
-        bounds.append(record.id >= _first_id(wanted.created_since - CREATED_WITHIN))
-    if wanted.created_until:
-        bounds.append(record.id < _first_id(wanted.created_until + CREATED_WITHIN))
-    return bounds
-
-
-def _first_id(moment: datetime) -> UUID:
-    """The smallest UUIDv7 of a moment."""
-    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
+def _page(found: Sequence[Any], order: Order, limit: int) -> RecordPage:
+    has_more = len(found) > limit
+    return RecordPage(found[:limit], order.cursor_of(found[limit - 1]) if has_more else None)
 
 
 def _number_of(query: Select[Any]) -> int:
     return db.session.scalar(select(func.count()).select_from(query.limit(COUNT_LIMIT + 1).subquery())) or 0
-
-
-def _ordering(record: Any, order: Order) -> list[Any]:
-    columns = [record.id] if order.column is None else [getattr(record, order.column), record.id]
-    return [column.desc() if order.descends else column.asc() for column in columns]
-
-
-def _after(record: Any, order: Order, cursor: str) -> ColumnElement[bool]:
-    text, last_id = decode_cursor(cursor)
-    if order.column is None:
-        after_id: ColumnElement[bool] = record.id < last_id if order.descends else record.id > last_id
-        return after_id
-    column = getattr(record, order.column)
-    place, last = tuple_(column, record.id), tuple_(literal(_sort_value(text, column), column.type), last_id)
-    return place < last if order.descends else place > last
-
-
-def _cursor_of(record: Any, order: Order) -> str:
-    value = "" if order.column is None else getattr(record, order.column)
-    return encode_cursor(value.isoformat() if isinstance(value, datetime) else str(value), record.id)
-
-
-def _sort_value(text: str, column: Any) -> str | datetime | Decimal:
-    try:
-        if isinstance(column.type, DateTime):
-            return datetime.fromisoformat(text)
-        return Decimal(text) if isinstance(column.type, Numeric) else text
-    except (ValueError, InvalidOperation) as error:
-        raise BadCursorError("This page link is damaged. Start again from the first page.") from error
