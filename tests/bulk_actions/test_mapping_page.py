@@ -165,7 +165,7 @@ def test_fields_of_their_own_are_left_out_again_by_one_press(alice: Person) -> N
     draft = drop(alice, csv_of([["ada@example.com", "Ada", "", "38"]], HEADER))
     alice.client.post(f"{draft}/mapping", data={"then": "keep_all"})
     alice.client.post(f"{draft}/mapping", data={"then": "leave_out"})
-    assert "3 of 4 matched. The others are left out." in alice.client.get(f"{draft}/mapping").text
+    assert "3 of 4 matched; 1 left out." in alice.client.get(f"{draft}/mapping").text
 
 
 def test_a_column_of_any_name_can_be_kept_but_for_the_two_of_a_report(alice: Person) -> None:
