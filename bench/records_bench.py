@@ -53,7 +53,8 @@ ADD_CONTACTS = """
             CASE WHEN n %% 5 < 3 THEN '+4930' || lpad(n::text, 8, '0') END AS phone,
             'Company ' || n * 7919 %% 200003 AS company,
             CASE WHEN n %% 100000 = 7 THEN 'Ulm'
-                 ELSE (ARRAY['London', 'Berlin', 'Paris', 'Madrid', 'Oslo', 'Porto', 'Graz', 'Lyon'])[1 + n * 7907 %% 10007 %% 8]
+                 ELSE (ARRAY['London', 'Berlin', 'Paris', 'Madrid', 'Oslo', 'Porto', 'Graz', 'Lyon'])
+                     [1 + n * 7907 %% 10007 %% 8]
             END AS city,
             CASE WHEN n %% 5000 = 3 THEN ARRAY['customer', 'vip'] WHEN n %% 2 = 0 THEN ARRAY['customer']
                  ELSE ARRAY[]::text[] END AS tags,
