@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("collect", "import", "verbs", "records", "chart", "live", "jobs")
+BENCHMARKS = ("collect", "import", "fair", "verbs", "records", "chart", "live", "jobs")
 
 
 def main() -> int:
