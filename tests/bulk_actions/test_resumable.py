@@ -208,6 +208,21 @@ def test_a_file_that_is_no_csv_is_refused_at_its_end_and_forgotten(app: APIFlask
     assert stored_keys(app, services) == set()
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_piece_that_the_store_lost_ends_the_upload_in_plain_words(
+    app: APIFlask, services: Settings, ask: Ask, is_there: bool
+) -> None:
+    path = begin(ask)
+    send(ask, path, PEOPLE[:20], 0)
+    (key,) = stored_keys(app, services)
+    uploads(app).write(key, [PEOPLE[:19]]) if is_there else uploads(app).delete(key)
+    answer = send(ask, path, PEOPLE[20:], 20)
+    assert (answer.status_code, count_rows(services, "bulk_actions")) == (422, 0)
+    assert "Upload the file again" in answer.text
+    assert ask("HEAD", path).status_code == 404
+    assert stored_keys(app, services) == set()
+
+
 def test_a_cancelled_upload_leaves_nothing(app: APIFlask, services: Settings, ask: Ask) -> None:
     path = begin(ask)
     send(ask, path, PEOPLE[:20], 0)

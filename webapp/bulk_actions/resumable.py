@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -19,11 +19,12 @@ from sqlalchemy import delete, text, update
 
 from webapp.bulk_actions.drafts import start_upload
 from webapp.bulk_actions.models import BulkAction
+from webapp.bulk_actions.records import UnreadableFileError
 from webapp.bulk_actions.upload_models import ResumableUpload, UploadPiece
 from webapp.bulk_actions.upload_queries import list_pieces
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
-from webapp.lib.storage import Storage
+from webapp.lib.storage import Storage, StorageMissingError
 
 PIECE_BYTES = 4 * 1024 * 1024
 PIECE_SECONDS = 2.0
@@ -150,19 +151,17 @@ def finish(upload: ResumableUpload, storage: Storage) -> BulkAction:
     """Join the pieces of a whole upload into an import's file: a draft.
 
     The upload must be locked until the commit, so that it becomes one draft however often this begins.
-    Raises UnreadableFileError; then nothing but the upload is left.
+    Raises UnreadableFileError, also when the store lost a piece; then nothing but the upload is left.
     """
     bulk_action = start_upload(
         upload.organisation_id,
         upload.created_by,
         upload.file_name,
-        _joined(list_piece_keys(upload), storage),
+        _joined(_sizes(upload), storage),
         storage=storage,
         limit_bytes=upload.byte_count,
         entity=upload.entity,
     )
-    if bulk_action.file_byte_count != upload.byte_count:
-        raise RuntimeError(f"Of {upload.byte_count} bytes of an upload the store holds {bulk_action.file_byte_count}.")
     upload.bulk_action_id = bulk_action.id
     statement = delete(UploadPiece).where(
         UploadPiece.organisation_id == upload.organisation_id, UploadPiece.upload_id == upload.id
@@ -173,8 +172,7 @@ def finish(upload: ResumableUpload, storage: Storage) -> BulkAction:
 
 def list_piece_keys(upload: ResumableUpload) -> list[str]:
     """Where the store keeps the upload's pieces, in the file's order."""
-    pieces = list_pieces(upload.organisation_id, upload.id)
-    return [piece_key(upload.organisation_id, upload.id, piece.start_offset, piece.writer_id) for piece in pieces]
+    return list(_sizes(upload))
 
 
 def delete_pieces(storage: Storage, keys: Sequence[str]) -> None:
@@ -188,11 +186,31 @@ def prune(before: datetime) -> None:
     db.session.execute(text("SELECT footfall_prune_uploads(:before)"), {"before": before})
 
 
-def _joined(keys: Sequence[str], storage: Storage) -> Iterator[bytes]:
+def _sizes(upload: ResumableUpload) -> dict[str, int]:
+    """The keys of the pieces, in the file's order, with the bytes of each."""
+    pieces = list_pieces(upload.organisation_id, upload.id)
+    return {
+        piece_key(upload.organisation_id, upload.id, piece.start_offset, piece.writer_id): piece.byte_count
+        for piece in pieces
+    }
+
+
+def _joined(sizes: Mapping[str, int], storage: Storage) -> Iterator[bytes]:
     """All bytes, each block read while the one before is written: the store cannot be read by its own writer."""
-    blocks = (block for key in keys for block in storage.stream(key))
+    blocks = (block for key, byte_count in sizes.items() for block in _whole(storage, key, byte_count))
     with ThreadPoolExecutor(max_workers=1) as reader:
         coming = reader.submit(next, blocks, b"")
         while block := coming.result():
             coming = reader.submit(next, blocks, b"")
             yield block
+
+
+def _whole(storage: Storage, key: str, byte_count: int) -> Iterator[bytes]:
+    """A piece as it was counted: a machine without power forgets what its disk had not written."""
+    lost = UnreadableFileError("A part of the upload was lost on the server. Upload the file again.")
+    try:
+        if storage.size(key) != byte_count:
+            raise lost
+    except StorageMissingError as error:
+        raise lost from error
+    yield from storage.stream(key)
