@@ -12,10 +12,12 @@ from werkzeug.wrappers import Response as BaseResponse
 from webapp.accounts.queries import list_members
 from webapp.bulk_actions import service
 from webapp.bulk_actions.detect import FileFormat
+from webapp.bulk_actions.import_report import matched_columns, read_as
 from webapp.bulk_actions.models import BulkAction, BulkActionState, RejectedRow, ReplacedRow, Verb
 from webapp.bulk_actions.progress import progress_of, publish_progress
 from webapp.bulk_actions.queries import (
     PAGE_SIZE,
+    get_bulk_action,
     list_rejected_rows,
     list_replaced_rows,
 )
@@ -24,13 +26,13 @@ from webapp.bulk_actions.tasks import send_work
 from webapp.bulk_actions.verbs.service import find_undo, why_not_undoable
 from webapp.bulk_actions.verbs.words import said_values, title_of
 from webapp.bulk_actions.views import blueprint, bulk_action_or_404, locked_or_404, settings_of_app
-from webapp.bulk_actions.wording import POLICY_REPORT_WORDS, key_words, mode_words
+from webapp.bulk_actions.wording import key_words, mode_words
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.live.channels import bulk_action_channel, stream_url
 from webapp.pages import render_page
 from webapp.records.entities import Entity, get_entity
-from webapp.records.rules import Policy, rules_from, usual_policy
+from webapp.records.rules import rules_from
 
 SEEN_AFTER_SECONDS = 4
 DAY_SECONDS = 24 * 60 * 60
@@ -60,8 +62,8 @@ def show(bulk_action_id: UUID) -> BaseResponse:
         can_undo=why_not_undoable(bulk_action) is None,
         undo_words=undo_words(bulk_action, entity),
         said_values=said_values(bulk_action),
-        matched=matched_columns(bulk_action, entity),
-        mode_words=mode_words(rules_from((), bulk_action.rules).mode, entity),
+        tried_draft=_tried_draft(bulk_action),
+        **_import_context(bulk_action, entity),
         singular=entity.singular,
         key_label=key_words(entity),
     )
@@ -135,6 +137,24 @@ def run(bulk_action_id: UUID) -> BaseResponse:
     return redirect(url_for(".show", bulk_action_id=bulk_action_id), 303)
 
 
+def _tried_draft(bulk_action: BulkAction) -> BulkAction | None:
+    """The draft that a dry run tried, started or not, while it is kept."""
+    if not bulk_action.is_dry_run or bulk_action.source_id is None:
+        return None
+    return get_bulk_action(bulk_action.organisation_id, bulk_action.source_id)
+
+
+def _import_context(bulk_action: BulkAction, entity: Entity) -> dict[str, Any]:
+    """What the page of an import tells beside its numbers."""
+    if bulk_action.verb is not Verb.IMPORT:
+        return {}
+    return {
+        "matched": matched_columns(bulk_action, entity),
+        "read_as": read_as(bulk_action),
+        "mode_words": mode_words(rules_from((), bulk_action.rules).mode, entity),
+    }
+
+
 def _seconds_to_start(bulk_action: BulkAction) -> int | None:
     """After so many seconds the page of one that begins later is read again; None for never."""
     if bulk_action.run_at is None or bulk_action.state is not BulkActionState.PENDING:
@@ -166,18 +186,3 @@ def undo_words(bulk_action: BulkAction, entity: Entity) -> str:
     parts = [f"{created:,} created {entity.noun(created)} go into the trash"] if created else []
     parts += [f"{changed:,} changed {entity.noun(changed)} get their values of before back"] if changed else []
     return f"{' and '.join(parts)}. What was changed since stays as it is, and the report names it."
-
-
-def matched_columns(bulk_action: BulkAction, entity: Entity) -> list[tuple[str, str, str]]:
-    """(column, what it was matched to, what its cells did) of an import."""
-    if bulk_action.verb is not Verb.IMPORT:
-        return []
-    header = FileFormat(**bulk_action.format).header
-    rules = rules_from((), bulk_action.rules)
-    matched = []
-    for column, target in sorted(bulk_action.mapping.items(), key=lambda pair: int(pair[0])):
-        if target and int(column) < len(header):
-            policy = rules.policy_of(target)
-            shown = POLICY_REPORT_WORDS[policy] if policy is not usual_policy(target) or policy is Policy.ADD else ""
-            matched.append((header[int(column)], entity.label_of_column(target), shown))
-    return matched

@@ -36,6 +36,7 @@ def index() -> Response:
         bulk_actions=found,
         titles={bulk_action.id: title_of(bulk_action) for bulk_action in found},
         given=given,
+        here=url_for(".index", before=before, **given),
         choices=_choices([(str(member.user_id), member.name) for member in members]),
         first_url=url_for(".index", **given) if before else None,
         next_url=url_for(".index", before=found[-1].id, **given) if len(found) == PAGE_SIZE else None,
