@@ -117,6 +117,8 @@ class Search:
 
     def walk(self, order: Order, cursor: str | None, limit: int) -> RecordPage:
         """A page of those that match among the next WALK_ROWS of the order, or among fewer if these fill it."""
+        if self.wanted.is_empty:
+            return self._walk(order, cursor, limit, limit + 1)
         most = min(WALK_ROWS, TAG_WALK_ROWS) if self._is_along_tag(order) else WALK_ROWS
         page = self._walk(order, cursor, limit, min(FIRST_STEPS, most))
         return self._walk(order, cursor, limit, most) if page.is_partial and most > FIRST_STEPS else page
