@@ -42,7 +42,7 @@ CONTACT_ROWS = (
     {"email": "alan@park.example", "last_name": "Turing", "city": "london", "owner_id": "bob@example.com"},
     {"email": "nobody@example.com"},
 )
-ATTRIBUTES = ({"Plan": "Pro"}, {"Plan": "free", "A: b": "odd"}, {}, {})
+ATTRIBUTES: tuple[dict[str, str], ...] = ({"Plan": "Pro"}, {"Plan": "free", "A: b": "odd"}, {}, {})
 PRODUCT_ROWS = (
     {"sku": "SHOE-1", "name": "Shoe", "price": "49.90", "currency": "EUR", "tags": "new"},
     {"sku": "SHOE-2", "name": "Boot", "price": "120", "currency": "EUR", "is_active": "no"},
