@@ -70,7 +70,7 @@ def test_a_call_that_died_half_way_leaves_its_key_free(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(api, "start_import", dies)
+        patch.setattr(api, "start_draft", dies)
         with pytest.raises(KeyboardInterrupt):
             send(call)
     assert count_rows(services, "bulk_actions") == 0

@@ -12,6 +12,7 @@ def init_app(app: APIFlask) -> None:
     """Register the pages and the API. Imported lazily: the edge imports no Flask."""
     from webapp.bulk_actions import (  # noqa: F401 (some add to another's)
         api,
+        import_api,
         mapping_views,
         show_views,
         tus_api,

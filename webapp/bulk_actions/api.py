@@ -13,11 +13,13 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
+from webapp.bulk_actions.detect import DELIMITERS
 from webapp.bulk_actions.drafts import start_upload
+from webapp.bulk_actions.encoding import ENCODINGS
 from webapp.bulk_actions.files import UploadTooLargeError, deleted_on_error
 from webapp.bulk_actions.idempotency import IdempotencyKeyIn, idempotency_key, keep_once
 from webapp.bulk_actions.import_options import OptionError, apply_options, is_dry_run, run_at_of
-from webapp.bulk_actions.importing import start_import
+from webapp.bulk_actions.importing import start_draft, start_dry_run
 from webapp.bulk_actions.mapping import MappingError
 from webapp.bulk_actions.models import BulkAction, BulkActionState
 from webapp.bulk_actions.progress import progress_of, publish_progress
@@ -50,6 +52,15 @@ class ColumnOut(Schema):
     )
 
 
+class ReadAsOut(Schema):
+    """How an import's file is read. A workbook's sheet has neither encoding nor delimiter of its own."""
+
+    encoding = fields.String()
+    delimiter = fields.String()
+    has_header = fields.Boolean()
+    sheet = fields.String(metadata={"description": "Of a workbook, else empty."})
+
+
 class BulkActionOut(Schema):
     """A bulk action as it stands."""
 
@@ -76,7 +87,9 @@ class BulkActionOut(Schema):
     rules = fields.Dict(metadata={"description": "What an import may do."})
     parameters = fields.Dict(metadata={"description": "What the verb was told beside the selection."})
     selection = fields.Dict(allow_none=True)
-    source_id = fields.UUID(allow_none=True, metadata={"description": "The bulk action that this one undoes."})
+    source_id = fields.UUID(
+        allow_none=True, metadata={"description": "The bulk action that this one undoes, or the upload that it tries."}
+    )
     run_at = fields.DateTime(
         allow_none=True, metadata={"description": "It does not begin, or go on, before; null for at once."}
     )
@@ -90,6 +103,7 @@ class BulkActionOut(Schema):
         fields.Nested(ColumnOut),
         metadata={"description": "Every column of the file, in its order, and the field that it goes into."},
     )
+    read_as = fields.Nested(ReadAsOut, allow_none=True)
     error = fields.String(allow_none=True)
     created_at = fields.DateTime()
     started_at = fields.DateTime(allow_none=True)
@@ -117,17 +131,31 @@ class ImportOptionsIn(Schema):
 
     mode = fields.String(validate=OneOf([mode.value for mode in Mode]))
     mapping = fields.String(
-        metadata={"description": 'JSON: column (the first is 1) to field, "attributes.<name>" or null.'}
+        metadata={
+            "description": 'JSON: column, by its name or its place (the first is 1), to field, "attributes.<name>" or '
+            "null. A column that is not named stays as it is matched.",
+            "example": '{"Mail": "email", "Shoe size": "attributes.Shoe size", "4": null}',
+        }
     )
     keep_unmapped = fields.Boolean(metadata={"description": "Keep columns that no field matches as own fields."})
     rules = fields.String(
-        metadata={"description": 'JSON: {"policies": {"city": "fill", "tags": "add"}, "cleared": ["notes"]}.'}
+        metadata={
+            "description": "JSON: `policies` say what a field does where a value is there (overwrite, fill blanks "
+            "only, leave all that exist as they are; tags also add); in fields of `cleared` a blank cell empties it.",
+            "example": '{"policies": {"city": "fill", "tags": "overwrite"}, "cleared": ["notes"]}',
+        }
     )
     region = fields.String(metadata={"description": "ISO 3166 code of the country of phone numbers without +."})
-    encoding = fields.String()
-    delimiter = fields.String()
+    encoding = fields.String(validate=OneOf(ENCODINGS), metadata={"description": "Detected unless it is said."})
+    delimiter = fields.String(validate=OneOf(DELIMITERS), metadata={"description": "Detected unless it is said."})
+    has_header = fields.Boolean(metadata={"description": "Whether the first row names the columns."})
     sheet = fields.String(metadata={"description": "Of a workbook; otherwise its first visible one."})
-    dry_run = fields.Boolean(metadata={"description": "Report everything, and change nothing."})
+    dry_run = fields.Boolean(
+        metadata={
+            "description": "Report everything, and change nothing. The file is kept for a week: "
+            "`POST /bulk-actions/{id}/start` then imports it."
+        }
+    )
     run_at = fields.DateTime(metadata={"description": "Start then."})
 
 
@@ -165,6 +193,7 @@ def bulk_action_json(bulk_action: BulkAction) -> dict[str, Any]:
         "seconds_left": progress.seconds_left,
         "wait_reason": progress.wait_reason,
         "mapping": _columns_json(bulk_action),
+        "read_as": {name: bulk_action.format.get(name) for name in READ_AS} if bulk_action.format else None,
         **{name: getattr(bulk_action, name) for name in PLAIN},
         "error": bulk_action.error,
         "created_at": bulk_action.created_at,
@@ -185,6 +214,7 @@ def _columns_json(bulk_action: BulkAction) -> list[dict[str, Any]]:
     ]
 
 
+READ_AS = ("encoding", "delimiter", "has_header", "sheet")
 PLAIN = ("is_dry_run", "rules", "parameters", "selection", "source_id", "run_at")
 COUNTS = (
     "created_count", "updated_count", "unchanged_count", "rejected_count", "duplicate_count",
@@ -212,7 +242,7 @@ def upload() -> dict[str, Any]:
     try:
         with deleted_on_error(_storage(), file_key):
             started = _started(draft, options, key)
-            if started is not draft:
+            if started.file_key != file_key:  # an earlier call with this key was the first
                 _storage().delete(file_key)
     except (MappingError, OptionError, UnreadableFileError) as error:
         raise Problem(422, "The file cannot be imported like that", str(error)) from error
@@ -224,10 +254,12 @@ def upload() -> dict[str, Any]:
 
 def _started(draft: BulkAction, options: Mapping[str, str], key: str | None) -> BulkAction:
     apply_options(draft, options, _storage())
-    draft.is_dry_run = is_dry_run(options)
+    run_at = run_at_of(options)
+    if is_dry_run(options):
+        return keep_once(start_dry_run(draft, None, run_at=run_at), key, _content)
     if (kept := keep_once(draft, key, _content)) is not draft:
         return kept
-    start_import(draft, run_at=run_at_of(options))
+    start_draft(draft, run_at=run_at)
     return draft
 
 

@@ -118,8 +118,18 @@ def deleted_on_error(storage: Storage, key: str) -> Iterator[None]:
 
 
 def delete_files(storage: Storage, bulk_action: BulkAction) -> None:
-    """Remove the file and what was made from it."""
-    _delete(storage, bulk_action.file_key)
+    """Remove the file and what was made from it. A dry run's file is its draft's, and stays."""
+    if bulk_action.is_dry_run:
+        storage.delete(copy_key(bulk_action))
+    else:
+        _delete(storage, bulk_action.file_key)
+
+
+def copy_key(bulk_action: BulkAction) -> str:
+    """Where the store keeps its copy in UTF-8. A dry run has its own: its draft may meanwhile be read otherwise."""
+    is_own = bulk_action.is_dry_run
+    key = file_key(bulk_action.organisation_id, bulk_action.id) if is_own else bulk_action.file_key
+    return key + CONVERTED_SUFFIX
 
 
 def _delete(storage: Storage, key: str) -> None:

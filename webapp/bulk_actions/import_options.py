@@ -14,6 +14,7 @@ from webapp.bulk_actions.mapping import attribute_fault, keep_as_attributes
 from webapp.bulk_actions.models import BulkAction
 from webapp.lib.storage import Storage
 from webapp.records.entities import get_entity
+from webapp.records.field_types import regions
 
 TRUE = {"1", "true", "yes"}
 
@@ -27,16 +28,33 @@ def apply_options(draft: BulkAction, options: Mapping[str, str], storage: Storag
     _read_as(draft, options, storage)
     if text := options.get("mapping"):
         drafts.change_mapping(draft, _mapping(draft, _object(text, "mapping")))
-    if options.get("keep_unmapped", "").lower() in TRUE:
+    if _is_true(options.get("keep_unmapped", "")):
         drafts.change_mapping(draft, keep_as_attributes(dict(draft.mapping), draft.format["header"]))
-    rules = _object(options.get("rules", "{}"), "rules")
+    _change_rules(draft, options)
+
+
+def _change_rules(draft: BulkAction, options: Mapping[str, str]) -> None:
+    """What is not said stays as it was remembered."""
+    rules = _object(options.get("rules") or "{}", "rules")
     if mode := options.get("mode"):
         rules["mode"] = mode
-    if rules or options.get("region"):
-        try:
-            drafts.change_rules(draft, {**draft.rules, **rules}, options.get("region", ""))
-        except (ValueError, AttributeError) as error:
-            raise OptionError(f"The rules cannot be used: {error}") from error
+    region = options.get("region") or draft.parameters.get("region", "")
+    if region and region not in regions():
+        raise OptionError(f"`region` is not the ISO 3166 code of a country, such as DE: “{region[:20]}”.")
+    try:
+        _check_targets(draft, rules)
+        drafts.change_rules(draft, {**draft.rules, **rules}, region)
+    except OptionError:
+        raise
+    except (ValueError, AttributeError, TypeError) as error:
+        raise OptionError(f"The rules cannot be used: {error}.") from error
+
+
+def _check_targets(draft: BulkAction, rules: Mapping[str, Any]) -> None:
+    """Raise OptionError for a rule about something that no column goes into."""
+    for name in [*rules.get("policies", ()), *rules.get("cleared", ())]:
+        if name not in draft.mapping.values():
+            raise OptionError(f"No column goes into “{str(name)[:60]}”, so no rule can be about it.")
 
 
 def _read_as(draft: BulkAction, options: Mapping[str, str], storage: Storage) -> None:
@@ -51,18 +69,20 @@ def _read_as(draft: BulkAction, options: Mapping[str, str], storage: Storage) ->
         storage,
         encoding=wanted.encoding,
         delimiter=wanted.delimiter,
-        has_header=before.has_header,
+        has_header=_is_true(options["has_header"]) if options.get("has_header") else before.has_header,
         sheet=options.get("sheet", ""),
     )
 
 
 def _mapping(draft: BulkAction, given: Mapping[str, Any]) -> dict[str, str | None]:
-    """By the column's place, the first being 1; a column that is not named stays as it was matched."""
+    """By the column's name, or its place, the first being 1; one that is not named stays as it was matched."""
     entity, mapping = get_entity(draft.entity), dict(draft.mapping)
+    places = {str(place + 1): str(place) for place in range(len(mapping))}
+    places |= {name: str(place) for place, name in enumerate(draft.format["header"])}
     for column, target in given.items():
-        place = str(int(column) - 1) if str(column).isdecimal() else ""
-        if place not in mapping:
-            raise OptionError(f"There is no column {column}.")
+        place = places.get(column)
+        if place is None:
+            raise OptionError(f"There is no column “{column[:60]}”.")
         if target and target not in entity.fields_by_name and (fault := attribute_fault(str(target))):
             raise OptionError(fault)
         mapping[place] = str(target) if target else None
@@ -95,4 +115,8 @@ def run_at_of(options: Mapping[str, str]) -> datetime | None:
 
 def is_dry_run(options: Mapping[str, str]) -> bool:
     """Whether nothing shall be changed."""
-    return options.get("dry_run", "").lower() in TRUE
+    return _is_true(options.get("dry_run", ""))
+
+
+def _is_true(text: str) -> bool:
+    return text.lower() in TRUE

@@ -84,7 +84,7 @@ def start_as_tried(draft: BulkAction, tried: BulkAction) -> None:
     start_draft(draft)
 
 
-def start_dry_run(draft: BulkAction, user_id: UUID | None) -> BulkAction:
+def start_dry_run(draft: BulkAction, user_id: UUID | None, *, run_at: datetime | None = None) -> BulkAction:
     """Queue everything but the writing of a draft's import, which stays a draft with its file. Raises MappingError."""
     require_draft(draft)
     copied = ("organisation_id", "entity", "file_name", "file_key", "file_byte_count", "file_sha256")
@@ -101,5 +101,5 @@ def start_dry_run(draft: BulkAction, user_id: UUID | None) -> BulkAction:
     )
     db.session.add(tried)
     db.session.flush()
-    start_import(tried)
+    start_import(tried, run_at=run_at)
     return tried

@@ -110,7 +110,7 @@ def clean_up(organisation_id: UUID, bulk_action_id: UUID, storage: Storage) -> N
     bulk_action = lock_bulk_action(organisation_id, bulk_action_id)
     if bulk_action is None:
         return
-    if bulk_action.verb is Verb.IMPORT and not bulk_action.is_dry_run:  # a dry run's file belongs to its draft
+    if bulk_action.verb is Verb.IMPORT:
         delete_files(storage, bulk_action)
     for chunk in lock_undone_chunks(organisation_id, bulk_action_id):
         db.session.delete(chunk)

@@ -20,7 +20,7 @@ from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import IO, Any
 
 from webapp.bulk_actions.detect import SAMPLE_BYTES, WORKBOOK, Detected, FileFormat, detect, detect_as
-from webapp.bulk_actions.files import CONVERTED_SUFFIX, HEAD_SUFFIX
+from webapp.bulk_actions.files import HEAD_SUFFIX, copy_key
 from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.bulk_actions.sheets import BROKEN, MAX_UNPACKED_BYTES, TOO_LARGE, UNREADABLE
@@ -47,12 +47,13 @@ class Source:
 def source_of(bulk_action: BulkAction) -> Source:
     """What to read of this import."""
     file_format = FileFormat(**bulk_action.format)
-    key = bulk_action.file_key
     if file_format.is_wide:
-        return Source(key + CONVERTED_SUFFIX, "utf-8", 0)
+        return Source(copy_key(bulk_action), "utf-8", 0)
     if file_format.is_workbook:
-        return Source(key + CONVERTED_SUFFIX, "utf-8", file_format.leading_byte_count)
-    return Source(key, file_format.encoding, file_format.byte_order_mark + file_format.leading_byte_count)
+        return Source(copy_key(bulk_action), "utf-8", file_format.leading_byte_count)
+    return Source(
+        bulk_action.file_key, file_format.encoding, file_format.byte_order_mark + file_format.leading_byte_count
+    )
 
 
 # Looking at it ------------------------------------------------------------------------------------
@@ -121,25 +122,26 @@ def _parted(head: bytes) -> tuple[dict[str, Any], bytes]:
 
 def convert(storage: Storage, bulk_action: BulkAction) -> None:
     """Make the copy that can be cut. Raises UnreadableFileError when a workbook cannot be read to its end."""
-    file_format, key = FileFormat(**bulk_action.format), bulk_action.file_key
+    file_format = FileFormat(**bulk_action.format)
     if not file_format.is_workbook:
-        _convert_wide(storage, key, file_format)
+        _convert_wide(storage, bulk_action, file_format)
         return
-    with _local_copy(storage, key) as path:
+    with _local_copy(storage, bulk_action.file_key) as path:
         rows = _made_by("rows", path, file_format.sheet, str(file_format.column_count))
-        storage.write(key + CONVERTED_SUFFIX, rows)
+        storage.write(copy_key(bulk_action), rows)
 
 
-def _convert_wide(storage: Storage, key: str, file_format: FileFormat) -> None:
+def _convert_wide(storage: Storage, bulk_action: BulkAction, file_format: FileFormat) -> None:
     """Rewrite a file of wide characters as UTF-8, a block at a time.
 
     What cannot be read stays unreadable in UTF-8, so that its row is rejected and not altered.
     """
     errors = "surrogatepass" if file_format.encoding.startswith("utf") else "surrogateescape"
     decoder = codecs.getincrementaldecoder(file_format.encoding)(errors)
+    start = file_format.byte_order_mark + file_format.leading_byte_count
     with ThreadPoolExecutor(max_workers=1) as reader:  # the store cannot be read from within its own writing
-        blocks = _read_by(reader, storage.stream(key, file_format.byte_order_mark + file_format.leading_byte_count))
-        storage.write(key + CONVERTED_SUFFIX, (decoder.decode(block).encode("utf-8", errors) for block in blocks))
+        blocks = _read_by(reader, storage.stream(bulk_action.file_key, start))
+        storage.write(copy_key(bulk_action), (decoder.decode(block).encode("utf-8", errors) for block in blocks))
 
 
 def _read_by(reader: ThreadPoolExecutor, blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from webapp.accounts.current import current_organisation
 from webapp.bulk_actions import tus_views as tus
 from webapp.bulk_actions.api import ImportOptionsIn, ImportOut, import_json
 from webapp.bulk_actions.import_options import OptionError, apply_options, is_dry_run, run_at_of
-from webapp.bulk_actions.importing import start_import
+from webapp.bulk_actions.importing import start_draft, start_dry_run
 from webapp.bulk_actions.mapping import MappingError
 from webapp.bulk_actions.models import BulkAction, BulkActionState
 from webapp.bulk_actions.progress import publish_progress
@@ -159,20 +159,25 @@ def start(upload_id: UUID) -> dict[str, Any]:
     if draft is None:
         raise Problem(404, "Not found", "Nobody started this import for a week, so it was removed.")
     if draft.state is BulkActionState.DRAFT:
-        _start(draft, request.form.to_dict())
+        return import_json(_start(draft, request.form.to_dict()))
     return import_json(draft)
 
 
-def _start(draft: BulkAction, options: dict[str, str]) -> None:
+def _start(draft: BulkAction, options: dict[str, str]) -> BulkAction:
+    """What was started: the draft, or a dry run of it, after which it can still be started."""
+    started = draft
     try:
         apply_options(draft, options, tus.storage())
-        draft.is_dry_run = is_dry_run(options)
-        start_import(draft, run_at=run_at_of(options))
+        if is_dry_run(options):
+            started = start_dry_run(draft, None, run_at=run_at_of(options))
+        else:
+            start_draft(draft, run_at=run_at_of(options))
     except (MappingError, OptionError, UnreadableFileError) as error:
         raise Problem(422, "The file cannot be imported like that", str(error)) from error
     db.session.commit()
     send_work()
-    publish_progress(draft.organisation_id, draft.id)
+    publish_progress(started.organisation_id, started.id)
+    return started
 
 
 def _upload_url(upload_id: UUID) -> str:
