@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from apiflask import APIFlask
+from sqlalchemy import text
 
 from tests.conftest import Person, owner_connection
 from webapp.config import Settings
@@ -191,3 +192,9 @@ def _plan_of(statement: Any) -> str:
     compiled = statement.compile(db.engine, compile_kwargs={"literal_binds": True})
     explain = f"EXPLAIN {compiled}".replace("%", "%%")
     return "\n".join(row[0] for row in db.session.connection().exec_driver_sql(explain))
+
+
+def test_what_follows_a_search_may_be_planned_in_every_way_again(here: UUID) -> None:
+    list_records(CONTACTS, here, RecordFilter(q="a"))
+    count_records(CONTACTS, here)
+    assert [db.session.scalar(text(f"SHOW {way}")) for way in search.WAYS] == ["on"] * len(search.WAYS)

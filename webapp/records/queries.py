@@ -16,7 +16,7 @@ from webapp.records.leads import id_bounds
 from webapp.records.matching import begins
 from webapp.records.models import AttributeName, SavedFilter
 from webapp.records.order import order_of
-from webapp.records.search import COUNT_WALK_ROWS, PAGE_SIZE, RecordCount, RecordPage, Search
+from webapp.records.search import COUNT_WALK_ROWS, PAGE_SIZE, RecordCount, RecordPage, Search, along_indexes
 
 EVERYTHING = RecordFilter()
 
@@ -67,10 +67,11 @@ def list_records(
     """A page of the records that match. Raises BadCursorError, or KeyError for an unknown sort."""
     order = order_of(entity, sort, direction)
     search = Search(entity, organisation_id, wanted)
-    ids = search.small_set()
-    if ids is not None:
-        return search.page_of(ids, order, cursor, limit)
-    return search.walk(order, cursor, limit)
+    with along_indexes():
+        ids = search.small_set()
+        if ids is not None:
+            return search.page_of(ids, order, cursor, limit)
+        return search.walk(order, cursor, limit)
 
 
 def count_records(
@@ -78,7 +79,8 @@ def count_records(
 ) -> RecordCount:
     """How many match, counted up to COUNT_LIMIT in at most `walk_rows` of them, so that nobody waits for a count."""
     search = Search(entity, organisation_id, wanted)
-    return search.count(search.small_set(), walk_rows)
+    with along_indexes():
+        return search.count(search.small_set(), walk_rows)
 
 
 def count_matching(entity: Entity, organisation_id: UUID, wanted: RecordFilter, created_before: datetime) -> int:
