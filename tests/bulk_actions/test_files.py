@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from webapp.bulk_actions.files import CONVERTED_SUFFIX, HEAD_SUFFIX, Upload, deleted_on_error, file_key, owner_of
+from webapp.bulk_actions.files import HEAD_SUFFIX, Upload, deleted_on_error, file_key, owner_of
 from webapp.lib.storage import StorageMissingError, storage_at
 
 LATIN_LINE = "zoë@example.com,Müller,Köln\n".encode("latin-1")
@@ -51,7 +51,7 @@ def test_another_encoding_is_counted_without_looking_at_every_letter() -> None:
     assert time.process_time() - began_at < 0.5
 
 
-@pytest.mark.parametrize("suffix", ["", CONVERTED_SUFFIX, HEAD_SUFFIX])
+@pytest.mark.parametrize("suffix", ["", HEAD_SUFFIX, ".copies/0123456789abcdef", ".copies/0123456789abcdef.problem"])
 def test_what_is_made_from_a_file_belongs_to_its_import_and_goes_with_it(tmp_path: Path, suffix: str) -> None:
     storage = storage_at(f"file://{tmp_path}")
     owner = uuid4(), uuid4()

@@ -110,7 +110,7 @@ def test_a_try_reports_and_changes_nothing_and_the_import_follows(
     assert (tried.created_count, tried.rejected_count) == (1, 1)
     assert contacts(services) == {}
     report = alice.client.get(tried.path).text
-    assert "This was only tried" in report
+    assert "this is a try" in report
     assert f'href="{draft}/mapping"' in report
     assert start(app, alice, draft).created_count == 1
     assert set(contacts(services)) == {"ada@example.com"}

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
+from webapp.bulk_actions.copies import convert
 from webapp.bulk_actions.detect import DELIMITERS, SAMPLE_BYTES, detect_as
 from webapp.bulk_actions.files import file_key
 from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.records import find_spans
-from webapp.bulk_actions.sources import convert, source_of
+from webapp.bulk_actions.sources import source_of
 from webapp.contacts.models import CONTACTS
 from webapp.lib.storage import Storage
 

@@ -17,12 +17,13 @@ from zipfile import ZipFile
 import pytest
 
 from tests.bulk_actions.workbooks import open_document, rewritten, workbook_of
-from webapp.bulk_actions import sheets, sources, xlsx
+from webapp.bulk_actions import sheets, sources, workbooks, xlsx
+from webapp.bulk_actions.copies import convert
 from webapp.bulk_actions.detect import Detected, FileFormat
 from webapp.bulk_actions.files import file_key
 from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.records import UnreadableFileError
-from webapp.bulk_actions.sources import convert, look_again, look_at, source_of
+from webapp.bulk_actions.sources import look_again, look_at, source_of
 from webapp.contacts.models import CONTACTS
 from webapp.lib.storage import Storage, storage_at
 
@@ -178,7 +179,7 @@ def test_another_sheet_may_be_chosen_and_is_what_goes_in(storage: Storage) -> No
 def test_looking_again_asks_the_workbook_only_once(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     bulk_action = draft(storage, workbook_of({"A": PEOPLE}))
     found = look(bulk_action, storage).format
-    monkeypatch.setattr(sources, "_made_by", lambda *_: pytest.fail("It was asked again."))
+    monkeypatch.setattr(sources, "head_of", lambda *_: pytest.fail("It was asked again."))
     assert look_again(bulk_action, storage, found, has_header=False).rows == PEOPLE
 
 
@@ -334,10 +335,10 @@ def test_a_process_that_ends_before_its_time_takes_nobody_with_it(
     for folder in (package.parent, package):
         (folder / "__init__.py").touch()
     (package / "sheets.py").write_text(f"import os, signal\nprint('Email,Name', flush=True)\n{end}\n")
-    monkeypatch.setattr(sources, "ROOT", tmp_path)
+    monkeypatch.setattr(workbooks, "ROOT", tmp_path)
     with pytest.raises(UnreadableFileError, match=words):
         convert(storage, bulk_action)
-    assert not list(tmp_path.rglob("*.utf8*"))
+    assert not [path for path in tmp_path.rglob("*.copies/*") if path.is_file()]
 
 
 def test_a_workbook_that_breaks_off_behind_its_first_rows_ends_in_a_reason_and_leaves_no_copy(
@@ -350,7 +351,7 @@ def test_a_workbook_that_breaks_off_behind_its_first_rows_ends_in_a_reason_and_l
     look(bulk_action, storage)
     with pytest.raises(UnreadableFileError, match="no rows can be read from it"):
         convert(storage, bulk_action)
-    assert not list(tmp_path.rglob("*.utf8*"))
+    assert not [path for path in tmp_path.rglob("*.copies/*") if path.is_file()]
 
 
 # Files of wide characters -------------------------------------------------------------------------

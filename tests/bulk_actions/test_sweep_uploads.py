@@ -14,7 +14,7 @@ from apiflask import APIFlask
 from tests.bulk_actions.support import count_rows, csv_of, start, upload, uploads
 from tests.conftest import Person, owner_connection
 from webapp.bulk_actions import tasks
-from webapp.bulk_actions.files import CONVERTED_SUFFIX, file_key, owner_of
+from webapp.bulk_actions.files import file_key, owner_of
 from webapp.config import Settings
 from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
@@ -61,7 +61,7 @@ def test_an_import_that_was_started_keeps_its_file_however_long_it_waits(
 
 def test_a_file_without_a_row_is_removed_after_a_day(app: APIFlask, services: Settings, organisation_id: UUID) -> None:
     key = file_key(organisation_id, uuid7())
-    for stored in (key, key + CONVERTED_SUFFIX, file_key(uuid7(), uuid7())):
+    for stored in (key, f"{key}.copies/0123456789abcdef", file_key(uuid7(), uuid7())):
         uploads(app).write(stored, [CONTENT])
     assert len(sweep_after(app, services, timedelta(hours=23))) == 3
     assert sweep_after(app, services, timedelta(hours=25)) == set()

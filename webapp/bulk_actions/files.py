@@ -14,12 +14,12 @@ from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.lib.storage import Storage
 
-CONVERTED_SUFFIX = ".utf8"
+COPIES_SUFFIX = ".copies"
 HEAD_SUFFIX = ".head"
 ODD_SAMPLE_BYTES = 64 * 1024
 # A UTF-8 file with a few broken bytes stays one; its broken rows are rejected.
 CLEARLY_MORE = 10
-FILE_KEY = re.compile(r"([0-9a-f-]{36})/bulk-actions/([0-9a-f-]{36})\.csv(?:\.utf8|\.head)?")
+FILE_KEY = re.compile(r"([0-9a-f-]{36})/bulk-actions/([0-9a-f-]{36})\.csv(?:\.head|\.copies/[0-9a-f]+(?:\.problem)?)?")
 BEYOND_ASCII = bytes(range(128, 256))
 
 
@@ -118,20 +118,12 @@ def deleted_on_error(storage: Storage, key: str) -> Iterator[None]:
 
 
 def delete_files(storage: Storage, bulk_action: BulkAction) -> None:
-    """Remove the file and what was made from it. A dry run's file is its draft's, and stays."""
-    if bulk_action.is_dry_run:
-        storage.delete(copy_key(bulk_action))
-    else:
+    """Remove the file and what was made from it. A dry run's are its draft's, and stay."""
+    if not bulk_action.is_dry_run:
         _delete(storage, bulk_action.file_key)
 
 
-def copy_key(bulk_action: BulkAction) -> str:
-    """Where the store keeps its copy in UTF-8. A dry run has its own: its draft may meanwhile be read otherwise."""
-    is_own = bulk_action.is_dry_run
-    key = file_key(bulk_action.organisation_id, bulk_action.id) if is_own else bulk_action.file_key
-    return key + CONVERTED_SUFFIX
-
-
 def _delete(storage: Storage, key: str) -> None:
-    for suffix in ("", CONVERTED_SUFFIX, HEAD_SUFFIX):
-        storage.delete(key + suffix)
+    storage.delete(key)
+    storage.delete(key + HEAD_SUFFIX)
+    storage.delete_folder(key + COPIES_SUFFIX)

@@ -11,17 +11,18 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.current import current_organisation
 from webapp.bulk_actions import drafts, importing
+from webapp.bulk_actions.copies import problem_of_copy
 from webapp.bulk_actions.detect import DELIMITERS, FileFormat
 from webapp.bulk_actions.drafts import NotADraftError, Preview
 from webapp.bulk_actions.encoding import ENCODINGS
 from webapp.bulk_actions.mapping import MappingError, check_mapping
 from webapp.bulk_actions.mapping_form import form_of, keep_posted, posted_run_at
 from webapp.bulk_actions.models import BulkAction, BulkActionState
-from webapp.bulk_actions.preview import PreviewPage, place_of_row, preview_rows, read_place
+from webapp.bulk_actions.preview import PreviewPage, is_waiting, place_of_row, preview_rows, read_place
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import list_same_file, lock_bulk_action
 from webapp.bulk_actions.records import UnreadableFileError
-from webapp.bulk_actions.tasks import send_work
+from webapp.bulk_actions.tasks import prepare, send_work
 from webapp.bulk_actions.views import blueprint, bulk_action_or_404, locked_or_404, uploads
 from webapp.bulk_actions.wording import DELIMITER_LABELS, ENCODING_LABELS
 from webapp.extensions import db
@@ -114,6 +115,20 @@ def preview_more(bulk_action_id: UUID) -> str:
     return render_template("bulk_actions/_preview_rows.html", **_rows_of(bulk_action_or_404(bulk_action_id)))
 
 
+@blueprint.get("/<uuid:bulk_action_id>/preview/wait")
+def preview_wait(bulk_action_id: UUID) -> str:
+    """Whether the whole file can be looked at by now: the page asks until it can."""
+    bulk_action = bulk_action_or_404(bulk_action_id)
+    return render_template(
+        "bulk_actions/_preview_wait.html",
+        bulk_action=bulk_action,
+        is_ready=not is_waiting(bulk_action, uploads()),
+        copy_problem=problem_of_copy(bulk_action, uploads()),
+        only_problems=bool(request.args.get("problems")),
+        nonce=uuid7().hex,
+    )
+
+
 def _start(draft: BulkAction) -> BulkAction:
     if request.form.get("then") == "try":
         return importing.start_dry_run(draft, current_user.id)
@@ -203,9 +218,12 @@ def _rows_of(bulk_action: BulkAction) -> dict[str, Any]:
         page = preview_rows(bulk_action, uploads(), place, only_problems=only_problems)
     except StorageMissingError:
         abort(404, NO_FILE)
+    if page.is_sample and not page.problem:
+        prepare.send(str(bulk_action.organisation_id), str(bulk_action.id))
     return {
         "bulk_action": bulk_action,
         "rows_page": page,
+        "copy_problem": page.problem,
         "only_problems": only_problems,
         "found_count": found_before + len(page.rows),
         "wanted_row": row_number or _number("wanted"),

@@ -1,7 +1,7 @@
 """How a draft's rows would be stored: read span by span, for a moment at a time, from any row on.
 
 Nothing is written, and nothing but one span is in memory, however long the file is. Workbooks and files of wide
-characters can only be cut when they are converted, so of those the first rows are shown.
+characters can only be cut in a copy, so until that is made their first rows are shown.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from webapp.bulk_actions.copies import has_copy, problem_of_copy
 from webapp.bulk_actions.detect import FileFormat
 from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.parse import (
@@ -79,7 +80,7 @@ class PreviewPage:
     """Some rows, the number of the last one that was looked at, and the place to go on from; None at the end.
 
     `labels` are (what a column goes into, its name in the file). `is_looking` when time was over before enough rows
-    were found; `is_sample` when only the file's first rows can be shown; `problem` is why the file cannot be read on.
+    were found; `is_sample` while only the file's first rows can be shown; `problem` is why the file cannot be read on.
     """
 
     labels: list[tuple[str, str]]
@@ -95,10 +96,10 @@ def preview_rows(
     bulk_action: BulkAction, storage: Storage, place: Place | None = None, *, only_problems: bool = False
 ) -> PreviewPage:
     """Rows from a place on; None is the file's first row of data."""
-    layout, file_format = layout_of(bulk_action), FileFormat(**bulk_action.format)
-    page = PreviewPage(_labels(layout, file_format))
+    layout = layout_of(bulk_action)
+    page = PreviewPage(_labels(layout, FileFormat(**bulk_action.format)))
     try:
-        if file_format.needs_conversion:
+        if is_waiting(bulk_action, storage):
             _show_sample(bulk_action, storage, layout, page, only_problems=only_problems)
         else:
             begin = place or Place(*first_place(bulk_action))
@@ -108,6 +109,11 @@ def preview_rows(
     except MiscountError:
         page.problem = READS_OTHERWISE
     return page
+
+
+def is_waiting(bulk_action: BulkAction, storage: Storage) -> bool:
+    """Whether the copy is missing in which alone the file can be cut."""
+    return FileFormat(**bulk_action.format).needs_conversion and not has_copy(bulk_action, storage)
 
 
 def first_place(bulk_action: BulkAction) -> tuple[int, int, int]:
@@ -206,6 +212,7 @@ def _show_sample(
     page.rows = [row for row in shown if row.has_problem or not only_problems]
     page.searched_to = numbered[-1][0] if numbered else 0
     page.is_sample = True
+    page.problem = problem_of_copy(bulk_action, storage)
 
 
 # Showing ------------------------------------------------------------------------------------------

@@ -22,9 +22,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.bulk_actions import chunks, drafts, service
 from webapp.bulk_actions.chunks import OverError, Sends, Take
+from webapp.bulk_actions.copies import prepare_copy
 from webapp.bulk_actions.files import owner_of
 from webapp.bulk_actions.giving_up import given_up_words, reject_merge_chunk, reject_stage_chunk
-from webapp.bulk_actions.models import Phase, Verb
+from webapp.bulk_actions.models import BulkActionState, Phase, Verb
 from webapp.bulk_actions.phases import phase_work, register_phase
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import (
@@ -97,6 +98,16 @@ def work() -> None:
     with tenant(take.organisation_id):
         _work(take)
         publish_progress(take.organisation_id, take.bulk_action_id)
+
+
+@actor("imports")
+def prepare(organisation: str, bulk_action: str) -> None:
+    """Make the copy in which all rows of a draft can be looked at. If this message is lost, the next look sends it."""
+    with tenant(UUID(organisation)):
+        draft = get_bulk_action(UUID(organisation), UUID(bulk_action))
+        if draft and draft.state is BulkActionState.DRAFT:
+            prepare_copy(draft, _storage())
+        db.session.rollback()
 
 
 @actor("default")

@@ -18,13 +18,14 @@ from webapp.bulk_actions.chunks import (
     lock_running,
     mark_done,
 )
+from webapp.bulk_actions.copies import make_copy
 from webapp.bulk_actions.detect import FileFormat
 from webapp.bulk_actions.models import BulkAction, BulkActionChunk, Phase
 from webapp.bulk_actions.parse import Layout, Rejected, cells_as_json, keepable, parse
 from webapp.bulk_actions.queries import get_bulk_action
 from webapp.bulk_actions.records import Span, find_spans
 from webapp.bulk_actions.service import new_chunk
-from webapp.bulk_actions.sources import Source, convert, source_of
+from webapp.bulk_actions.sources import Source, source_of
 from webapp.extensions import db, driver_connection
 from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage
@@ -48,7 +49,7 @@ def plan_step(chunk: BulkActionChunk, storage: Storage) -> Sends:
         raise LookupError(f"Bulk action {chunk.bulk_action_id} is gone.")
     source = source_of(bulk_action)
     if not bulk_action.planned_offset and FileFormat(**bulk_action.format).needs_conversion:
-        convert(storage, bulk_action)
+        make_copy(bulk_action, storage)
     size = storage.size(source.key)
     spans = list(islice(_next_spans(bulk_action, source, size, storage), SPANS_PER_STEP))
     bulk_action = lock_running(chunk)

@@ -80,6 +80,20 @@ class Storage:
         except FileNotFoundError:
             return
 
+    def has(self, key: str) -> bool:
+        """Whether there is an object, which then is whole."""
+        try:
+            obstore.head(self._store, key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def delete_folder(self, folder: str) -> None:
+        """Remove all objects whose key begins with the folder and a slash."""
+        for page in obstore.list(self._store, prefix=folder, chunk_size=KEYS_PER_PAGE):
+            for found in page:
+                self.delete(found["path"])
+
     def key_pages(self, modified_before: datetime) -> Iterator[list[str]]:
         """The keys of all objects that are older, some hundreds at a time, in no order."""
         for page in obstore.list(self._store, chunk_size=KEYS_PER_PAGE):
@@ -107,4 +121,4 @@ def storage_at(url: str) -> Storage:
         return Storage(from_url(url))
     folder = Path(unquote(parts.path))
     folder.mkdir(parents=True, exist_ok=True)
-    return Storage(LocalStore(prefix=folder), folder)
+    return Storage(LocalStore(prefix=folder, automatic_cleanup=True), folder)  # of folders that are empty
