@@ -275,3 +275,15 @@ def test_the_report_of_a_file_without_a_header_is_matched_as_the_file_was(
     report = alice.client.get(f"{done.path}/rejected-rows.csv").data
     assert start(app, alice, drop(alice, report.replace(b"bob(at)", b"bob@", 1))).created_count == 1
     assert contacts(services)["bob@example.com"][0] == "Bob"
+
+
+def test_a_file_that_was_imported_before_says_so_when_and_by_whom(
+    app: APIFlask, alice: Person, bob: Person, charlie: Person
+) -> None:
+    content = csv_of([["ada@example.com", "Ada"]], HEADER)
+    first = start(app, alice, drop(alice, content))
+    page = bob.client.get(f"{drop(bob, content)}/mapping").text
+    assert "This very file was imported before" in page
+    assert "by Alice: 1 created" in page
+    assert f'href="{first.path}"' in page
+    assert "imported before" not in charlie.client.get(f"{drop(charlie, content)}/mapping").text

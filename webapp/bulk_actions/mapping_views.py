@@ -10,6 +10,7 @@ from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.current import current_organisation
+from webapp.accounts.queries import list_members
 from webapp.bulk_actions import drafts, importing
 from webapp.bulk_actions.copies import problem_of_copy
 from webapp.bulk_actions.detect import DELIMITERS, FileFormat
@@ -175,6 +176,7 @@ def _mapping_page(
         format=preview.format,
         columns=preview.columns,
         same_files=list_same_file(bulk_action.organisation_id, bulk_action),
+        people={member.user_id: member.name for member in list_members(bulk_action.organisation_id)},
         **form_of(bulk_action, preview),
         **rows,
         matched_count=sum(1 for column in preview.columns if column.field),
