@@ -116,7 +116,7 @@ def test_an_upload_says_mapping_rules_and_that_it_only_tries(app: APIFlask, call
     ("field", "value", "words"),
     [
         ("mapping", "{", "is not JSON"),
-        ("mapping", '{"99": "city"}', "There is no column 99"),
+        ("mapping", '{"99": "city"}', "There is no column “99”"),
         ("mapping", '{"2": "shoe"}', "There is no field called “shoe”"),
         ("mode", "burn", "The rules cannot be used"),
         ("run_at", "tomorrow", "is not a moment"),
