@@ -134,6 +134,6 @@ def test_products_go_in_from_the_page_of_bulk_actions(watched: WatchedPage, inst
     expect(page.get_by_text("Products whose SKU is new are created; those that exist are updated.")).to_be_visible()
     page.get_by_role("button", name="Start the import").click()
     expect(page.get_by_text("One row was left out")).to_be_visible(timeout=WORK_MILLISECONDS)
-    page.get_by_role("link", name="Products that came with it").click()
+    page.get_by_role("link", name="Show what came with it").click()
     expect(page.get_by_text("JOURNEY-CUP")).to_be_visible()
     watched.assert_clean()

@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import UUID
 
@@ -239,6 +240,22 @@ def test_only_one_request_sends_bytes_until_it_was_silent_for_long(services: Set
     assert send(ask, path, PEOPLE[:20], 0).status_code == 423
     set_writer(services, LEASE + timedelta(seconds=1))
     assert send(ask, path, PEOPLE[:20], 0).status_code == 204
+
+
+def test_who_cancels_waits_for_whoever_counts_a_piece(services: Settings, ask: Ask) -> None:
+    path = begin(ask)
+    with (
+        owner_connection(services) as connection,
+        ThreadPoolExecutor(max_workers=1) as canceller,
+        connection.transaction(),
+    ):
+        connection.execute("SELECT FROM resumable_uploads FOR UPDATE")
+        assert send(ask, path, PEOPLE[:20], 0).status_code == 423
+        answer = canceller.submit(ask, "DELETE", path)
+        with pytest.raises(TimeoutError):
+            answer.result(timeout=0.3)
+        connection.execute("UPDATE resumable_uploads SET written_at = now()")
+    assert answer.result().status_code == 204
 
 
 def set_writer(settings: Settings, silent_for: timedelta) -> None:
