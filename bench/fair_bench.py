@@ -90,9 +90,9 @@ def _organisation(app: Flask, name: str) -> UUID:
 class Large(threading.Thread):
     """The large import, and the phase that it is in."""
 
-    def __init__(self, app: Flask, path: Path) -> None:
+    def __init__(self, app: Flask, path: Path, look: Callable[[Any], None] = lambda _: None) -> None:
         super().__init__(daemon=True)
-        self._app, self._path = app, path
+        self._app, self._path, self._others_look = app, path, look
         self.phase, self.seconds = "", 0.0
 
     def run(self) -> None:
@@ -101,6 +101,7 @@ class Large(threading.Thread):
 
     def _look(self, bulk_action: Any) -> None:
         self.phase = bulk_action.phase.value if bulk_action.started_at else ""
+        self._others_look(bulk_action)
 
 
 def small_ones(app: Flask, path: Path, large: Large) -> list[Small]:

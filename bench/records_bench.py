@@ -259,8 +259,11 @@ def running(folder: Path) -> Iterator[Bench]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         subprocess.run([sys.executable, "-m", "webapp.cli", "migrate"], cwd=ROOT, env=environment, check=True)
         from webapp.app import create_app
+        from webapp.process import settle
 
-        yield Bench(settings, create_app(settings))
+        app = create_app(settings)
+        settle(app)  # as a web process does
+        yield Bench(settings, app)
 
 
 def main() -> None:
