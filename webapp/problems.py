@@ -14,6 +14,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
+from webapp.lib.outage import disk_is_full
 from webapp.lib.problem import CONTENT_TYPE, problem_body
 
 API_PREFIX = "/api/"
@@ -31,6 +32,8 @@ DETAILS = {
     429: "Too many requests; the Retry-After header says when to come back.",
     500: "Something failed on our side. The request may be tried again; the server's log has the reason.",
 }
+
+FULL_DISK = "Nothing was changed. Tell whoever runs Footfall to free some space; then try again."
 
 
 class Problem(HTTPException):
@@ -59,6 +62,7 @@ def init_app(app: APIFlask) -> None:
     pages_handler = app.error_handler_spec[None][None].get(HTTPException)
 
     def answer_http_exception(error: HTTPException) -> ResponseReturnValue:
+        error = full_disk_of(error) or error
         if is_api_request():
             return answer(problem_of(error))
         return current_app.ensure_sync(pages_handler)(error) if pages_handler else error
@@ -72,6 +76,14 @@ def init_app(app: APIFlask) -> None:
 def is_api_request() -> bool:
     """Whether a program asked, so that errors must be JSON."""
     return request.path.startswith(API_PREFIX)
+
+
+def full_disk_of(error: HTTPException) -> Problem | None:
+    """The problem to tell when there was no room for a file or a row: nobody but the operator can help."""
+    original = getattr(error, "original_exception", None)
+    if not isinstance(original, Exception) or not disk_is_full(original):
+        return None
+    return Problem(HTTPStatus.INSUFFICIENT_STORAGE, "The disk of this server is full", FULL_DISK)
 
 
 def answer_deep_json(error: RecursionError) -> Response:
