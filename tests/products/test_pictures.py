@@ -100,6 +100,9 @@ def test_pictures_are_found_for_all_products_without_one(
     db.session.rollback()
     db.session.refresh(bulk_action)
     assert (bulk_action.succeeded_count, bulk_action.skipped_count) == (3, 1)
+    report = alice.client.get(bulk_action.path).text
+    assert "3 searches begun, 1 had a picture." in report
+    assert 'href="/jobs?kind=find_product_picture"' in report
     for _ in range(2):  # two of them at a time
         run_waiting()
     assert len(pictures()) == 4

@@ -165,13 +165,15 @@ def _seconds_to_start(bulk_action: BulkAction) -> int | None:
 
 def summary_of(bulk_action: BulkAction) -> str:
     """What it did, in a sentence that leaves out what did not happen."""
+    is_search = bulk_action.verb is Verb.FIND_PICTURES
+    nothing = "skipped" if bulk_action.verb is Verb.IMPORT else "had a picture" if is_search else "were so already"
     outcomes = [
         (bulk_action.created_count, "created"),
         (bulk_action.updated_count, "updated"),
         (bulk_action.unchanged_count, "unchanged"),
         (bulk_action.duplicate_count, "replaced by a later row"),
-        (bulk_action.succeeded_count, "done"),
-        (bulk_action.skipped_count, "skipped" if bulk_action.verb is Verb.IMPORT else "were so already"),
+        (bulk_action.succeeded_count, "searches begun" if is_search else "done"),
+        (bulk_action.skipped_count, nothing),
         (bulk_action.failed_count, "not possible"),
     ]
     parts = [f"{count:,} {outcome}" for count, outcome in outcomes if count]

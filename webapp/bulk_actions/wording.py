@@ -40,7 +40,7 @@ VERB_LABELS = {
     Verb.RESTORE.value: "Restorations",
     Verb.EXPORT.value: "Exports",
     Verb.UNDO.value: "Undone",
-    Verb.FIND_PICTURES.value: "Pictures found",
+    Verb.FIND_PICTURES.value: "Searches for pictures",
 }
 STATE_LABELS = {
     BulkActionState.DRAFT.value: "Not started",
