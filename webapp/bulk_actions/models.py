@@ -208,7 +208,7 @@ class BulkActionChunk(Model):
     skipped_count: Mapped[int] = mapped_column(default=0)
     succeeded_count: Mapped[int] = mapped_column(default=0)
     failed_count: Mapped[int] = mapped_column(default=0)
-    record_ids: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid()))
+    record_ids: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid()), deferred=True)
     state: Mapped[ChunkState] = mapped_column(text_enum(ChunkState), default=ChunkState.PENDING)
     attempt_count: Mapped[int] = mapped_column(default=0)
     taken_at: Mapped[datetime | None]

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, TextClause, select, text, tuple_
+from sqlalchemy import Row, select, text, tuple_
 
 from webapp.extensions import db
 from webapp.lib.pagination import BadCursorError, decode_cursor, encode_cursor
@@ -33,57 +33,60 @@ class Deletion:
 
 def delete_records(entity: Entity, organisation_id: UUID, ids: Sequence[UUID], deletion: Deletion) -> list[UUID]:
     """Move these records into the trash; the ids of those that were still there."""
-    return _move(entity, "r.id = ANY (:ids)", {"organisation_id": organisation_id, "ids": list(ids)}, deletion)
+    statement = text(f"WITH {moving(entity, 'r.id = ANY (:ids)')} SELECT id FROM moved")
+    values = {"organisation_id": organisation_id, "ids": list(ids), **said(deletion)}
+    return list(db.session.scalars(statement, values))
 
 
 def delete_all(entity: Entity, organisation_id: UUID, deletion: Deletion) -> int:
     """Move every record of the organisation into the trash; their number."""
-    statement = _deletion_of(entity, "true", "SELECT count(*) FROM moved")
-    return int(db.session.execute(statement, {"organisation_id": organisation_id, **_said(deletion)}).scalar_one())
+    statement = text(f"WITH {moving(entity, 'true')} SELECT count(*) FROM moved")
+    return int(db.session.execute(statement, {"organisation_id": organisation_id, **said(deletion)}).scalar_one())
 
 
-def _move(entity: Entity, condition: str, values: dict[str, object], deletion: Deletion) -> list[UUID]:
-    statement = _deletion_of(entity, condition, "SELECT id FROM moved")
-    return list(db.session.scalars(statement, {**values, **_said(deletion)}))
+def moving(entity: Entity, condition: str) -> str:
+    """The part of a statement, with `said`, that moves records `r` into the trash: `moved` has their ids.
 
-
-def _deletion_of(entity: Entity, condition: str, answer: str) -> TextClause:
-    """Locked in the order of keys, as every write of several records is."""
+    They are locked in the order of keys, as for every write of several records.
+    """
     columns = ", ".join(entity.data_columns)
-    return text(
-        f"WITH locked AS (SELECT r.id FROM {entity.name} r"
+    return (
+        f"locked AS (SELECT r.id FROM {entity.name} r"
         f" WHERE r.organisation_id = :organisation_id AND {condition} ORDER BY r.{entity.key_column} FOR UPDATE),"
         f" gone AS (DELETE FROM {entity.name} r USING locked"
         f" WHERE r.organisation_id = :organisation_id AND r.id = locked.id RETURNING r.*),"
         f" moved AS (INSERT INTO {entity.deleted.name} ({columns}, deletion_id, deleted_by, deleted_at)"
-        f" SELECT {columns}, :deletion_id, :deleted_by, :deleted_at FROM gone"
-        f" RETURNING id) {answer}"
+        f" SELECT {columns}, :deletion_id, :deleted_by, :deleted_at FROM gone RETURNING id)"
     )
 
 
-def _said(deletion: Deletion) -> dict[str, object]:
+def said(deletion: Deletion) -> dict[str, object]:
+    """The values that `moving` needs."""
     return {"deletion_id": deletion.bulk_action_id, "deleted_by": deletion.by, "deleted_at": deletion.at}
 
 
-def restore_records(
-    entity: Entity, organisation_id: UUID, ids: Sequence[UUID], deletion_id: UUID | None = None
-) -> list[UUID]:
-    """Move these records back, but those whose key another record has by now; the ids of those that came back.
+def restore_records(entity: Entity, organisation_id: UUID, ids: Sequence[UUID]) -> list[UUID]:
+    """Move these records back, but those whose key another record has by now; the ids of those that came back."""
+    statement = text(f"WITH {returning(entity, 'd.id = ANY (:ids)')} SELECT id FROM back")
+    return list(db.session.scalars(statement, {"organisation_id": organisation_id, "ids": list(ids)}))
 
-    With `deletion_id` only those that this bulk action deleted.
+
+def returning(entity: Entity, condition: str) -> str:
+    """The part of a statement that moves records `d` out of the trash, unless their key is taken.
+
+    `back` has the ids of those that came back. They leave the trash first, so that of two who restore a record at
+    once only one finds it; those that cannot come back are put there again.
     """
     columns = ", ".join(entity.data_columns)
-    of_deletion = " AND deletion_id = :deletion_id" if deletion_id else ""
-    statement = text(
-        f"WITH back AS (INSERT INTO {entity.name} ({columns}) SELECT {columns} FROM {entity.deleted.name}"
-        f" WHERE organisation_id = :organisation_id AND id = ANY (:ids){of_deletion} ORDER BY {entity.key_column}"
-        f" ON CONFLICT DO NOTHING RETURNING id),"
-        f" emptied AS (DELETE FROM {entity.deleted.name} d USING back"
-        f" WHERE d.organisation_id = :organisation_id AND d.id = back.id)"
-        f" SELECT id FROM back"
+    kept = f"{columns}, deletion_id, deleted_by, deleted_at"
+    return (
+        f"taken AS (DELETE FROM {entity.deleted.name} d"
+        f" WHERE d.organisation_id = :organisation_id AND {condition} RETURNING d.*),"
+        f" back AS (INSERT INTO {entity.name} ({columns}) SELECT {columns} FROM taken"
+        f" ORDER BY {entity.key_column} ON CONFLICT DO NOTHING RETURNING id),"
+        f" kept AS (INSERT INTO {entity.deleted.name} ({kept}) SELECT {kept} FROM taken"
+        f" WHERE NOT EXISTS (SELECT FROM back WHERE back.id = taken.id))"
     )
-    values = {"organisation_id": organisation_id, "ids": list(ids)}
-    return list(db.session.scalars(statement, values | ({"deletion_id": deletion_id} if deletion_id else {})))
 
 
 @dataclass(frozen=True)

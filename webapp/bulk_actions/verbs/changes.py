@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import text
 
+from webapp.bulk_actions.verbs.places import Place, exists_in, note_rest, noting
 from webapp.extensions import db
-from webapp.records.entities import Entity
 
 
 @dataclass(frozen=True)
@@ -27,44 +26,29 @@ class Change:
         return " OR ".join(f"({value}) IS DISTINCT FROM c.{name}" for name, value in self.assignments.items())
 
 
-@dataclass(frozen=True)
-class Place:
-    """Which records of which organisation, in which bulk action."""
+def apply_change(place: Place, change: Change, now: datetime) -> int:
+    """Change those that would differ, keep what they were, and note that they succeeded; how many.
 
-    entity: Entity
-    organisation_id: UUID
-    bulk_action_id: UUID
-    ids: Sequence[UUID]
-
-    @property
-    def values(self) -> dict[str, Any]:
-        return {"organisation_id": self.organisation_id, "ids": list(self.ids)}
-
-
-def lock_present(place: Place) -> list[UUID]:
-    """Those of the records that there are, locked in the order of keys."""
-    entity = place.entity
-    statement = text(
-        f"SELECT c.id FROM {entity.name} c WHERE c.organisation_id = :organisation_id AND c.id = ANY (:ids)"
-        f" ORDER BY c.{entity.key_column} FOR UPDATE"
-    )
-    return list(db.session.scalars(statement, place.values))
-
-
-def apply_change(place: Place, change: Change, now: datetime) -> list[UUID]:
-    """Change those that would differ, which are locked, and keep what they were; their ids."""
+    All that there are stay locked, the others, too, so that none of them differs later on. Locks are taken in the
+    order of keys, as for every write of several records.
+    """
     entity = place.entity
     images = ", ".join(f"'{name}', c.{name}" for name in change.assignments)
-    where = f"WHERE c.organisation_id = :organisation_id AND c.id = ANY (:ids) AND ({change.differs})"
-    values = {**place.values, **change.values, "bulk_action_id": place.bulk_action_id, "now": now}
-    db.session.execute(
-        text(
-            'INSERT INTO before_images (organisation_id, bulk_action_id, record_id, "values", updated_at, written_at)'
-            f" SELECT :organisation_id, :bulk_action_id, c.id, jsonb_build_object({images}), c.updated_at, :now"
-            f" FROM {entity.name} c {where} ORDER BY c.id"
-        ),
-        values,
-    )
     assignments = ", ".join(f"{name} = {value}" for name, value in change.assignments.items())
-    statement = text(f"UPDATE {entity.name} c SET {assignments}, updated_at = :now {where} RETURNING c.id")
-    return list(db.session.scalars(statement, values))
+    statement = text(
+        f"WITH locked AS MATERIALIZED (SELECT c.* FROM {entity.name} c WHERE c.organisation_id = :organisation_id"
+        f" AND {place.among('c.id')} ORDER BY c.{entity.key_column} FOR UPDATE),"
+        f' kept AS (INSERT INTO before_images (organisation_id, bulk_action_id, record_id, "values", updated_at,'
+        f" written_at) SELECT :organisation_id, :bulk_action_id, c.id, jsonb_build_object({images}), c.updated_at, :now"
+        f" FROM locked c WHERE {change.differs} RETURNING record_id),"
+        f" changed AS (UPDATE {entity.name} c SET {assignments}, updated_at = :now FROM kept"
+        f" WHERE c.organisation_id = :organisation_id AND c.id = kept.record_id RETURNING c.id),"
+        f" {noting('succeeded', 'changed')} SELECT count(*) FROM changed"
+    )
+    return int(db.session.execute(statement, {**place.values, **change.values, "now": now}).scalar_one())
+
+
+def note_unchanged(place: Place, change: Change) -> int:
+    """Skip those of the others for which the change would make no difference; how many."""
+    same = exists_in(place.entity.name, f"NOT ({change.differs})")
+    return note_rest(place, "skipped", same, **change.values)

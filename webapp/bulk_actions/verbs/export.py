@@ -21,12 +21,11 @@ from uuid import UUID
 import psycopg
 import xlsxwriter
 from psycopg import sql
-from sqlalchemy import text
 
 from webapp.bulk_actions.chunks import check_running
 from webapp.bulk_actions.models import BulkAction
-from webapp.bulk_actions.verbs.changes import Place
-from webapp.extensions import db, driver_connection
+from webapp.bulk_actions.verbs.places import Place, exists_in, note_all, note_rest
+from webapp.extensions import driver_connection
 from webapp.lib.storage import READ_BLOCK_BYTES, Storage
 from webapp.records.context import context_of
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity, get_entity
@@ -83,34 +82,46 @@ def is_export(key: str) -> bool:
     return EXPORT_KEY.fullmatch(key) is not None
 
 
-def write_part(export: Export, place: Place, index: int, storage: Storage) -> list[UUID]:
-    """Write the records that there are, in the order of their ids; returns those."""
-    present = _present(place)
+CHUNKS_IDS = (
+    "(SELECT k.record_ids FROM bulk_action_chunks k WHERE k.organisation_id = {organisation_id}"
+    " AND k.bulk_action_id = {bulk_action_id} AND k.phase = 'work' AND k.index = {part})::uuid[]"
+)
+
+
+def write_part(export: Export, place: Place, storage: Storage) -> None:
+    """Write the records that there are, in the order of their ids, and keep the outcome of each."""
+    content, count = _copied(export, place, CHUNKS_IDS)
+    if count == place.row_count:
+        note_all(place, "succeeded")
+    else:
+        present_count = note_rest(place, "succeeded", exists_in(place.entity.name))
+        content, count = _copied(export, place, SUCCEEDED_IDS)
+        if count != present_count:
+            raise psycopg.errors.SerializationFailure("A record was deleted while it was exported.")
+    storage.write(export.part_key(place.part), [content])
+
+
+SUCCEEDED_IDS = (
+    "(SELECT o.record_ids FROM bulk_action_outcomes o WHERE o.organisation_id = {organisation_id}"
+    " AND o.bulk_action_id = {bulk_action_id} AND o.outcome = 'succeeded' AND o.part = {part})::uuid[]"
+)
+
+
+def _copied(export: Export, place: Place, ids: str) -> tuple[bytes, int]:
+    """Those of the records that there are as CSV, and how many. COPY takes no parameters, so they are quoted."""
     columns = sql.SQL(", ").join(_column(export, name, place) for name in export.columns)
     statement = sql.SQL(
-        "COPY (SELECT {columns} FROM {table} c WHERE c.organisation_id = {organisation_id}"
-        " AND c.id = ANY ({ids}) ORDER BY c.id) TO STDOUT WITH (FORMAT csv)"
+        f"COPY (SELECT {{columns}} FROM {{table}} c WHERE c.organisation_id = {{organisation_id}}"
+        f" AND c.id = ANY ({ids}) ORDER BY c.id) TO STDOUT WITH (FORMAT csv)"
     ).format(
         columns=columns,
         table=sql.Identifier(export.entity.name),
-        organisation_id=sql.Literal(place.organisation_id),
-        ids=sql.Literal(list(place.ids)),
+        **{name: sql.Literal(value) for name, value in place.values.items()},
     )
     with driver_connection().cursor() as cursor:
         with cursor.copy(statement) as copy:
-            blocks = [bytes(block) for block in copy]
-        if cursor.rowcount != len(present):
-            raise psycopg.errors.SerializationFailure("A record was deleted while it was exported.")
-    storage.write(export.part_key(index), [b"".join(blocks)])
-    return present
-
-
-def _present(place: Place) -> list[UUID]:
-    statement = text(
-        f"SELECT c.id FROM {place.entity.name} c WHERE c.organisation_id = :organisation_id AND c.id = ANY (:ids)"
-        " ORDER BY c.id"
-    )
-    return list(db.session.scalars(statement, place.values))
+            content = b"".join(copy)
+        return content, cursor.rowcount
 
 
 def _column(export: Export, name: str, place: Place) -> sql.Composable:

@@ -2,60 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from uuid import UUID
-
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from webapp.bulk_actions import service
 from webapp.bulk_actions.chunks import Sends, lock_running, mark_done
 from webapp.bulk_actions.models import BulkAction, BulkActionChunk, BulkActionOutcome, Phase
-from webapp.bulk_actions.verbs.changes import Place
+from webapp.bulk_actions.verbs.places import Place
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
 
 PART_SIZE = 25_000
-GONE = "It was deleted before its turn came."
+OUTCOMES = ("succeeded", "skipped", "failed")
 
 
-@dataclass
-class Outcomes:
-    """Records by what became of them; a failed one has its reason."""
-
-    succeeded: Sequence[UUID] = ()
-    skipped: Sequence[UUID] = ()
-    failed: Mapping[UUID, str] = field(default_factory=dict)
-
-
-def sorted_out(wanted: Sequence[UUID], succeeded: Sequence[UUID], present: Sequence[UUID]) -> Outcomes:
-    """Those of the present ones that did not succeed had nothing to change; those that are not present failed."""
-    done, there = set(succeeded), set(present)
-    return Outcomes(
-        succeeded=[one for one in wanted if one in done],
-        skipped=[one for one in wanted if one in there and one not in done],
-        failed={one: GONE for one in wanted if one not in there and one not in done},
-    )
-
-
-def finish_work(chunk: BulkActionChunk, outcomes: Outcomes, *, has_finish: bool = False) -> Sends:
-    """Mark a chunk, count and keep its outcomes; the last one ends the bulk action, or begins its finish."""
+def finish_work(chunk: BulkActionChunk, *, has_finish: bool = False) -> Sends:
+    """Mark a chunk and count its outcomes; the last one ends the bulk action, or begins its finish."""
     bulk_action = lock_running(chunk)
     mark_done(chunk)
-    counts = {
-        "succeeded": len(outcomes.succeeded),
-        "skipped": len(outcomes.skipped),
-        "failed": len(outcomes.failed),
-    }
-    for outcome, count in counts.items():
+    counts = _counts(chunk)
+    done_count = sum(counts.values())
+    if done_count != chunk.row_count:
+        raise RuntimeError(f"{chunk.row_count} records have {done_count} outcomes.")
+    for outcome in OUTCOMES:
+        count = counts.get(outcome, 0)
         setattr(chunk, f"{outcome}_count", count)
         setattr(bulk_action, f"{outcome}_count", getattr(bulk_action, f"{outcome}_count") + count)
-    _keep(chunk, outcomes)
-    done_count = sum(counts.values())
     bulk_action.staged_count += done_count
     bulk_action.merged_count += done_count
     bulk_action.merged_partition_count += 1
     return _go_on(bulk_action, has_finish=has_finish)
+
+
+def _counts(chunk: BulkActionChunk) -> dict[str, int]:
+    query = select(BulkActionOutcome.outcome, BulkActionOutcome.record_count).where(
+        BulkActionOutcome.organisation_id == chunk.organisation_id,
+        BulkActionOutcome.bulk_action_id == chunk.bulk_action_id,
+        BulkActionOutcome.part == chunk.index,
+    )
+    return {row.outcome: row.record_count for row in db.session.execute(query)}
 
 
 def _go_on(bulk_action: BulkAction, *, has_finish: bool) -> Sends:
@@ -100,21 +84,3 @@ def keep_deleted(place: Place) -> None:
     )
     given = {"organisation_id": place.organisation_id, "bulk_action_id": place.bulk_action_id, "size": PART_SIZE}
     db.session.execute(statement, given)
-
-
-def _keep(chunk: BulkActionChunk, outcomes: Outcomes) -> None:
-    for outcome, ids in (("succeeded", outcomes.succeeded), ("skipped", outcomes.skipped), ("failed", outcomes.failed)):
-        if ids:
-            reasons = list(outcomes.failed.values()) if outcome == "failed" else None
-            db.session.add(
-                BulkActionOutcome(
-                    organisation_id=chunk.organisation_id,
-                    bulk_action_id=chunk.bulk_action_id,
-                    outcome=outcome,
-                    part=chunk.index,
-                    record_count=len(ids),
-                    record_ids=list(ids),
-                    reasons=reasons,
-                )
-            )
-    db.session.flush()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import text
 
-from webapp.bulk_actions.verbs.changes import Place
-from webapp.bulk_actions.verbs.outcomes import Outcomes
+from webapp.bulk_actions.verbs.places import Place, exists_in, note_rest, noting
 from webapp.extensions import db
 from webapp.records.entities import Entity
-from webapp.records.trash import restore_records
+from webapp.records.trash import returning
 
 LOST = "It is not in the trash any more."
 
@@ -21,25 +19,20 @@ def taken_words(entity: Entity) -> str:
     return f"Another {entity.singular} has its {entity.key.label} by now."
 
 
-def restore_deleted(place: Place, deletion_id: UUID | None = None) -> Outcomes:
+def restore_deleted(place: Place, deletion_id: UUID | None = None) -> None:
     """Move records out of the trash, with `deletion_id` what that bulk action deleted; skip those that are back."""
-    back = set(restore_records(place.entity, place.organisation_id, place.ids, deletion_id))
-    left = [record_id for record_id in place.ids if record_id not in back]
-    reasons = _reasons(place, left, deletion_id) if left else {}
-    skipped = [record_id for record_id in left if record_id not in reasons]
-    return Outcomes([record_id for record_id in place.ids if record_id in back], skipped, reasons)
-
-
-def _reasons(place: Place, ids: Sequence[UUID], deletion_id: UUID | None) -> dict[UUID, str]:
-    """Of those that are not back; whoever is back already has none."""
     entity = place.entity
     of_deletion = " AND d.deletion_id = :deletion_id" if deletion_id else ""
-    statement = text(
-        f"SELECT wanted.id, d.id IS NOT NULL FROM unnest(CAST(:ids AS uuid[])) AS wanted (id)"
-        f" LEFT JOIN {entity.deleted.name} d ON d.organisation_id = :organisation_id AND d.id = wanted.id{of_deletion}"
-        f" WHERE NOT EXISTS (SELECT FROM {entity.name} c"
-        f" WHERE c.organisation_id = :organisation_id AND c.id = wanted.id)"
+    more = {"deletion_id": deletion_id} if deletion_id else {}
+    moving_back = returning(entity, place.among("d.id") + of_deletion)
+    statement = text(f"WITH {moving_back}, {noting('succeeded', 'back')} SELECT count(*) FROM back")
+    count = int(db.session.execute(statement, {**place.values, **more}).scalar_one())
+    if count == place.row_count:
+        return
+    note_rest(place, "skipped", exists_in(entity.name))
+    in_trash = (
+        f"EXISTS (SELECT FROM {entity.deleted.name} d"
+        f" WHERE d.organisation_id = :organisation_id AND d.id = rest.id{of_deletion})"
     )
-    values = {"ids": list(ids), "organisation_id": place.organisation_id}
-    found = db.session.execute(statement, values | ({"deletion_id": deletion_id} if deletion_id else {}))
-    return {record_id: taken_words(entity) if is_in_trash else LOST for record_id, is_in_trash in found}
+    note_rest(place, "failed", in_trash, reason=taken_words(entity), **more)
+    note_rest(place, "failed", reason=LOST)

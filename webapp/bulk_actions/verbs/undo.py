@@ -9,24 +9,40 @@ since and given back is thus as it was left, and bulk actions can be undone one 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, text
 
 from webapp.bulk_actions.models import BeforeImage, BulkAction, Verb
-from webapp.bulk_actions.verbs.changes import Place
-from webapp.bulk_actions.verbs.outcomes import Outcomes
+from webapp.bulk_actions.verbs.places import Place, exists_in, list_rest, note_ids, note_rest, noting
 from webapp.extensions import db
-from webapp.records.trash import Deletion, delete_records
+from webapp.records.entities import ATTRIBUTES, Entity
+from webapp.records.trash import Deletion, moving, said
 
 CHANGED = "It was changed since."
 DELETED = "It was deleted since."
 
 
+@dataclass(frozen=True)
+class Undo:
+    """What is undone, where, and with which deletion of what it created."""
+
+    place: Place
+    source_id: UUID
+    deletion: Deletion
+    columns: Sequence[str]
+    """Those that the source changed; all of its images are of the same."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {**self.place.values, **said(self.deletion), "source_id": self.source_id, "now": self.deletion.at}
+
+
 class Standing(NamedTuple):
-    """How a record stands to what is undone: as that left it, as it was before, or neither."""
+    """How a record that was written since stands to what is undone: as that left it, as it was before, or neither."""
 
     record_id: UUID
     has_image: bool
@@ -34,62 +50,112 @@ class Standing(NamedTuple):
     is_as_before: bool
 
 
-def undo_records(place: Place, source_id: UUID, user_id: UUID | None, now: datetime) -> Outcomes:
-    """Undo what `source_id` did to these records; for one that is as it was before there is nothing to do."""
-    standings = _standings(place, source_id)
-    left = [one for one in standings.values() if one.is_as_left]
-    _restore(place, source_id, [one.record_id for one in left if one.has_image], now)
+def undo_records(place: Place, source: BulkAction, user_id: UUID | None, now: datetime) -> None:
+    """Undo what the source did to these records; for one that is as it was before there is nothing to do."""
     deletion = Deletion(now, user_id, place.bulk_action_id)
-    created = [one.record_id for one in left if not one.has_image]
-    if created:
-        delete_records(place.entity, place.organisation_id, created, deletion)
-    return _sorted_out(place, source_id, standings)
+    undo = Undo(place, source.id, deletion, _columns(place, source.id))
+    count = 0
+    if source.created_count and undo.columns:
+        _lock(place)
+    if source.created_count:
+        count += _delete_created(undo, f"{place.among('r.id')} AND r.updated_at = r.created_at")
+    if undo.columns and count < place.row_count:
+        count += _restore_changed(undo, f"{place.among('i.record_id')} AND c.updated_at = i.written_at")
+    if count < place.row_count:
+        _undo_rest(undo)
 
 
-def _standings(place: Place, source_id: UUID) -> dict[UUID, Standing]:
-    """Of those of the records that there are, which are locked from now on in the order of keys."""
+def _lock(place: Place) -> None:
+    """Lock all of them in the order of keys: what was created and what was changed are written one after the other."""
     entity = place.entity
     statement = text(
-        f"WITH locked AS MATERIALIZED ("
-        f" SELECT c.id, c.updated_at, c.created_at, c.bulk_action_id FROM {entity.name} c"
-        f" WHERE c.organisation_id = :organisation_id AND c.id = ANY (:ids) ORDER BY c.{entity.key_column} FOR UPDATE)"
-        f" SELECT c.id, i.record_id IS NOT NULL, {AS_LEFT.format(moment='c.updated_at')}, false"
-        f" FROM locked c {IMAGE}"
+        f"SELECT count(*) FROM (SELECT FROM {entity.name} c WHERE c.organisation_id = :organisation_id"
+        f" AND {place.among('c.id')} ORDER BY c.{entity.key_column} FOR UPDATE) AS locked"
     )
-    rows = db.session.execute(statement, {**place.values, "source_id": source_id})
-    found = {one.record_id: one for one in map(Standing._make, rows)}
-    odd = [one.record_id for one in found.values() if not one.is_as_left]
-    return found | _standings_of_odd(place, source_id, odd) if odd else found
+    db.session.execute(statement, place.values)
 
 
-def _standings_of_odd(place: Place, source_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Standing]:
-    """Of records that were written since: as what was undone meanwhile says, each stands where it stood earlier."""
-    undo_ids = _undos_since(place.organisation_id, source_id)
+def _columns(place: Place, source_id: UUID) -> list[str]:
+    query = select(BeforeImage.values).where(
+        BeforeImage.organisation_id == place.organisation_id, BeforeImage.bulk_action_id == source_id
+    )
+    one = db.session.scalar(query.limit(1)) or {}
+    return [name for name in one if name in place.entity.data_columns]
+
+
+def _delete_created(undo: Undo, condition: str, **more: Any) -> int:
+    """Move what the source created into the trash."""
+    created = f"r.bulk_action_id = :source_id AND {condition}"
+    statement = f"WITH {moving(undo.place.entity, created)}, {noting('succeeded', 'moved')} SELECT count(*) FROM moved"
+    return int(db.session.execute(text(statement), {**undo.values, **more}).scalar_one())
+
+
+def _restore_changed(undo: Undo, condition: str, **more: Any) -> int:
+    """Give records back what they were, locked in the order of keys."""
+    entity = undo.place.entity
+    assignments = ", ".join(f"{name} = was.{name}" for name in undo.columns)
+    types = ", ".join(f"{name} {_type_of(entity, name)}" for name in undo.columns)
+    statement = (
+        f'WITH locked AS MATERIALIZED (SELECT c.id, i.updated_at, i."values" FROM before_images i'
+        f" JOIN {entity.name} c ON c.organisation_id = :organisation_id AND c.id = i.record_id"
+        f" WHERE i.organisation_id = :organisation_id AND i.bulk_action_id = :source_id AND {condition}"
+        f" ORDER BY c.{entity.key_column} FOR UPDATE OF c),"
+        f' kept AS (INSERT INTO before_images (organisation_id, bulk_action_id, record_id, "values", updated_at,'
+        f" written_at) SELECT :organisation_id, :bulk_action_id, id, CAST('{{}}' AS jsonb), updated_at, :now"
+        f" FROM locked),"
+        f" changed AS (UPDATE {entity.name} c SET {assignments}, updated_at = :now FROM ("
+        f' SELECT l.id AS record_id, b.* FROM locked l CROSS JOIN LATERAL jsonb_to_record(l."values") AS b ({types})'
+        f") AS was WHERE c.organisation_id = :organisation_id AND c.id = was.record_id RETURNING c.id),"
+        f" {noting('succeeded', 'changed')} SELECT count(*) FROM changed"
+    )
+    return int(db.session.execute(text(statement), {**undo.values, **more}).scalar_one())
+
+
+def _type_of(entity: Entity, name: str) -> str:
+    return "jsonb" if name == ATTRIBUTES else entity.fields_by_name[name].sql_type
+
+
+def _undo_rest(undo: Undo) -> None:
+    """Those that were written since, or are gone."""
+    place = undo.place
+    standings = _standings(undo, list_rest(place))
+    left = [one for one in standings if one.is_as_left]
+    if created := [one.record_id for one in left if not one.has_image]:
+        _delete_created(undo, "r.id = ANY (:left)", left=created)
+    if changed := [one.record_id for one in left if one.has_image]:
+        _restore_changed(undo, "i.record_id = ANY (:left)", left=changed)
+    note_ids(place, "skipped", [one.record_id for one in standings if one.is_as_before])
+    note_rest(place, "failed", exists_in(place.entity.name), reason=CHANGED)
+    image = (
+        "EXISTS (SELECT FROM before_images i WHERE i.organisation_id = :organisation_id"
+        " AND i.bulk_action_id = :source_id AND i.record_id = rest.id)"
+    )
+    note_rest(place, "failed", image, reason=DELETED, source_id=undo.source_id)
+    note_rest(place, "skipped")  # what it created is gone already
+
+
+def _standings(undo: Undo, ids: Sequence[UUID]) -> list[Standing]:
+    """Of those of these records that there are: each stands where it stood at the moment to which it was taken back."""
+    place = undo.place
     statement = text(
-        f"WITH RECURSIVE stood AS ("
-        f" SELECT c.id, c.updated_at AS moment FROM {place.entity.name} c"
+        f"WITH RECURSIVE locked AS MATERIALIZED ("
+        f" SELECT c.id, c.created_at, c.updated_at, c.bulk_action_id FROM {place.entity.name} c"
         f" WHERE c.organisation_id = :organisation_id AND c.id = ANY (:ids)"
+        f" ORDER BY c.{place.entity.key_column} FOR UPDATE),"
+        f" stood AS (SELECT c.id, c.updated_at AS moment FROM locked c"
         f" UNION SELECT s.id, i.updated_at FROM stood s JOIN before_images i"
         f" ON i.organisation_id = :organisation_id AND i.bulk_action_id = ANY (:undo_ids)"
         f" AND i.record_id = s.id AND i.written_at = s.moment)"
-        f" SELECT c.id, bool_or(i.record_id IS NOT NULL), bool_or({AS_LEFT.format(moment='s.moment')}),"
-        f" coalesce(bool_or(i.updated_at = s.moment), false)"
-        f" FROM stood s JOIN {place.entity.name} c ON c.organisation_id = :organisation_id AND c.id = s.id {IMAGE}"
-        f" GROUP BY c.id"
+        f" SELECT c.id, bool_or(i.record_id IS NOT NULL), bool_or(CASE WHEN i.record_id IS NULL"
+        f" THEN c.bulk_action_id IS NOT DISTINCT FROM :source_id AND c.created_at = s.moment"
+        f" ELSE i.written_at = s.moment END), coalesce(bool_or(i.updated_at = s.moment), false)"
+        f" FROM stood s JOIN locked c ON c.id = s.id"
+        f" LEFT JOIN before_images i ON i.organisation_id = :organisation_id AND i.bulk_action_id = :source_id"
+        f" AND i.record_id = c.id GROUP BY c.id"
     )
-    values = {**place.values, "ids": list(ids), "source_id": source_id, "undo_ids": undo_ids}
-    return {one.record_id: one for one in map(Standing._make, db.session.execute(statement, values))}
-
-
-IMAGE = (
-    "LEFT JOIN before_images i ON i.organisation_id = :organisation_id AND i.bulk_action_id = :source_id"
-    " AND i.record_id = c.id"
-)
-# What has no image of before was created by what is undone.
-AS_LEFT = (
-    "CASE WHEN i.record_id IS NULL THEN c.bulk_action_id IS NOT DISTINCT FROM :source_id AND c.created_at = {moment}"
-    " ELSE i.written_at = {moment} END"
-)
+    undo_ids = _undos_since(place.organisation_id, undo.source_id)
+    values = {**place.values, "ids": list(ids), "source_id": undo.source_id, "undo_ids": undo_ids}
+    return [Standing._make(row) for row in db.session.execute(statement, values)]
 
 
 def _undos_since(organisation_id: UUID, source_id: UUID) -> list[UUID]:
@@ -97,50 +163,3 @@ def _undos_since(organisation_id: UUID, source_id: UUID) -> list[UUID]:
         BulkAction.organisation_id == organisation_id, BulkAction.id > source_id, BulkAction.verb == Verb.UNDO
     )
     return list(db.session.scalars(query))
-
-
-def _restore(place: Place, source_id: UUID, ids: Sequence[UUID], now: datetime) -> None:
-    """Give these records back what they were. All of a bulk action's images are of the same columns."""
-    if not ids:
-        return
-    values = {**place.values, "ids": list(ids), "source_id": source_id}
-    one = db.session.scalar(text(f'SELECT i."values" {IMAGES} LIMIT 1'), values)
-    entity = place.entity
-    columns = [name for name in one or {} if name in entity.data_columns]
-    assignments = "".join(f"{name} = was.{name}, " for name in columns)
-    statement = text(
-        f'WITH kept AS (INSERT INTO before_images (organisation_id, bulk_action_id, record_id, "values", updated_at,'
-        f" written_at) SELECT :organisation_id, :bulk_action_id, i.record_id, CAST('{{}}' AS jsonb), i.updated_at,"
-        f" :now {IMAGES})"
-        f" UPDATE {entity.name} c SET {assignments}updated_at = :now"
-        f" FROM (SELECT i.record_id, b.* {IMAGES_AS.format(entity=entity.name)}) AS was"
-        f" WHERE c.organisation_id = :organisation_id AND c.id = was.record_id"
-    )
-    db.session.execute(statement, {**values, "bulk_action_id": place.bulk_action_id, "now": now})
-
-
-OF_SOURCE = "WHERE i.organisation_id = :organisation_id AND i.bulk_action_id = :source_id AND i.record_id = ANY (:ids)"
-IMAGES = f"FROM before_images i {OF_SOURCE}"
-IMAGES_AS = "FROM before_images i CROSS JOIN LATERAL jsonb_populate_record(NULL::{entity}, i.values) AS b " + OF_SOURCE
-
-
-def _sorted_out(place: Place, source_id: UUID, standings: dict[UUID, Standing]) -> Outcomes:
-    gone = [record_id for record_id in place.ids if record_id not in standings]
-    failed = dict.fromkeys(_with_image(place.organisation_id, source_id, gone), DELETED) if gone else {}
-    done = [record_id for record_id in place.ids if (one := standings.get(record_id)) and one.is_as_left]
-    failed |= {
-        record_id: CHANGED for record_id, one in standings.items() if not one.is_as_left and not one.is_as_before
-    }
-    succeeded = set(done)
-    skipped = [record_id for record_id in place.ids if record_id not in succeeded and record_id not in failed]
-    return Outcomes(done, skipped, failed)
-
-
-def _with_image(organisation_id: UUID, source_id: UUID, ids: Sequence[UUID]) -> list[UUID]:
-    """Those of the records that the source changed; the others it created."""
-    query = select(BeforeImage.record_id).where(
-        BeforeImage.organisation_id == organisation_id,
-        BeforeImage.bulk_action_id == source_id,
-        BeforeImage.record_id == text("ANY (:ids)"),
-    )
-    return list(db.session.scalars(query, {"ids": list(ids)}))

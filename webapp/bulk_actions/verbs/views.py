@@ -20,7 +20,14 @@ from webapp.bulk_actions.tasks import send_work
 from webapp.bulk_actions.verbs.downloads import MissingFileError, download_of
 from webapp.bulk_actions.verbs.parameters import ParameterError, exported_columns
 from webapp.bulk_actions.verbs.queries import list_outcome
-from webapp.bulk_actions.verbs.selection import Selection, SelectionError, count_selected, selected_ids, selection_from
+from webapp.bulk_actions.verbs.selection import (
+    Selection,
+    SelectionError,
+    check_selection,
+    count_selected,
+    selected_ids,
+    selection_from,
+)
 from webapp.bulk_actions.verbs.service import NotUndoableError, Order, TooManyError, start_undo, start_verb
 from webapp.bulk_actions.verbs.words import title_of
 from webapp.config import Settings
@@ -147,10 +154,11 @@ def _confirm_page(
     organisation = current_organisation()
     moment = utc_now()
     try:
+        check_selection(selection, entity, of_deleted=verb is Verb.RESTORE)
         count = count_selected(entity, organisation.id, selection, moment)
         ids = selected_ids(entity, organisation.id, selection, moment).limit(SAMPLE_SIZE)
         sample = list_by_ids(entity, organisation.id, list(db.session.scalars(ids)))
-    except FilterError as error:
+    except (SelectionError, FilterError) as error:
         abort(400, str(error))
     names = [f"{ATTRIBUTE_PREFIX}{name}" for name in list_attribute_names(organisation.id, entity)]
     return render_page(

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
-from sqlalchemy import select, text
+from sqlalchemy import text
 
 from webapp.bulk_actions.chunks import Sends, note_given_up
 from webapp.bulk_actions.giving_up import given_up_words
 from webapp.bulk_actions.models import BulkAction, BulkActionChunk, Phase, Verb
 from webapp.bulk_actions.phases import Work, register_phase
 from webapp.bulk_actions.queries import get_bulk_action
-from webapp.bulk_actions.verbs.changes import Place, apply_change, lock_present
+from webapp.bulk_actions.verbs.changes import apply_change, note_unchanged
 from webapp.bulk_actions.verbs.export import export_of, write_part, write_workbook
-from webapp.bulk_actions.verbs.outcomes import (
-    Outcomes,
-    end_finish,
-    finish_at_once,
-    finish_work,
-    keep_deleted,
-    sorted_out,
-)
+from webapp.bulk_actions.verbs.outcomes import end_finish, finish_at_once, finish_work, keep_deleted
 from webapp.bulk_actions.verbs.parameters import change_of
+from webapp.bulk_actions.verbs.places import exists_in, list_rest, note_ids, note_rest, noting, place_of
 from webapp.bulk_actions.verbs.plan import plan_selection
 from webapp.bulk_actions.verbs.restore import restore_deleted
 from webapp.bulk_actions.verbs.undo import undo_records
@@ -29,32 +21,39 @@ from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage
 from webapp.products.service import look_for_pictures
-from webapp.records.entities import get_entity
-from webapp.records.trash import Deletion, delete_all, delete_records
+from webapp.records.trash import Deletion, delete_all, moving, said
 
 UNDELETED = {Verb.DELETE, Verb.DELETE_ALL}
+GONE = "It was deleted before its turn came."
 
 
 def change_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     """Update fields, add or remove tags."""
-    bulk_action, place = _place_of(chunk)
-    present = lock_present(place)
+    bulk_action, place = place_of(chunk)
     change = change_of(bulk_action.verb, place.entity, bulk_action.parameters)
-    changed = apply_change(place, change, utc_now())
-    return finish_work(chunk, sorted_out(place.ids, changed, present))
+    count = apply_change(place, change, utc_now())
+    if count < place.row_count:
+        count += note_unchanged(place, change)
+    if count < place.row_count:
+        note_rest(place, "failed", reason=GONE)
+    return finish_work(chunk)
 
 
 def delete_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     """Move records into the trash."""
-    bulk_action, place = _place_of(chunk)
+    bulk_action, place = place_of(chunk)
     deletion = Deletion(utc_now(), bulk_action.created_by, bulk_action.id)
-    gone = delete_records(place.entity, place.organisation_id, place.ids, deletion)
-    return finish_work(chunk, sorted_out(place.ids, gone, ()))
+    parts = f"{moving(place.entity, place.among('r.id'))}, {noting('succeeded', 'moved')}"
+    statement = text(f"WITH {parts} SELECT count(*) FROM moved")
+    count = db.session.execute(statement, {**place.values, **said(deletion)}).scalar_one()
+    if count < place.row_count:
+        note_rest(place, "failed", reason=GONE)
+    return finish_work(chunk)
 
 
 def delete_everything(chunk: BulkActionChunk, storage: Storage) -> Sends:
     """Move every record into the trash by one statement, so that either all of them are deleted or none."""
-    bulk_action, place = _place_of(chunk)
+    bulk_action, place = place_of(chunk)
     deletion = Deletion(utc_now(), bulk_action.created_by, bulk_action.id)
     count = delete_all(place.entity, place.organisation_id, deletion)
     keep_deleted(place)
@@ -63,40 +62,61 @@ def delete_everything(chunk: BulkActionChunk, storage: Storage) -> Sends:
 
 def restore_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     """Move records out of the trash."""
-    _, place = _place_of(chunk)
-    return finish_work(chunk, restore_deleted(place))
+    _, place = place_of(chunk)
+    restore_deleted(place)
+    return finish_work(chunk)
 
 
 def undo_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     """Take back what another bulk action did to these records, unless they were changed since."""
-    bulk_action, place = _place_of(chunk)
-    if bulk_action.source_id is None:
+    bulk_action, place = place_of(chunk)
+    source = _source_of(bulk_action)
+    if source.verb in UNDELETED:
+        restore_deleted(place, source.id)
+    else:
+        undo_records(place, source, bulk_action.created_by, utc_now())
+    return finish_work(chunk)
+
+
+def _source_of(bulk_action: BulkAction) -> BulkAction:
+    source = get_bulk_action(bulk_action.organisation_id, bulk_action.source_id) if bulk_action.source_id else None
+    if source is None:
         raise LookupError(f"Bulk action {bulk_action.id} undoes nothing.")
-    if _verb_of(bulk_action.organisation_id, bulk_action.source_id) in UNDELETED:
-        return finish_work(chunk, restore_deleted(place, bulk_action.source_id))
-    return finish_work(chunk, undo_records(place, bulk_action.source_id, bulk_action.created_by, utc_now()))
+    return source
+
+
+def find_pictures_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
+    """Make a job for each product without a picture; they are rows of this transaction, and so made once."""
+    bulk_action, place = place_of(chunk)
+    begun, _ = look_for_pictures(place.organisation_id, list_rest(place), bulk_action.created_by)
+    note_ids(place, "succeeded", list(begun))
+    note_rest(place, "skipped", exists_in(place.entity.name))
+    note_rest(place, "failed", reason=GONE)
+    return finish_work(chunk)
+
+
+def export_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
+    """Write records into a part of the file."""
+    bulk_action, place = place_of(chunk)
+    export = export_of(bulk_action)
+    write_part(export, place, storage)
+    note_rest(place, "failed", reason=GONE)
+    return finish_work(chunk, has_finish=export.file_format == "xlsx")
+
+
+def finish_export(chunk: BulkActionChunk, storage: Storage) -> Sends:
+    """Make the workbook of the parts."""
+    bulk_action, _ = place_of(chunk)
+    write_workbook(export_of(bulk_action), bulk_action.partition_count, storage)
+    return end_finish(chunk)
 
 
 def give_up_records(chunk: BulkActionChunk, storage: Storage) -> Sends:
     """Leave the chunk's records as they are, with the reason, so that the others can be done."""
     note_given_up(chunk)
-    return finish_work(chunk, Outcomes(failed=dict.fromkeys(chunk.record_ids or [], given_up_words(chunk))))
-
-
-def _verb_of(organisation_id: UUID, bulk_action_id: UUID) -> Verb:
-    query = select(BulkAction.verb).where(
-        BulkAction.organisation_id == organisation_id, BulkAction.id == bulk_action_id
-    )
-    return db.session.execute(query).scalar_one()
-
-
-def _place_of(chunk: BulkActionChunk) -> tuple[BulkAction, Place]:
-    bulk_action = get_bulk_action(chunk.organisation_id, chunk.bulk_action_id)
-    if bulk_action is None:
-        raise LookupError(f"Bulk action {chunk.bulk_action_id} is gone.")
-    db.session.execute(text("SELECT set_config('enable_seqscan', 'off', true)"))
-    entity = get_entity(bulk_action.entity)
-    return bulk_action, Place(entity, chunk.organisation_id, bulk_action.id, chunk.record_ids or [])
+    _, place = place_of(chunk)
+    note_rest(place, "failed", reason=given_up_words(chunk))
+    return finish_work(chunk)
 
 
 def register_verbs() -> None:
@@ -115,25 +135,3 @@ def register_verbs() -> None:
         register_phase(verb, Phase.WORK, work, give_up=None if verb is Verb.EXPORT else give_up_records)
     register_phase(Verb.EXPORT, Phase.FINISH, finish_export)
     register_phase(Verb.DELETE_ALL, Phase.PLAN, delete_everything)
-
-
-def find_pictures_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
-    """Make a job for each product without a picture; they are rows of this transaction, and so made once."""
-    bulk_action, place = _place_of(chunk)
-    begun, present = look_for_pictures(place.organisation_id, place.ids, bulk_action.created_by)
-    return finish_work(chunk, sorted_out(place.ids, list(begun), list(present)))
-
-
-def export_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
-    """Write records into a part of the file."""
-    bulk_action, place = _place_of(chunk)
-    export = export_of(bulk_action)
-    exported = write_part(export, place, chunk.index, storage)
-    return finish_work(chunk, sorted_out(place.ids, exported, ()), has_finish=export.file_format == "xlsx")
-
-
-def finish_export(chunk: BulkActionChunk, storage: Storage) -> Sends:
-    """Make the workbook of the parts."""
-    bulk_action, _ = _place_of(chunk)
-    write_workbook(export_of(bulk_action), bulk_action.partition_count, storage)
-    return end_finish(chunk)
