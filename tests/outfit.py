@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 import psutil
@@ -35,7 +35,9 @@ GROUPS = {
 
 @dataclass
 class Outfit:
-    """An installation without pages: its own servers, workers and scheduler."""
+    """An installation without pages: its own servers, workers and scheduler. Its workers load `actors`."""
+
+    actors: ClassVar[str] = "tests.jobs.outage_worker"
 
     settings: Settings
     environment: dict[str, str]
@@ -48,7 +50,7 @@ class Outfit:
         if name in GROUPS:
             processes, threads, queues = GROUPS[name]
             size = ("--processes", processes, "--threads", threads, "--worker-shutdown-timeout", "20000")
-            command = [sys.executable, "-m", "dramatiq", "tests.jobs.outage_worker", *size, "--queues", *queues]
+            command = [sys.executable, "-m", "dramatiq", self.actors, *size, "--queues", *queues]
         with (self.settings.data_dir / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True

@@ -33,7 +33,11 @@ class ImportOutfit(Outfit):
     """An installation, and what its imports come to."""
 
     def import_file(self, organisation_id: UUID, path: Path) -> UUID:
-        command = [sys.executable, "-m", "tests.bulk_actions.outage_import", str(organisation_id), str(path)]
+        return self.run("tests.bulk_actions.outage_import", str(organisation_id), str(path))
+
+    def run(self, module: str, *arguments: str) -> UUID:
+        """The id that a module prints in the end."""
+        command = [sys.executable, "-m", module, *arguments]
         done = subprocess.run(command, cwd=ROOT, env=self.environment, check=True, stdout=subprocess.PIPE, text=True)
         return UUID(done.stdout.split()[-1])
 
