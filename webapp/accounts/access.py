@@ -7,12 +7,13 @@ from uuid import UUID
 from flask import Flask, current_app, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, logout_user
+from flask_wtf.csrf import validate_csrf
 
 from webapp.accounts import current, queries
 from webapp.accounts.models import Organisation, User
 from webapp.accounts.queries import Place, ReceivedInvitation
 from webapp.extensions import csrf, login_manager
-from webapp.problems import is_api_request
+from webapp.problems import Problem, is_api_request
 
 PUBLIC_ENDPOINTS = frozenset(
     {
@@ -57,6 +58,16 @@ def check_form() -> None:
     """Look for the form's token. This reads the body, so it comes after `admit`: a stranger's is not read."""
     if current_app.config["WTF_CSRF_ENABLED"]:
         csrf.protect(apply_exemptions=True)
+
+
+def check_token(token: str = "") -> None:
+    """Look for a form's token in a header, or for this one: for views whose bodies are too large to be read before."""
+    if not current_app.config["WTF_CSRF_ENABLED"]:
+        return
+    try:
+        validate_csrf(request.headers.get("X-CSRFToken") or token)
+    except ValueError as error:
+        raise Problem(400, "This page is out of date", "Load it again, then choose the file once more.") from error
 
 
 def load_user(cookie_id: str) -> User | None:

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from flask import Blueprint, Response, current_app, redirect, request, url_for
 from flask_login import current_user
-from flask_wtf.csrf import validate_csrf
 from werkzeug.wrappers import Response as BaseResponse
 
+from webapp.accounts.access import check_token
 from webapp.accounts.current import current_organisation
 from webapp.bulk_actions import tus_views as tus
 from webapp.bulk_actions.drafts import start_upload
@@ -41,7 +41,7 @@ def create() -> BaseResponse:
 @blueprint.post("/uploads")
 def create_resumable() -> Response:
     """Begin an upload that can be gone on with."""
-    _check_csrf()
+    check_token()
     upload = tus.new_upload(current_organisation().id, current_user.id)
     db.session.add(upload)
     db.session.commit()
@@ -57,14 +57,14 @@ def show_resumable(upload_id: UUID) -> Response:
 @blueprint.patch("/uploads/<uuid:upload_id>")
 def update_resumable(upload_id: UUID) -> Response:
     """Take bytes; with the last one comes the address of the draft's columns."""
-    _check_csrf()
+    check_token()
     return tus.receive(current_organisation().id, upload_id, _mapping_url)
 
 
 @blueprint.delete("/uploads/<uuid:upload_id>")
 def destroy_resumable(upload_id: UUID) -> Response:
     """Cancel it."""
-    _check_csrf()
+    check_token()
     return tus.remove(current_organisation().id, upload_id)
 
 
@@ -94,17 +94,8 @@ def _incoming_file() -> UploadedFile:
         upload = read_file(request.stream, request.content_type or "")
     except MultipartError as error:
         raise Problem(400, "No file arrived", str(error)) from error
-    _check_csrf(upload.fields.get("csrf_token", ""))
+    check_token(upload.fields.get("csrf_token", ""))
     return upload
-
-
-def _check_csrf(token: str = "") -> None:
-    if not current_app.config.get("WTF_CSRF_ENABLED", True):
-        return
-    try:
-        validate_csrf(request.headers.get("X-CSRFToken") or token)
-    except ValueError as error:
-        raise Problem(400, "This page is out of date", "Load it again, then choose the file once more.") from error
 
 
 def _store(organisation_id: UUID, user_id: UUID, upload: UploadedFile) -> BulkAction:
