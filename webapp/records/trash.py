@@ -8,18 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, select, text, tuple_
+from sqlalchemy import text
 
 from webapp.extensions import db
-from webapp.lib.pagination import BadCursorError, decode_cursor, encode_cursor
 from webapp.records.entities import Entity
 
 KEPT_FOR = timedelta(days=30)
-PAGE_SIZE = 50
-HIGHEST = "\U0010ffff"
 
 
 @dataclass(frozen=True)
@@ -87,36 +83,3 @@ def returning(entity: Entity, condition: str) -> str:
         f" kept AS (INSERT INTO {entity.deleted.name} ({kept}) SELECT {kept} FROM taken"
         f" WHERE NOT EXISTS (SELECT FROM back WHERE back.id = taken.id))"
     )
-
-
-@dataclass(frozen=True)
-class DeletedPage:
-    """Some rows of the trash, and the cursor of those that follow."""
-
-    rows: Sequence[Row[Any]]
-    next_cursor: str | None
-
-
-def list_deleted(
-    entity: Entity, organisation_id: UUID, *, q: str = "", cursor: str | None = None, limit: int = PAGE_SIZE
-) -> DeletedPage:
-    """What is in the trash, the latest first; `q` is the beginning of a key. Raises BadCursorError."""
-    deleted = entity.deleted.c
-    key = deleted[entity.key_column]
-    query = select(entity.deleted).where(deleted.organisation_id == organisation_id)
-    if q:
-        folded = entity.key.fold(q)
-        query = query.where(key >= folded, key < folded + HIGHEST)
-    if cursor:
-        query = query.where(tuple_(deleted.deleted_at, deleted.id) < tuple_(*_place(cursor)))
-    rows = db.session.execute(query.order_by(deleted.deleted_at.desc(), deleted.id.desc()).limit(limit + 1)).all()
-    last = rows[limit - 1] if len(rows) > limit else None
-    return DeletedPage(rows[:limit], encode_cursor(last.deleted_at.isoformat(), last.id) if last else None)
-
-
-def _place(cursor: str) -> tuple[datetime, UUID]:
-    text_of_moment, record_id = decode_cursor(cursor)
-    try:
-        return datetime.fromisoformat(text_of_moment), record_id
-    except ValueError as error:
-        raise BadCursorError("This page link is damaged. Start again from the first page.") from error

@@ -10,7 +10,8 @@ from webapp.accounts.current import current_organisation, is_owner
 from webapp.accounts.queries import list_members
 from webapp.lib.pagination import BadCursorError
 from webapp.pages import render_page
-from webapp.records.trash import KEPT_FOR, list_deleted
+from webapp.records.trash import KEPT_FOR
+from webapp.records.trash_queries import WALK_ROWS, list_deleted
 
 if TYPE_CHECKING:
     from webapp.records.views import Pages
@@ -29,7 +30,8 @@ def trash(pages: Pages) -> Response:
         "records/trash.html",
         block="trash",
         entity=entity,
-        rows=page.rows,
+        page=page,
+        walk_rows=WALK_ROWS,
         q=q,
         people={member.user_id: member.name for member in list_members(organisation.id)},
         kept_for=KEPT_FOR,
