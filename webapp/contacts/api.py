@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from webapp.contacts.models import CONTACTS
-from webapp.records.api import Examples, make_api
+from webapp.records.api import make_api
+from webapp.records.shared_api import Calls
 
-EXAMPLES = Examples(
-    create={"email": "bob@example.com", "first_name": "Bob", "last_name": "Baker", "company": "Baker & Sons"},
-    update={"job_title": "Head baker", "phone": None},
+bp = make_api(
+    Calls(
+        CONTACTS,
+        example={"email": "bob@example.com", "first_name": "Bob", "last_name": "Baker", "company": "Baker & Sons"},
+        example_change={"job_title": "Head baker", "phone": None, "attributes": {"Favourite bread": "rye"}},
+    )
 )
-
-bp = make_api(CONTACTS, EXAMPLES)

@@ -9,6 +9,7 @@ from typing import Any, cast
 from apiflask import Schema
 from apiflask.fields import Boolean, Dict, Integer, List, Nested, Raw, String
 from apiflask.validators import OneOf, Range
+from marshmallow import ValidationError
 
 from webapp.records.entities import ATTRIBUTES, Entity
 from webapp.records.fields import Field
@@ -16,6 +17,17 @@ from webapp.records.search import COUNT_LIMIT, PAGE_SIZE
 from webapp.schemas import Text, UtcTime
 
 MAX_LIMIT = 500
+FORMATS = {"email"}
+"""Types of fields that OpenAPI knows as formats, too."""
+
+
+class Amount(Text):
+    """A number, given as such or as a text, which keeps every digit."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValidationError("Not a number, nor a text with one.")
+        return super()._deserialize(str(value), attr, data, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -27,18 +39,22 @@ class Schemas:
     shown: type[Schema]
     query: type[Schema]
     page: type[Schema]
+    deleted: type[Schema]
+    deleted_query: type[Schema]
 
 
-def schemas_for(entity: Entity) -> Schemas:
-    """The schemas of an entity."""
+def schemas_for(entity: Entity, more: Mapping[str, Any]) -> Schemas:
+    """The schemas of an entity; `more` are fields that it shows besides."""
     name = entity.singular.capitalize()
-    shown = _schema(name, _shown(entity))
+    shown = _schema(name, {**_shown(entity), **more})
     return Schemas(
         values=_schema(f"{name}Values", _inputs(entity, is_new=True)),
         changes=_schema(f"{name}Changes", _inputs(entity, is_new=False)),
         shown=shown,
         query=_schema(f"{name}ListQuery", _query(entity)),
         page=_schema(f"{name}List", _page(shown)),
+        deleted=_schema(f"Deleted{name}List", _deleted_page(_schema(f"Deleted{name}", _deleted(entity)))),
+        deleted_query=_schema(f"Deleted{name}ListQuery", _deleted_query(entity)),
     )
 
 
@@ -57,10 +73,17 @@ def _input(field: Field, *, is_new: bool) -> Any:
     metadata = {"title": field.label, "maxLength": field.max_length, "description": field.help or field.label}
     if field.sql_type == "text[]":
         return List(Text(), allow_none=True, metadata={"title": field.label})
+    if field.sql_type == "boolean":
+        return Boolean(allow_none=True, metadata={"title": field.label})
+    if field.sql_type == "numeric":
+        kinds = {"type": ["string", "number"]}  # apispec would say one of them only
+        return Amount(allow_none=True, metadata={"title": field.label, "example": "12.50", **kinds})
+    if field.sql_type == "uuid":
+        metadata |= {"description": "A member, by e-mail address or by id."}
     return Text(
         required=is_new and field.is_required,
         allow_none=not field.is_required,
-        metadata=metadata if field.type == "text" else {**metadata, "format": field.type},
+        metadata={**metadata, "format": field.type} if field.type in FORMATS else metadata,
     )
 
 
@@ -102,6 +125,12 @@ def _query(entity: Entity) -> dict[str, Any]:
             validate=OneOf(sorts),
             metadata={"description": "What to sort by; a hyphen before it turns the order round."},
         ),
+        **_paging(),
+    }
+
+
+def _paging() -> dict[str, Any]:
+    return {
         "limit": Integer(load_default=PAGE_SIZE, validate=Range(1, MAX_LIMIT)),
         "cursor": Text(load_default=None, metadata={"description": "`next_cursor` of the page before."}),
     }
@@ -114,12 +143,35 @@ def _text(description: str) -> Text:
 def _page(shown: type[Schema]) -> dict[str, Any]:
     return {
         "data": List(Nested(shown)),
-        "next_cursor": Raw(
-            allow_none=True, metadata={"type": "string", "description": "Ask with it for what follows."}
-        ),
-        "is_partial": Boolean(
-            metadata={"description": "True when the search is not over: `next_cursor` goes on with it."}
-        ),
+        "next_cursor": _next_cursor(),
+        "is_partial": _is_partial(),
         "total": Integer(metadata={"description": f"How many match; counted up to {COUNT_LIMIT:,}."}),
         "total_is_exact": Boolean(metadata={"description": "False when there are more than `total` says."}),
     }
+
+
+def _next_cursor() -> Raw:
+    return Raw(allow_none=True, metadata={"type": "string", "description": "Ask with it for what follows."})
+
+
+def _is_partial() -> Boolean:
+    said = "True when the search is not over: `next_cursor` goes on with it."
+    return Boolean(metadata={"description": said})
+
+
+def _deleted(entity: Entity) -> dict[str, Any]:
+    return {
+        **_shown(entity),
+        "deleted_at": UtcTime(),
+        "deleted_by": String(allow_none=True, metadata={"description": "The id of the member who deleted it."}),
+        "deletion_id": String(allow_none=True, metadata={"description": "The bulk action that deleted it."}),
+        "gone_at": UtcTime(metadata={"description": "When it is removed for good."}),
+    }
+
+
+def _deleted_query(entity: Entity) -> dict[str, Any]:
+    return {"q": _text(f"Beginning of the {entity.key.label} or of a name."), **_paging()}
+
+
+def _deleted_page(shown: type[Schema]) -> dict[str, Any]:
+    return {"data": List(Nested(shown)), "next_cursor": _next_cursor(), "is_partial": _is_partial()}
