@@ -95,6 +95,19 @@ def test_saving_without_a_change_changes_no_time(entity: Entity, here: UUID) -> 
     assert record.updated_at == before
 
 
+def test_every_change_changes_the_time_also_beside_own_attributes(entity: Entity, here: UUID) -> None:
+    record = create(entity, here)
+    for values, attributes in (
+        ({NAME_FIELDS[entity.name]: "Eve"}, {"Hat": "M"}),
+        ({}, {"Hat": "L"}),
+        ({"tags": "x"}, {}),
+    ):
+        db.session.commit()
+        before = record.updated_at
+        update_record(entity, record, values, attributes)
+        assert record.updated_at > before
+
+
 def test_a_new_key_is_found_and_the_old_one_is_free(entity: Entity, here: UUID) -> None:
     record = create(entity, here)
     update_record(entity, record, {entity.key.name: key_of(entity, "Countess")})

@@ -55,6 +55,7 @@ def create_record(
     record = entity.model(organisation_id=organisation_id)
     with _unless_taken(entity, organisation_id, checked):
         db.session.add(_fill(entity, record, checked))
+        _note_names(entity, record, checked)
     return record
 
 
@@ -68,6 +69,7 @@ def update_record(
         _fill(entity, record, checked)
         if db.session.is_modified(record):
             record.updated_at = utc_now()
+        _note_names(entity, record, checked)
     return record
 
 
@@ -145,10 +147,15 @@ def _fill(entity: Entity, record: Any, checked: Mapping[str, Any]) -> Any:
         if errors := _attribute_errors(kept):
             raise InvalidRecordError(errors)
         record.attributes = kept
-        note_attribute_names(record.organisation_id, entity.name, record.attributes)
     if entity.key.name in checked:
         setattr(record, entity.key_column, entity.key.fold(checked[entity.key.name]))
     return record
+
+
+def _note_names(entity: Entity, record: Any, checked: Mapping[str, Any]) -> None:
+    """Last of all: it writes out what was changed, after which nothing tells that something was."""
+    if ATTRIBUTES in checked:
+        note_attribute_names(record.organisation_id, entity.name, record.attributes)
 
 
 def _kept(field: Field, value: Any) -> Any:
