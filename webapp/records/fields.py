@@ -45,7 +45,7 @@ class Field:
     """One field: its name in the database and the API, its label for people, and what fits into it.
 
     `sql_type` is its column's type, `sql_default` what the column holds for a blank; `fold` makes the unique key of
-    a key field's values.
+    a key field's values. Neighbours of one `group` stand together in forms, under its name.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Field:
     is_multiline: bool = False
     synonyms: tuple[str, ...] = ()
     help: str = ""
+    group: str = ""
     find_fault: Callable[[str], str | None] = lambda cell: None
     fold: Callable[[str], str] = str.lower
 
