@@ -85,7 +85,7 @@ def _update(entity: Entity, record: Any, texts: Mapping[str, str]) -> Sequence[D
     """Change what was entered anew, or say where another has been quicker. Raises InvalidRecordError."""
     shown = forms.texts_of(entity, record, context_of(record.organisation_id))
     attributes = forms.posted_attributes(request.form)
-    if forms.was_changed_since(record, request.form):
+    if forms.was_changed_since(entity, record, request.form):
         entered = record.attributes if attributes is None else attributes
         if others := forms.differences(entity, shown, texts, record.attributes, entered):
             return others
@@ -114,14 +114,14 @@ def _edit_form(
     errors: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Response:
-    """For what was entered until another saved, the time stays that at which the form was opened."""
+    """A form that comes back stays one of the version that was opened, until its differences were shown."""
     is_answer = request.method == "POST" and not more.get("others")
-    opened_at = request.form.get(forms.OPENED_AT, "") if is_answer else record.updated_at.isoformat()
+    version = request.form.get(forms.VERSION, "") if is_answer else forms.version_of(entity, record)
     urls = {
         "action_url": url_for(f"{entity.name}.update", record_id=record.id),
         "back_url": url_for(f"{entity.name}.show", record_id=record.id),
     }
-    return _form("records/edit.html", entity, texts, rows, errors, record=record, opened_at=opened_at, **urls, **more)
+    return _form("records/edit.html", entity, texts, rows, errors, record=record, version=version, **urls, **more)
 
 
 def _form(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
@@ -15,7 +16,8 @@ from webapp.records.service import InvalidRecordError
 
 ATTRIBUTE_NAME = "attribute-name"
 ATTRIBUTE_VALUE = "attribute-value"
-OPENED_AT = "updated_at"
+VERSION = "version"
+VERSION_LENGTH = 32
 NO_ROW = ("", "")
 
 Row = tuple[str, str]
@@ -117,13 +119,16 @@ def replacing(attributes: Mapping[str, str] | None, kept: Mapping[str, str]) -> 
     return {**dict.fromkeys(kept.keys() - attributes.keys()), **entered}
 
 
-def was_changed_since(record: Any, form: MultiDict[str, str]) -> bool:
-    """Whether somebody else saved the record after this form was opened."""
-    try:
-        opened_at = datetime.fromisoformat(form.get(OPENED_AT, ""))
-    except ValueError:
-        return False
-    return opened_at.tzinfo is not None and opened_at != record.updated_at
+def version_of(entity: Entity, record: Any) -> str:
+    """What tells whether a form still shows what is kept; a picture that was found meanwhile does not change it."""
+    values = {field.name: field.as_json(getattr(record, field.name)) for field in entity.fields}
+    kept = json.dumps([values, record.attributes], sort_keys=True)
+    return hashlib.sha256(kept.encode()).hexdigest()[:VERSION_LENGTH]
+
+
+def was_changed_since(entity: Entity, record: Any, form: MultiDict[str, str]) -> bool:
+    """Whether somebody else changed a field after this form was opened."""
+    return form.get(VERSION, "") not in {"", version_of(entity, record)}
 
 
 def differences(
