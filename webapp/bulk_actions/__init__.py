@@ -19,9 +19,11 @@ def init_app(app: APIFlask) -> None:
         upload_views,
         views,
     )
+    from webapp.bulk_actions.queries import find_file_name
     from webapp.bulk_actions.verbs import api as verb_api  # noqa: F401 (it adds to the API's)
     from webapp.bulk_actions.verbs import views as verb_views
     from webapp.extensions import csrf
+    from webapp.records.import_names import register_import_names
 
     for blueprint in (api.blueprint, tus_api.blueprint):
         csrf.exempt(blueprint)  # a key in a header, never a cookie, speaks for the caller
@@ -29,3 +31,4 @@ def init_app(app: APIFlask) -> None:
     app.register_blueprint(views.blueprint)
     app.register_blueprint(upload_views.blueprint)
     app.register_blueprint(verb_views.blueprint)
+    register_import_names(find_file_name)

@@ -51,7 +51,7 @@ class PictureShown(Schema):
     thumbnail_url = String(metadata=ADDRESS)
     thumbnail_width = Integer()
     thumbnail_height = Integer()
-    credit = Nested(PictureCredit)
+    credit = Nested(PictureCredit, allow_none=True, metadata={"description": "Null for a picture of one's own."})
     job_id = String(allow_none=True, metadata=ID)
     created_at = UtcTime()
 
@@ -77,7 +77,7 @@ COPIED = (
 def show(picture_id: UUID) -> dict[str, Any]:
     """Read a picture
 
-    The result of a job of the kind `find_picture` names its id. Show `credit` beside it.
+    A product and the result of a job of the kind `find_picture` name its id. Show `credit` beside it.
     """
     picture = _picture(picture_id)
     return {
@@ -104,7 +104,9 @@ def thumbnail(picture_id: UUID) -> Response:
     return _file(thumbnail_answer, picture_id)
 
 
-def _credit(picture: Picture) -> dict[str, str]:
+def _credit(picture: Picture) -> dict[str, str] | None:
+    if picture.is_own:
+        return None
     names = ("author_name", "author_url", "source_name", "source_url")
     return {"text": picture.credit, **{name: getattr(picture, name) for name in names}}
 

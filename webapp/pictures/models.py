@@ -10,6 +10,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from webapp.extensions import Model
 from webapp.lib.columns import CreatedAt, NewId, TenantKey
 
+UNSPLASH = "unsplash"
+UPLOAD = "upload"
+
 
 class Picture(Model):
     """A picture, its thumbnail, and whom to credit for it. `width` and `height` are as it is shown, in pixels."""
@@ -45,11 +48,16 @@ class Picture(Model):
     created_at: Mapped[CreatedAt]
 
     @property
+    def is_own(self) -> bool:
+        """Whether somebody of the organisation brought it, so that nobody else is to be named beside it."""
+        return self.source == UPLOAD
+
+    @property
     def source_name(self) -> str:
         """What people call where it is from."""
         return self.source.capitalize()
 
     @property
     def credit(self) -> str:
-        """The line that Unsplash wants beside each picture, without its links."""
-        return f"Photo by {self.author_name} on {self.source_name}"
+        """The line that Unsplash wants beside each of its pictures, without its links; "" for one's own."""
+        return "" if self.is_own else f"Photo by {self.author_name} on {self.source_name}"

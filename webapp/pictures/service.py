@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -16,11 +16,9 @@ from webapp.lib.ids import uuid7
 from webapp.lib.storage import Storage
 from webapp.pictures.files import picture_key, thumbnail_key
 from webapp.pictures.images import ReadImage
-from webapp.pictures.models import Picture
+from webapp.pictures.models import UNSPLASH, UPLOAD, Picture
 from webapp.pictures.queries import get_picture_of_job
 from webapp.pictures.unsplash import Photo
-
-SOURCE = "unsplash"
 
 
 @dataclass(frozen=True)
@@ -44,10 +42,30 @@ class Find:
         return thumbnail_key(self.organisation_id, self.job_id, self.number, self.image.thumbnail.content_type)
 
 
-def store_files(storage: Storage, find: Find) -> None:
+@dataclass(frozen=True)
+class Upload:
+    """Somebody's own picture; `label` is what it shows."""
+
+    organisation_id: UUID
+    label: str
+    content: bytes
+    image: ReadImage
+    created_by: UUID | None = None
+    id: UUID = field(default_factory=uuid7)
+
+    @property
+    def file_key(self) -> str:
+        return picture_key(self.organisation_id, self.id, 1, self.image.content_type)
+
+    @property
+    def thumbnail_key(self) -> str:
+        return thumbnail_key(self.organisation_id, self.id, 1, self.image.thumbnail.content_type)
+
+
+def store_files(storage: Storage, found: Find | Upload) -> None:
     """Store the picture and its thumbnail. Before any row is read: the store may be slow."""
-    storage.write(find.file_key, [find.content])
-    storage.write(find.thumbnail_key, [find.image.thumbnail.content])
+    storage.write(found.file_key, [found.content])
+    storage.write(found.thumbnail_key, [found.image.thumbnail.content])
 
 
 def keep_picture(find: Find) -> Picture:
@@ -59,12 +77,22 @@ def keep_picture(find: Find) -> Picture:
     return get_picture_of_job(find.organisation_id, find.job_id)
 
 
+def keep_upload(upload: Upload) -> Picture:
+    """The row of somebody's own picture, whose files are stored."""
+    nobody = {"source_id": "", "source_url": "", "author_name": "", "author_url": ""}
+    said = {"id": upload.id, "source": UPLOAD, "search_word": upload.label, "created_by": upload.created_by}
+    picture = Picture(organisation_id=upload.organisation_id, **said, **nobody, **_measured(upload))
+    db.session.add(picture)
+    db.session.flush()
+    return picture
+
+
 def _described(find: Find) -> dict[str, Any]:
     return {
         "organisation_id": find.organisation_id,
         "id": uuid7(),
         "job_id": find.job_id,
-        "source": SOURCE,
+        "source": UNSPLASH,
         "source_id": find.photo.id,
         "source_url": find.photo.page_url,
         "search_word": find.word,
@@ -75,16 +103,16 @@ def _described(find: Find) -> dict[str, Any]:
     }
 
 
-def _measured(find: Find) -> dict[str, Any]:
-    thumbnail = find.image.thumbnail
+def _measured(found: Find | Upload) -> dict[str, Any]:
+    thumbnail = found.image.thumbnail
     return {
-        "file_key": find.file_key,
-        "content_type": find.image.content_type,
-        "byte_count": len(find.content),
-        "width": find.image.width,
-        "height": find.image.height,
-        "sha256": hashlib.sha256(find.content).hexdigest(),
-        "thumbnail_key": find.thumbnail_key,
+        "file_key": found.file_key,
+        "content_type": found.image.content_type,
+        "byte_count": len(found.content),
+        "width": found.image.width,
+        "height": found.image.height,
+        "sha256": hashlib.sha256(found.content).hexdigest(),
+        "thumbnail_key": found.thumbnail_key,
         "thumbnail_content_type": thumbnail.content_type,
         "thumbnail_width": thumbnail.width,
         "thumbnail_height": thumbnail.height,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def init_app(app: APIFlask) -> None:
     """Register the products' kind of job, pages and API."""
     from webapp.jobs.kinds import register_kind
-    from webapp.products import api, views
+    from webapp.products import api, picture_api, picture_views, views  # noqa: F401  (they add to the blueprints)
     from webapp.products.kinds import FIND_PRODUCT_PICTURE
 
     register_kind(FIND_PRODUCT_PICTURE)

@@ -24,11 +24,12 @@ def _title(parameters: Mapping[str, Any]) -> str:
 FIND_PRODUCT_PICTURE = Kind(
     name="find_product_picture",
     label="Find a product's picture",
-    description="Looks for a photo at Unsplash, and gives it to a product that has none.",
+    description="Looks for a photo at Unsplash, and gives it to a product, in place of the picture that it had then.",
     run=_run,
     parameters=(
         Parameter("query", "Search word", is_required=True, maximum=QUERY_LIMIT),
         Parameter("product_id", "Product", is_required=True, maximum=36),
+        Parameter("replaced_id", "Picture in whose place it comes", maximum=36),
     ),
     concurrency_limit=2,
     may_start=MayStart.NOBODY,

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from webapp.extensions import db
 from webapp.jobs.models import Job
 from webapp.jobs.service import create_job
 from webapp.lib.clock import utc_now
-from webapp.lib.ids import uuid7
-from webapp.lib.storage import Storage
-from webapp.pictures.files import picture_key, thumbnail_key
-from webapp.pictures.images import ReadImage
 from webapp.pictures.kinds import QUERY_LIMIT
-from webapp.pictures.models import Picture
 from webapp.products.kinds import FIND_PRODUCT_PICTURE
 from webapp.products.models import Product
 
-UPLOADED = "upload"
 
-
-def give_picture(organisation_id: UUID, product_id: UUID, picture_id: UUID) -> bool:
-    """Give a product that has no picture this one; whether that was so."""
+def give_picture(organisation_id: UUID, product_id: UUID, picture_id: UUID, replaced_id: UUID | None = None) -> bool:
+    """Give a product this picture in place of that one, or of none; whether the product has it now."""
     statement = (
         update(Product)
-        .where(Product.organisation_id == organisation_id, Product.id == product_id, Product.image_id.is_(None))
+        .where(
+            Product.organisation_id == organisation_id,
+            Product.id == product_id,
+            or_(Product.image_id.is_not_distinct_from(replaced_id), Product.image_id == picture_id),
+        )
         .values(image_id=picture_id, updated_at=utc_now())
         .returning(Product.id)
     )
@@ -36,9 +32,19 @@ def give_picture(organisation_id: UUID, product_id: UUID, picture_id: UUID) -> b
 
 
 def look_for_picture(product: Product, query: str, user_id: UUID | None) -> Job:
-    """A job that looks for a picture; raises ParametersError. Commit, then `announce`."""
-    given = {"query": query or product.label[:QUERY_LIMIT], "product_id": str(product.id)}
+    """A job that looks for a picture, to come in place of the one that the product has now, if it has one.
+
+    Raises ParametersError. Commit, then `announce`.
+    """
+    given = {"query": query or default_query(product), "product_id": str(product.id)}
+    if product.image_id:
+        given["replaced_id"] = str(product.image_id)
     return create_job(product.organisation_id, FIND_PRODUCT_PICTURE, given, created_by=user_id)
+
+
+def default_query(product: Product) -> str:
+    """What is looked for unless somebody says otherwise."""
+    return product.label[:QUERY_LIMIT].strip()
 
 
 def look_for_pictures(organisation_id: UUID, ids: Sequence[UUID], user_id: UUID | None) -> tuple[set[UUID], set[UUID]]:
@@ -51,44 +57,8 @@ def look_for_pictures(organisation_id: UUID, ids: Sequence[UUID], user_id: UUID 
     return {product.id for product in without}, {product.id for product in products}
 
 
-def keep_upload(product: Product, content: bytes, image: ReadImage, user_id: UUID, storage: Storage) -> None:
-    """Store somebody's own picture, and show it from now on. Its files come first: the store may be slow."""
-    picture_id = uuid7()
-    organisation_id, thumbnail = product.organisation_id, image.thumbnail
-    keys = (
-        picture_key(organisation_id, picture_id, 1, image.content_type),
-        thumbnail_key(organisation_id, picture_id, 1, thumbnail.content_type),
-    )
-    storage.write(keys[0], [content])
-    storage.write(keys[1], [thumbnail.content])
-    db.session.add(
-        Picture(
-            organisation_id=organisation_id,
-            id=picture_id,
-            source=UPLOADED,
-            source_id="",
-            source_url="",
-            search_word=product.label,
-            author_name="",
-            author_url="",
-            file_key=keys[0],
-            content_type=image.content_type,
-            byte_count=len(content),
-            width=image.width,
-            height=image.height,
-            sha256=hashlib.sha256(content).hexdigest(),
-            thumbnail_key=keys[1],
-            thumbnail_content_type=thumbnail.content_type,
-            thumbnail_width=thumbnail.width,
-            thumbnail_height=thumbnail.height,
-            created_by=user_id,
-        )
-    )
-    product.image_id, product.updated_at = picture_id, utc_now()
-    db.session.flush()
-
-
-def remove_picture(product: Product) -> None:
-    """Show none any more; the picture itself is kept."""
-    product.image_id, product.updated_at = None, utc_now()
+def show_picture(product: Product, picture_id: UUID | None) -> None:
+    """Show this picture from now on, or none. The one before is kept, so that this can be undone."""
+    if product.image_id != picture_id:
+        product.image_id, product.updated_at = picture_id, utc_now()
     db.session.flush()

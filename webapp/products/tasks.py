@@ -11,14 +11,15 @@ from webapp.products.service import give_picture
 
 
 def find_product_picture(run: Run) -> Result:
-    """Find a picture as any other is found, then give it to the product, unless that has one by now.
+    """Find a picture as any other is found, then give it to the product, unless that has another by now.
 
-    A job that ran twice finds the same picture, and gives it once.
+    A job that ran twice finds the same picture.
     """
-    result = find_picture(run) or {}
-    product_id = UUID(run.parameters["product_id"])
-    was_given = give_picture(run.organisation_id, product_id, UUID(result["picture_id"]))
+    result = find_picture(run)
+    product_id, replaced = UUID(run.parameters["product_id"]), run.parameters.get("replaced_id")
+    replaced_id = UUID(replaced) if replaced else None
+    has_it = give_picture(run.organisation_id, product_id, UUID(result["picture_id"]), replaced_id)
     db.session.commit()
-    if not was_given:
-        run.log("The product is gone, or has a picture already; this one is kept beside it.")
+    if not has_it:
+        run.log("The product is gone, or was given another picture meanwhile; this one is kept beside it.")
     return {**result, "links": [*result["links"], {"label": "Product", "path": f"/products/{product_id}"}]}

@@ -13,21 +13,25 @@ from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.current import current_organisation
+from webapp.accounts.queries import list_members
 from webapp.extensions import db
 from webapp.pages import flash_with_undo, render_page
 from webapp.records import form_views, list_views, service, trash_views
 from webapp.records.context import context_of
 from webapp.records.entities import Entity
+from webapp.records.import_names import import_name
 from webapp.records.queries import get_record, get_record_for_update
 from webapp.records.service import InvalidRecordError
 
 
 @dataclass(frozen=True)
 class Pages:
-    """What the pages of an entity add to those that all have: `show` gives more for one record's page."""
+    """What the pages of an entity add to those that all have: `show` gives more for one record's page, whose `block`
+    is what changes while somebody looks at it."""
 
     entity: Entity
     show: Callable[[Any], dict[str, Any]] = lambda record: {}
+    block: str = "record"
 
 
 def make_blueprint(pages: Pages) -> Blueprint:
@@ -57,12 +61,17 @@ def make_blueprint(pages: Pages) -> Blueprint:
 
 def show(pages: Pages, record_id: UUID) -> Response:
     """One record with all its fields."""
-    record = _record_or_404(pages.entity, record_id)
+    entity, record = pages.entity, _record_or_404(pages.entity, record_id)
     context = context_of(record.organisation_id)
-    shown = [(field, field.shown(getattr(record, field.name), context)) for field in pages.entity.fields]
-    more = pages.show(record)
     return render_page(
-        f"{pages.entity.name}/show.html", block="record", entity=pages.entity, record=record, shown=shown, **more
+        f"{entity.name}/show.html",
+        block=pages.block,
+        entity=entity,
+        record=record,
+        shown={field.name: field.shown(getattr(record, field.name), context) for field in entity.fields},
+        people={member.user_id: member.name for member in list_members(record.organisation_id)},
+        import_name=import_name(record.organisation_id, record.bulk_action_id),
+        **pages.show(record),
     )
 
 
