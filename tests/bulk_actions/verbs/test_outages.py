@@ -157,7 +157,7 @@ def test_verbs_whose_machinery_dies_again_and_again_end_as_undisturbed_ones(
 
     disturbed = run_verbs(outfit, files, disturb)
     assert len(killed_at) == 4
-    assert max(killed_at.values()) < 1, "It was over before anything could be killed."
+    assert sum(fraction < 1 for fraction in killed_at.values()) >= 2, "They were over before anything could be killed."
     assert disturbed == undisturbed
 
 
