@@ -9,14 +9,16 @@ from typing import Any
 from apiflask.fields import DateTime, String
 from marshmallow import ValidationError
 
+from webapp.lib.texts import UNKEEPABLE, is_keepable
+
 
 class Text(String):
     """A text that PostgreSQL can hold: JSON's escapes can write characters that no text may have."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         text = str(super()._deserialize(value, attr, data, **kwargs))
-        if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            raise ValidationError("Contains a character that no text may hold (U+0000, or half of a pair).")
+        if not is_keepable(text):
+            raise ValidationError(f"It {UNKEEPABLE}.")
         return text
 
 

@@ -107,6 +107,18 @@ def test_pages_follow_one_another_and_keep_search_and_sort(app: APIFlask, alice:
     assert "First page" in second
 
 
+def test_a_filter_that_cannot_be_read_is_explained_and_shows_nobody(app: APIFlask, alice: Person) -> None:
+    add_contact(app, alice, "ada@example.com")
+    for address in ("/contacts?where=city", "/contacts?where=city%3DRome", "/contacts?q=" + "a" * 201):
+        answer = alice.client.get(address)
+        assert answer.status_code == 422
+        assert "This filter cannot be read" in answer.text
+        assert emails(answer.text) == []
+        assert 'name="all"' not in answer.text
+        assert "Show all contacts" in answer.text
+        assert alice.client.get(address.replace("?", "/count?")).status_code == 400
+
+
 def test_a_damaged_cursor_is_explained(alice: Person) -> None:
     answer = alice.client.get("/contacts?cursor=!!!")
     assert answer.status_code == 400

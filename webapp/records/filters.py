@@ -20,6 +20,8 @@ MAX_CONDITIONS = 20
 ARGUMENTS = (
     "q", "tag", "where", "created_from", "created_to", "updated_from", "updated_to", "import", "seen",
 )  # fmt: skip
+REPEATED = ("tag", "where")
+"""Those that may be given several times."""
 
 
 class FilterError(ValueError):
@@ -103,8 +105,8 @@ class RecordFilter:
 
 
 def read_filter(arguments: Mapping[str, Sequence[str]], entity: Entity, zone: tzinfo) -> RecordFilter:
-    """The filter in these arguments; raises FilterError. Blank ones count as not given."""
-    wheres = [text for text in _all(arguments, "where") if text.count(":") >= 1]
+    """The filter in these arguments; raises FilterError. Blank ones, and those of other names, count as not given."""
+    wheres = _all(arguments, "where")
     if len(wheres) > MAX_CONDITIONS:
         raise FilterError(f"At most {MAX_CONDITIONS} comparisons can be combined.")
     return RecordFilter(
@@ -171,8 +173,10 @@ def _one(arguments: Mapping[str, Sequence[str]], name: str) -> str:
 
 
 def _plain(text: str) -> str:
-    kept = text.replace("\x00", "").encode("utf-8", "ignore").decode()
-    return " ".join(kept.split())[:MAX_TEXT]
+    kept = " ".join(text.replace("\x00", "").encode("utf-8", "ignore").decode().split())
+    if len(kept) > MAX_TEXT:  # its beginning alone would match more
+        raise FilterError(f"“{kept[:20]}…” is too long: a filter's texts have at most {MAX_TEXT} characters.")
+    return kept
 
 
 def _day(arguments: Mapping[str, Sequence[str]], name: str, zone: tzinfo, days: int = 0) -> datetime | None:

@@ -28,7 +28,7 @@ from webapp.records.queries import (
     list_saved_filters,
     list_tags,
 )
-from webapp.records.search import GLANCE_ROWS, RecordCount
+from webapp.records.search import GLANCE_ROWS, RecordCount, RecordPage
 
 if TYPE_CHECKING:
     from webapp.records.views import Pages
@@ -45,12 +45,12 @@ def index(pages: Pages) -> BaseResponse:
     entity, organisation = pages.entity, current_organisation()
     zone, cursor = ZoneInfo(organisation.time_zone), request.args.get("cursor")
     sort, direction = _sorting(entity)
+    wanted, page, problem = RecordFilter(), RecordPage([], None), None
     try:
         wanted = read_filter(request.args.to_dict(flat=False), entity, zone)
         page = list_records(entity, organisation.id, wanted, sort=sort, direction=direction, cursor=cursor)
-    except FilterError as error:
-        flash(str(error), "error")
-        return redirect(url_for(f"{entity.name}.index"), 303)
+    except FilterError as error:  # shows nothing: everybody in its place would look like what was asked for
+        problem = str(error)
     except BadCursorError as error:
         abort(400, str(error))
     context = context_of(organisation.id)
@@ -58,6 +58,8 @@ def index(pages: Pages) -> BaseResponse:
     return render_page(
         "records/index.html",
         block="records",
+        status=422 if problem else 200,
+        problem=problem,
         entity=entity,
         page=page,
         context=context,
@@ -65,8 +67,8 @@ def index(pages: Pages) -> BaseResponse:
         arguments=_arguments(),
         filter_query=_query_of(wanted, zone),
         chips=[(chip.text, _to(without(_arguments(), chip))) for chip in chips_of(wanted, entity, zone, context)],
-        is_empty=not page.records and wanted.is_empty and not cursor,
-        count_text=_count_text(entity, wanted),
+        is_empty=not page.records and wanted.is_empty and not cursor and not problem,
+        count_text="" if problem else _count_text(entity, wanted),
         sort=request.args.get("sort", ""),
         direction=request.args.get("direction", ""),
         sorts=_sorts(entity, sort, direction),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,11 +12,13 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ARRAY, Select, Uuid, bindparam, func, select
 
 from webapp.extensions import db
+from webapp.lib.texts import UNKEEPABLE, is_keepable
 from webapp.records.entities import Entity
-from webapp.records.filters import RecordFilter, read_filter
+from webapp.records.filters import ARGUMENTS, REPEATED, RecordFilter, read_filter
 from webapp.records.queries import matching_ids
 
 MAX_TICKED = 10_000
+WAYS = ("ids", "filter", "deletion_id")
 
 
 class SelectionError(ValueError):
@@ -61,28 +63,67 @@ def check_selection(selection: Selection, entity: Entity, *, of_deleted: bool) -
         selection.filter(entity)
 
 
-def selection_from(kept: Mapping[str, Any], zone: str = "UTC") -> Selection:
-    """What `as_json` wrote, or the API's caller, who may leave out the zone; raises SelectionError."""
+def selection_from(kept: Any, zone: str = "UTC") -> Selection:
+    """What `as_json` wrote, or the API's caller, who may leave out the zone; raises SelectionError.
+
+    Nothing that is said is left out: a misspelt filter would otherwise stand for everything.
+    """
+    named = [name for name in WAYS if name in kept] if isinstance(kept, Mapping) else []
+    if len(named) != 1:
+        raise SelectionError("Say which records: either `ids`, or a `filter`, which may be empty.")
+    if unknown := set(kept) - {*named, *(["zone"] if named == ["filter"] else [])}:
+        raise SelectionError(f"A selection by `{named[0]}` has no “{_named(unknown)}”.")
+    if named == ["ids"]:
+        return Selection(ids=_checked_ids(kept["ids"]))
+    if named == ["deletion_id"]:
+        return Selection(deletion_id=_checked_id(kept["deletion_id"]))
+    wanted_zone = kept.get("zone", zone)
+    if not isinstance(wanted_zone, str):
+        raise SelectionError("`zone` is the name of a time zone, such as Europe/Berlin.")
+    return Selection(arguments=_checked_filter(kept["filter"]), zone=wanted_zone)
+
+
+def _checked_ids(given: Any) -> tuple[UUID, ...]:
+    if not isinstance(given, list | tuple):
+        raise SelectionError("`ids` is a list of ids.")
+    ids = tuple(dict.fromkeys(map(_checked_id, given)))
+    if not ids or len(ids) > MAX_TICKED:
+        raise SelectionError(f"Choose 1 to {MAX_TICKED:,} records, or all that match a filter.")
+    return ids
+
+
+def _checked_id(given: Any) -> UUID:
     try:
-        if "ids" in kept:
-            ids = tuple(dict.fromkeys(UUID(str(record_id)) for record_id in kept["ids"]))
-            if not ids or len(ids) > MAX_TICKED:
-                raise SelectionError(f"Choose 1 to {MAX_TICKED:,} records, or all that match a filter.")
-            return Selection(ids=ids)
-        if "deletion_id" in kept:
-            return Selection(deletion_id=UUID(str(kept["deletion_id"])))
-        if "filter" not in kept:
-            raise SelectionError("Say which records: `ids`, or a `filter`, which may be empty.")
-        arguments = {str(name): _listed(values) for name, values in dict(kept["filter"]).items()}
-        return Selection(arguments=arguments, zone=str(kept.get("zone", zone)))
-    except (ValueError, TypeError) as error:
-        if isinstance(error, SelectionError):
-            raise
-        raise SelectionError("The selection is neither a list of ids nor a filter.") from error
+        return UUID(given if isinstance(given, str) else "")
+    except ValueError as error:
+        raise SelectionError(f"“{str(given)[:60]}” is no id.") from error
 
 
-def _listed(values: Any) -> list[str]:
-    return [str(value) for value in values] if isinstance(values, list | tuple) else [str(values)]
+def _checked_filter(given: Any) -> dict[str, list[str]]:
+    if not isinstance(given, Mapping):
+        raise SelectionError('`filter` is an object, such as {"tag": ["vip"]}.')
+    if unknown := set(given) - set(ARGUMENTS):
+        raise SelectionError(f"A filter has no “{_named(unknown)}”. It may have {', '.join(ARGUMENTS)}.")
+    return {name: _checked_texts(name, values) for name, values in given.items()}
+
+
+def _checked_texts(name: str, given: Any) -> list[str]:
+    values = [given] if isinstance(given, str) else given
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
+        raise SelectionError(f"“{name}” of a filter is a text, or a list of texts.")
+    if len(values) > 1 and name not in REPEATED:
+        raise SelectionError(f"“{name}” of a filter can be given only once.")
+    for value in values:
+        if not value.strip():
+            raise SelectionError(f"“{name}” of a filter is blank. Leave it out to choose all.")
+        if not is_keepable(value):
+            raise SelectionError(f"“{name}” of a filter {UNKEEPABLE}.")
+    return list(values)
+
+
+def _named(names: Iterable[Any]) -> str:
+    """One of them, as a message shows it."""
+    return min(map(str, names)).encode("utf-8", "replace").decode()[:60]
 
 
 def selected_ids(
