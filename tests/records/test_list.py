@@ -119,6 +119,31 @@ def test_a_filter_that_cannot_be_read_is_explained_and_shows_nobody(app: APIFlas
         assert alice.client.get(address.replace("?", "/count?")).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("boxes", "shown", "said"),
+    [
+        ("field=city&operator=blank&value=", ["grace@example.com"], "City is blank"),
+        ("field=city&operator=filled", ["ada@example.com"], "City is filled"),
+        ("field=city&operator=is&value=london", ["ada@example.com"], "City is “london”"),
+        ("field=city&operator=is&value=", ["ada@example.com"], "Say what to compare “City” with."),
+        ("field=city&operator=is", ["ada@example.com"], "Say what to compare “City” with."),
+        ("field=city&value=london", ["ada@example.com"], "is not a comparison"),
+        ("field=nosuch&operator=is&value=x", ["ada@example.com"], "There is no field called “nosuch”."),
+    ],
+)
+def test_three_boxes_add_a_comparison_or_say_what_is_missing(
+    app: APIFlask, alice: Person, boxes: str, shown: list[str], said: str
+) -> None:
+    """When something is missing, the list stays as it was."""
+    add_contact(app, alice, "ada@example.com", city="London", first_name="A")
+    add_contact(app, alice, "grace@example.com", first_name="G")
+    before = "q=a&" if "ada@example.com" in shown else ""
+    answer = alice.client.get(f"/contacts?{before}{boxes}", follow_redirects=True)
+    assert answer.status_code == 200
+    assert emails(answer.text) == shown
+    assert said in answer.text
+
+
 def test_a_damaged_cursor_is_explained(alice: Person) -> None:
     answer = alice.client.get("/contacts?cursor=!!!")
     assert answer.status_code == 400

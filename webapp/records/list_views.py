@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -41,7 +42,7 @@ TAGS_OFFERED = 100
 def index(pages: Pages) -> BaseResponse:
     """Search, filter, sort and page."""
     if request.args.get("field"):
-        return redirect(_with_condition(), 303)
+        return redirect(_with_condition(pages.entity), 303)
     entity, organisation = pages.entity, current_organisation()
     zone, cursor = ZoneInfo(organisation.time_zone), request.args.get("cursor")
     sort, direction = _sorting(entity)
@@ -143,12 +144,17 @@ def _comparable(entity: Entity, attributes: list[str]) -> list[tuple[str, str, s
     ]
 
 
-def _with_condition() -> str:
-    """The address with the comparison that the form's three boxes say."""
-    arguments = _arguments()
-    field, operator, value = (arguments.pop(name, [""])[0] for name in ("field", "operator", "value"))
-    where = [*arguments.get("where", []), f"{field}:{operator}:{value}"]
-    return _to({**arguments, "where": where, "cursor": []})
+def _with_condition(entity: Entity) -> str:
+    """The address with the comparison that the form's three boxes say; as it was, when they say none."""
+    arguments = _arguments() | {"cursor": []}
+    field, operator, value = (next(iter(arguments.pop(name, [])), "") for name in ("field", "operator", "value"))
+    condition = f"{field}:{operator}:{value}"
+    try:
+        read_filter({"where": [condition]}, entity, UTC)
+    except FilterError as error:
+        flash(str(error), "error")
+        return _to(arguments)
+    return _to({**arguments, "where": [*arguments.get("where", []), condition]})
 
 
 def _arguments() -> dict[str, list[str]]:
