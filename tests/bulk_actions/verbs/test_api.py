@@ -140,7 +140,8 @@ def test_undo_and_its_refusal(app: APIFlask, call: Call, services: Settings, peo
 
 
 def test_a_waiting_one_is_cancelled(app: APIFlask, call: Call, services: Settings) -> None:
-    body = {"verb": "delete", "entity": "contacts", "selection": ALL, "run_at": "2099-01-01T00:00:00+00:00"}
+    body = {"verb": "delete", "entity": "contacts", "selection": ALL, "confirm": 5}
+    body["run_at"] = "2099-01-01T00:00:00+00:00"
     waiting = call("/api/v1/bulk-actions", "POST", json=body).json
     work_off(app)
     assert call(f"/api/v1/bulk-actions/{waiting['id']}/cancel", "POST").json["state"] == "cancelled"
@@ -151,18 +152,58 @@ def test_an_export_is_downloaded(app: APIFlask, call: Call) -> None:
     done = started(app, call, "export", parameters={"columns": ["email"]})
     answer = call(f"/api/v1/bulk-actions/{done['id']}/file")
     assert len(answer.data.decode("utf-8-sig").split()) == 6
-    assert problem(call(f"/api/v1/bulk-actions/{started(app, call, 'delete')['id']}/file"))[0] == 404
+    assert problem(call(f"/api/v1/bulk-actions/{started(app, call, 'delete', confirm=5)['id']}/file"))[0] == 404
 
 
 def test_too_many_say_when_to_come_back(app: APIFlask, call: Call) -> None:
     settings: Settings = app.extensions["settings"]
     app.extensions["settings"] = dataclasses.replace(settings, bulk_actions_per_hour=1)
     try:
-        answer = call("/api/v1/bulk-actions", "POST", json={"verb": "delete", "entity": "contacts", "selection": ALL})
+        body = {"verb": "delete", "entity": "contacts", "selection": ALL, "confirm": 5}
+        answer = call("/api/v1/bulk-actions", "POST", json=body)
     finally:
         app.extensions["settings"] = settings
     assert answer.status_code == 429
     assert 3_000 < int(answer.headers["Retry-After"]) <= 3_600
+
+
+@pytest.mark.parametrize("number", [None, 4, 6])
+def test_deleting_needs_the_number_of_records(
+    app: APIFlask, call: Call, services: Settings, number: int | None
+) -> None:
+    some = {"filter": {"where": ["first_name:is_not:N0"]}}
+    for selection, count in ((ALL, 5), (some, 4)):
+        body = {"verb": "delete", "entity": "contacts", "selection": selection}
+        confirm = {} if number is None else {"confirm": number + count - 5}
+        answer = call("/api/v1/bulk-actions", "POST", json=body | confirm)
+        assert problem(answer)[0] == 409
+        assert answer.json["count"] == count
+        assert f"confirm={count}" in answer.json["detail"]
+    work_off(app)
+    assert len(rows_of(services)) == 5
+    assert started(app, call, "delete", selection=some, confirm=4)["succeeded_count"] == 4
+    assert list(rows_of(services)) == ["p0@example.com"]
+
+
+def test_a_number_is_no_text(call: Call) -> None:
+    body = {"verb": "delete", "entity": "contacts", "selection": ALL, "confirm": "5"}
+    assert problem(call("/api/v1/bulk-actions", "POST", json=body))[0] == 422
+
+
+def test_other_verbs_may_name_the_number_too(call: Call) -> None:
+    body = {"verb": "add_tags", "entity": "contacts", "selection": ALL, "parameters": {"tags": ["vip"]}}
+    assert problem(call("/api/v1/bulk-actions", "POST", json={**body, "confirm": 6}))[0] == 409
+    assert call("/api/v1/bulk-actions", "POST", json={**body, "confirm": 5}).status_code == 202
+
+
+def test_a_repeated_deletion_is_answered_though_its_records_are_gone(
+    app: APIFlask, call: Call, services: Settings
+) -> None:
+    body = {"verb": "delete", "entity": "contacts", "selection": ALL, "confirm": 5}
+    first = with_key(app, services, call, "gone", body)
+    work_off(app)
+    assert rows_of(services) == {}
+    assert with_key(app, services, call, "gone", body).json["id"] == first.json["id"]
 
 
 @pytest.mark.parametrize(

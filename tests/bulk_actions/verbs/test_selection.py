@@ -84,7 +84,7 @@ def test_what_was_kept_is_read_again() -> None:
 @pytest.mark.parametrize("given", MALFORMED, ids=repr)
 def test_a_malformed_filter_deletes_nothing(app: APIFlask, alice: Person, services: Settings, given: Any) -> None:
     call = calling_as(app, alice.organisation_id)
-    body = {"verb": "delete", "entity": "contacts", "selection": {"filter": given}}
+    body = {"verb": "delete", "entity": "contacts", "selection": {"filter": given}, "confirm": 5}
     assert problem(call("/api/v1/bulk-actions", "POST", json=body))[0] == 422
     data = {"entity": "contacts", "verb": "delete", "selection": json.dumps({"filter": given}), "typed_count": "5"}
     for address in ("/bulk-actions/new", "/bulk-actions/start-verb"):

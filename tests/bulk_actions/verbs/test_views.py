@@ -81,6 +81,23 @@ def test_deleting_asks_for_the_number(app: APIFlask, alice: Person, services: Se
     assert "5 contacts come back" in report
 
 
+def test_only_owners_delete_all_that_match_no_filter(
+    app: APIFlask, alice: Person, bob: Person, services: Settings
+) -> None:
+    everything = {"entity": "contacts", "verb": "delete", "all": "1", "filter": ""}
+    refused = bob.client.post("/bulk-actions/new", data=everything)
+    assert (refused.status_code, "Only owners may delete everything" in refused.text) == (403, True)
+    data = {"entity": "contacts", "verb": "delete", "typed_count": "5"}
+    for selection in ('{"filter": {}}', '{"filter": {"q": []}}', '{"filter": {"tag": []}, "zone": "Asia/Kathmandu"}'):
+        assert bob.client.post("/bulk-actions/start-verb", data={**data, "selection": selection}).status_code == 403
+    work_off(app)
+    assert len(rows_of(services)) == 5
+    started(app, bob, asked(bob, "delete", all="1", filter="q=p0%40example.com"), typed_count="1")
+    assert len(rows_of(services)) == 4
+    started(app, alice, asked(alice, "delete", all="1", filter=""), typed_count="4")
+    assert rows_of(services) == {}
+
+
 def test_undo_stands_on_the_report_once(app: APIFlask, alice: Person, people: BulkAction, services: Settings) -> None:
     assert "5 created contacts go into the trash" in alice.client.get(people.path).text
     answer = alice.client.post(f"{people.path}/undo")

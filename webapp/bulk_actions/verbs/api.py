@@ -20,12 +20,18 @@ from webapp.bulk_actions.api import BulkActionOut, blueprint, bulk_action_json, 
 from webapp.bulk_actions.idempotency import idempotency_key, keep_once
 from webapp.bulk_actions.models import BulkAction, Verb
 from webapp.bulk_actions.progress import publish_progress
-from webapp.bulk_actions.queries import list_rejected_rows, list_replaced_rows, lock_bulk_action
+from webapp.bulk_actions.queries import (
+    find_by_idempotency_key,
+    list_rejected_rows,
+    list_replaced_rows,
+    lock_bulk_action,
+)
 from webapp.bulk_actions.tasks import send_work
+from webapp.bulk_actions.verbs.confirmation import OtherNumberError, check_number
 from webapp.bulk_actions.verbs.downloads import MissingFileError, download_of
 from webapp.bulk_actions.verbs.parameters import ParameterError
 from webapp.bulk_actions.verbs.queries import list_outcome
-from webapp.bulk_actions.verbs.selection import Selection, SelectionError, count_selected, selection_from
+from webapp.bulk_actions.verbs.selection import SelectionError, selection_from
 from webapp.bulk_actions.verbs.service import NotUndoableError, Order, TooManyError, start_undo, start_verb
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
@@ -63,6 +69,14 @@ class VerbIn(Schema):
         },
     )
     run_at = fields.AwareDateTime(load_default=None, metadata={"description": "Start then."})
+    confirm = fields.Integer(
+        load_default=None,
+        strict=True,
+        metadata={
+            "description": "How many records are selected. `delete` needs it; with another number nothing begins, and "
+            "the problem's `count` says how many there are."
+        },
+    )
 
 
 class OutcomeQuery(Schema):
@@ -121,11 +135,17 @@ class RowList(Schema):
 @blueprint.doc(
     summary="Do something to many records",
     description="The selection is frozen at this moment. An `Idempotency-Key` makes a repeated call answer the same.",
-    responses={422: "Selection or parameters cannot be used.", 429: "Too many within an hour; see Retry-After."},
+    responses={
+        409: "Another number of records is selected than `confirm` says; `count` has it.",
+        422: "Selection or parameters cannot be used.",
+        429: "Too many within an hour; see Retry-After.",
+    },
 )
 def create(json_data: Mapping[str, Any]) -> ResponseReturnValue:
-    key = idempotency_key()
-    bulk_action = keep_once(_started(_order_of(json_data)), key, _content)
+    key, order, number = idempotency_key(), _order_of(json_data), json_data["confirm"]
+    if (number is not None or order.verb is Verb.DELETE) and not _is_repeated(key):
+        _refuse_other_number(order, number)
+    bulk_action = keep_once(_started(order), key, _content)
     db.session.commit()
     return _answer(bulk_action)
 
@@ -244,13 +264,27 @@ def file(bulk_action_id: UUID) -> BaseResponse:
 
 
 def _delete_all(entity_name: str, confirmed: int) -> ResponseReturnValue:
-    entity = get_entity(entity_name)
-    count = count_selected(entity, current_organisation().id, Selection(arguments={}), utc_now())
-    if confirmed != count:
-        raise Problem(409, "Another number", f"There are {count} {entity.noun(count)}. Repeat with confirm={count}.")
-    bulk_action = _started(Order(Verb.DELETE_ALL, entity))
+    order = Order(Verb.DELETE_ALL, get_entity(entity_name), selected_at=utc_now())
+    _refuse_other_number(order, confirmed)
+    bulk_action = _started(order)
     db.session.commit()
     return _answer(bulk_action)
+
+
+def _is_repeated(key: str | None) -> bool:
+    """Whether an earlier call had this key: its records may be gone by now, and it is answered with what it began."""
+    return key is not None and find_by_idempotency_key(current_organisation().id, key) is not None
+
+
+def _refuse_other_number(order: Order, number: int | None) -> None:
+    try:
+        check_number(order, current_organisation().id, number)
+    except OtherNumberError as error:
+        noun = order.entity.noun(error.count)
+        detail = f"{error.count} {noun} would be concerned. Repeat with confirm={error.count}, if that is meant."
+        raise Problem(409, "Another number", detail, count=error.count) from error
+    except (SelectionError, FilterError) as error:
+        raise Problem(422, "Bad selection", str(error)) from error
 
 
 def _order_of(given: Mapping[str, Any]) -> Order:

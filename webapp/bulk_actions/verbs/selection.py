@@ -44,6 +44,10 @@ class Selection:
             return {"deletion_id": str(self.deletion_id)}
         return {"filter": dict(self.arguments or {}), "zone": self.zone}
 
+    def is_everything(self, entity: Entity) -> bool:
+        """Whether it is all that there are; raises as `filter` does."""
+        return self.arguments is not None and self.filter(entity).is_empty
+
     def filter(self, entity: Entity) -> RecordFilter:
         """The filter; raises FilterError when it cannot be read, SelectionError when there is no such time zone."""
         try:

@@ -17,6 +17,7 @@ from webapp.bulk_actions.models import BulkAction, Verb
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import get_bulk_action, lock_bulk_action
 from webapp.bulk_actions.tasks import send_work
+from webapp.bulk_actions.verbs.confirmation import EVERYTHING, OtherNumberError, check_number
 from webapp.bulk_actions.verbs.downloads import MissingFileError, download_of
 from webapp.bulk_actions.verbs.parameters import ParameterError, exported_columns
 from webapp.bulk_actions.verbs.queries import list_outcome
@@ -44,6 +45,7 @@ blueprint = Blueprint("bulk_verbs", __name__, url_prefix="/bulk-actions")
 
 OFFERED = (Verb.UPDATE, Verb.ADD_TAGS, Verb.REMOVE_TAGS, Verb.DELETE, Verb.RESTORE, Verb.EXPORT, Verb.FIND_PICTURES)
 SAMPLE_SIZE = 5
+OWNERS_ONLY = "Only owners may delete everything. Ask one of them."
 
 
 @blueprint.post("/new")
@@ -59,10 +61,12 @@ def start() -> BaseResponse:
     organisation_id, user_id = current_organisation().id, current_user.id
     try:
         order = Order(verb, entity, selection, _posted_parameters(verb), posted_run_at(), utc_now())
-        _check_typed_number(order)
+        if verb is Verb.DELETE:
+            _refuse_everything(entity, selection)
+            check_number(order, organisation_id, _typed_number())
         bulk_action = start_verb(organisation_id, user_id, order, most_per_hour=_settings().bulk_actions_per_hour)
         db.session.commit()
-    except (ParameterError, SelectionError, FilterError, RunAtError) as error:
+    except (ParameterError, SelectionError, FilterError, RunAtError, OtherNumberError) as error:
         db.session.rollback()
         return _confirm_page(entity, verb, selection, problem=str(error), status=422)
     except TooManyError as error:
@@ -78,17 +82,17 @@ def delete_all(entity_name: str) -> BaseResponse:
     """Delete every record at once, when an owner types their number."""
     entity = find_entity(entity_name) or abort(404)
     if not is_owner():
-        abort(403, "Only owners may delete everything. Ask one of them.")
+        abort(403, OWNERS_ONLY)
     organisation_id, user_id = current_organisation().id, current_user.id
-    count = count_selected(entity, organisation_id, Selection(arguments={}), utc_now())
+    count = count_selected(entity, organisation_id, EVERYTHING, utc_now())
     if request.method == "GET":
         return render_page("bulk_actions/verbs/delete_all.html", entity=entity, count=count)
     try:
-        _refuse_other_number(entity, count)
-        order = Order(Verb.DELETE_ALL, entity)
+        order = Order(Verb.DELETE_ALL, entity, selected_at=utc_now())
+        check_number(order, organisation_id, _typed_number())
         bulk_action = start_verb(organisation_id, user_id, order, most_per_hour=_settings().bulk_actions_per_hour)
         db.session.commit()
-    except (ParameterError, TooManyError) as error:
+    except (OtherNumberError, TooManyError) as error:
         db.session.rollback()
         page, status = "bulk_actions/verbs/delete_all.html", 429 if isinstance(error, TooManyError) else 422
         return render_page(page, status=status, entity=entity, count=count, problem=str(error))
@@ -155,6 +159,8 @@ def _confirm_page(
     moment = utc_now()
     try:
         check_selection(selection, entity, of_deleted=verb is Verb.RESTORE)
+        if verb is Verb.DELETE:
+            _refuse_everything(entity, selection)
         count = count_selected(entity, organisation.id, selection, moment)
         ids = selected_ids(entity, organisation.id, selection, moment).limit(SAMPLE_SIZE)
         sample = list_by_ids(entity, organisation.id, list(db.session.scalars(ids)))
@@ -179,17 +185,15 @@ def _confirm_page(
     )
 
 
-def _check_typed_number(order: Order) -> None:
-    """Deleting asks for the number of records, so that nobody deletes more than is meant."""
-    if order.verb is not Verb.DELETE or order.selection is None:
-        return
-    count = count_selected(order.entity, current_organisation().id, order.selection, utc_now())
-    _refuse_other_number(order.entity, count)
+def _refuse_everything(entity: Entity, selection: Selection) -> None:
+    """Deleting all that match no filter at all is what "delete all" does; raises FilterError or SelectionError."""
+    if selection.is_everything(entity) and not is_owner():
+        abort(403, OWNERS_ONLY)
 
 
-def _refuse_other_number(entity: Entity, count: int) -> None:
-    if request.form.get("typed_count", "").replace(",", "").strip() != str(count):
-        raise ParameterError(f"Type the number {count:,} to delete so many {entity.noun(count)}.")
+def _typed_number() -> int | None:
+    typed = request.form.get("typed_count", "").replace(",", "").strip()
+    return int(typed) if typed.isdecimal() else None
 
 
 def _posted_entity() -> Entity:
