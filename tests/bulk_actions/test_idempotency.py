@@ -88,6 +88,35 @@ def test_another_file_with_a_known_key_is_refused(app: APIFlask, services: Setti
     assert len(stored_keys(app, services)) == 1
 
 
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ({"dry_run": "true"}, {}),
+        ({}, {"dry_run": "true"}),
+        ({"mode": "update_only"}, {"mode": "create_only"}),
+        ({"run_at": "2099-01-01T00:00:00+00:00"}, {}),
+        ({}, {"mapping": '{"2": "last_name"}'}),
+    ],
+)
+def test_the_same_file_with_other_options_and_a_known_key_is_refused(
+    app: APIFlask, services: Settings, call: Call, first: dict[str, str], then: dict[str, str]
+) -> None:
+    started = json_of(send(call, PEOPLE, "one", **first))
+    file_keys = stored_keys(app, services)
+    assert send(call, PEOPLE, "one", **then).status_code == 422
+    assert stored_keys(app, services) == file_keys
+    assert json_of(send(call, PEOPLE, "one", **first))["id"] == started["id"]
+
+
+def test_a_file_that_was_tried_is_imported_under_a_key_of_its_own(
+    app: APIFlask, services: Settings, call: Call
+) -> None:
+    assert json_of(send(call, key="try", dry_run="true"))["is_dry_run"]
+    assert not json_of(send(call, key="real"))["is_dry_run"]
+    work_off(app)
+    assert count_rows(services, "contacts") == 2
+
+
 def test_every_organisation_has_keys_of_its_own(app: APIFlask, services: Settings, call: Call, charlie: Person) -> None:
     mine = json_of(send(call))
     theirs = json_of(send(calling_as(app, charlie.organisation_id)))

@@ -17,7 +17,7 @@ from webapp.bulk_actions.detect import DELIMITERS
 from webapp.bulk_actions.drafts import start_upload
 from webapp.bulk_actions.encoding import ENCODINGS
 from webapp.bulk_actions.files import UploadTooLargeError, deleted_on_error
-from webapp.bulk_actions.idempotency import IdempotencyKeyIn, idempotency_key, keep_once
+from webapp.bulk_actions.idempotency import IdempotencyKeyIn, fingerprint_of, idempotency_key, keep_once
 from webapp.bulk_actions.import_options import OptionError, apply_options, is_dry_run, run_at_of
 from webapp.bulk_actions.importing import start_draft, start_dry_run
 from webapp.bulk_actions.mapping import MappingError
@@ -253,18 +253,16 @@ def upload() -> dict[str, Any]:
 
 
 def _started(draft: BulkAction, options: Mapping[str, str], key: str | None) -> BulkAction:
+    """What this call started, or an earlier one with its key that asked for the very same."""
+    fingerprint = fingerprint_of("import", {**options, "entity": draft.entity, "file": draft.file_sha256})
     apply_options(draft, options, _storage())
     run_at = run_at_of(options)
     if is_dry_run(options):
-        return keep_once(start_dry_run(draft, None, run_at=run_at), key, _content)
-    if (kept := keep_once(draft, key, _content)) is not draft:
+        return keep_once(start_dry_run(draft, None, run_at=run_at), key, fingerprint)
+    if (kept := keep_once(draft, key, fingerprint)) is not draft:
         return kept
     start_draft(draft, run_at=run_at)
     return draft
-
-
-def _content(bulk_action: BulkAction) -> tuple[str, str]:
-    return bulk_action.entity, bulk_action.file_sha256
 
 
 def _upload(options: dict[str, str]) -> BulkAction:

@@ -5,8 +5,11 @@ As in the IETF draft "The Idempotency-Key HTTP Header Field": another request un
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
 
 from apiflask import Schema, fields
 from flask import request
@@ -19,6 +22,7 @@ from webapp.problems import Problem
 
 HEADER = "Idempotency-Key"
 MAX_LENGTH = 200
+View = TypeVar("View", bound=Callable[..., Any])
 
 
 class IdempotencyKeyIn(Schema):
@@ -41,28 +45,44 @@ def idempotency_key() -> str | None:
     return key or None
 
 
-def keep_once(bulk_action: BulkAction, key: str | None, content: Callable[[BulkAction], Any]) -> BulkAction:
+def fingerprint_of(what: str, asked: object) -> str:
+    """The SHA-256 of a request: what is to be done, and everything that the caller said about it."""
+    said = json.dumps([what, asked], sort_keys=True, default=str)
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def find_earlier(organisation_id: UUID, key: str | None, fingerprint: str) -> BulkAction | None:
+    """What an earlier call with this key started; raises a Problem when that one asked for something else."""
+    earlier = find_by_idempotency_key(organisation_id, key) if key else None
+    if earlier is not None and earlier.idempotency_fingerprint != fingerprint:
+        detail = "An earlier call with this key asked for something else. Use a new key for a new request."
+        raise Problem(422, "Idempotency-Key is used already", detail)
+    return earlier
+
+
+def keep_once(bulk_action: BulkAction, key: str | None, fingerprint: str) -> BulkAction:
     """The bulk action that this call made, or the one of an earlier call with its key, which may just have been.
 
-    Flushes. `content` tells what was asked for. When the earlier one is answered with, everything of this
-    transaction is undone; raises a Problem when that asked for something else.
+    Flushes. When the earlier one is answered with, everything of this transaction is undone; raises a Problem when
+    that asked for something else.
     """
-    bulk_action.idempotency_key = key
-    organisation_id, asked = bulk_action.organisation_id, content(bulk_action)
+    if key is None:
+        return bulk_action
+    bulk_action.idempotency_key, bulk_action.idempotency_fingerprint = key, fingerprint
+    organisation_id = bulk_action.organisation_id
     try:
         db.session.flush()
     except IntegrityError:
         db.session.rollback()
-        earlier = find_by_idempotency_key(organisation_id, key) if key else None
+        earlier = find_earlier(organisation_id, key, fingerprint)
         if earlier is None:
             raise
-        return same_or_refused(earlier, content, asked)
+        return earlier
     return bulk_action
 
 
-def same_or_refused(earlier: BulkAction, content: Callable[[BulkAction], Any], asked: Any) -> BulkAction:
-    """The earlier bulk action, if it was about the same."""
-    if content(earlier) != asked:
-        detail = "An earlier call with this key asked for something else. Use a new key for a new request."
-        raise Problem(422, "Idempotency-Key is used already", detail)
-    return earlier
+def takes_key(view: View) -> View:
+    """Describe the header with a view that reads it; APIFlask adds to this what the decorators above it say."""
+    spec = vars(view).setdefault("_spec", {})
+    spec["args"] = [*(spec.get("args") or []), (IdempotencyKeyIn(), "headers")]
+    return view

@@ -130,6 +130,8 @@ class BulkAction(Model):
     source_id: Mapped[UUID | None]
     """The bulk action that this one undoes, or the draft that it tries."""
     idempotency_key: Mapped[str | None]
+    idempotency_fingerprint: Mapped[str | None]
+    """What the call with the key asked for."""
     given_up_chunk_count: Mapped[int] = mapped_column(default=0)
     job_id: Mapped[UUID | None]
     created_by: Mapped[UUID | None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -17,11 +17,10 @@ from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.bulk_actions import service
 from webapp.bulk_actions.api import BulkActionOut, blueprint, bulk_action_json, get_or_problem
-from webapp.bulk_actions.idempotency import idempotency_key, keep_once
+from webapp.bulk_actions.idempotency import find_earlier, fingerprint_of, idempotency_key, keep_once, takes_key
 from webapp.bulk_actions.models import BulkAction, Verb
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import (
-    find_by_idempotency_key,
     list_rejected_rows,
     list_replaced_rows,
     lock_bulk_action,
@@ -141,13 +140,9 @@ class RowList(Schema):
         429: "Too many within an hour; see Retry-After.",
     },
 )
+@takes_key
 def create(json_data: Mapping[str, Any]) -> ResponseReturnValue:
-    key, order, number = idempotency_key(), _order_of(json_data), json_data["confirm"]
-    if (number is not None or order.verb is Verb.DELETE) and not _is_repeated(key):
-        _refuse_other_number(order, number)
-    bulk_action = keep_once(_started(order), key, _content)
-    db.session.commit()
-    return _answer(bulk_action)
+    return _once("verb", json_data, lambda: _started(_confirmed(json_data)))
 
 
 class ConfirmQuery(Schema):
@@ -165,6 +160,7 @@ ANOTHER = {409: "There is another number of records than `confirm` says."}
 @blueprint.input(ConfirmQuery, location="query")
 @blueprint.output(BulkActionOut, status_code=202)
 @blueprint.doc(summary="Delete all contacts", description=ALL_TEXT, responses=ANOTHER)
+@takes_key
 def delete_all_contacts(query_data: Mapping[str, Any]) -> ResponseReturnValue:
     return _delete_all("contacts", query_data["confirm"])
 
@@ -174,6 +170,7 @@ def delete_all_contacts(query_data: Mapping[str, Any]) -> ResponseReturnValue:
 @blueprint.input(ConfirmQuery, location="query")
 @blueprint.output(BulkActionOut, status_code=202)
 @blueprint.doc(summary="Delete all products", description=ALL_TEXT, responses=ANOTHER)
+@takes_key
 def delete_all_products(query_data: Mapping[str, Any]) -> ResponseReturnValue:
     return _delete_all("products", query_data["confirm"])
 
@@ -186,17 +183,10 @@ def delete_all_products(query_data: Mapping[str, Any]) -> ResponseReturnValue:
     description="By another one, whose report names what was changed since and so stays as it is.",
     responses={409: "It cannot be undone."},
 )
+@takes_key
 def undo(bulk_action_id: UUID) -> ResponseReturnValue:
     source = _locked(bulk_action_id)
-    most = current_app.extensions["settings"].bulk_actions_per_hour
-    try:
-        started = start_undo(source, None, most_per_hour=most)
-    except NotUndoableError as error:
-        raise Problem(409, "Cannot be undone", str(error)) from error
-    except TooManyError as error:
-        raise _too_many(error) from error
-    db.session.commit()
-    return _answer(started)
+    return _once("undo", bulk_action_id, lambda: _started_undo(source))
 
 
 @blueprint.post("/bulk-actions/<uuid:bulk_action_id>/cancel")
@@ -263,17 +253,42 @@ def file(bulk_action_id: UUID) -> BaseResponse:
     return download.response(stream_with_context(download.blocks))
 
 
-def _delete_all(entity_name: str, confirmed: int) -> ResponseReturnValue:
-    order = Order(Verb.DELETE_ALL, get_entity(entity_name), selected_at=utc_now())
-    _refuse_other_number(order, confirmed)
-    bulk_action = _started(order)
+def _once(what: str, asked: object, begin: Callable[[], BulkAction]) -> ResponseReturnValue:
+    """Begin, unless an earlier call with this one's key did; that call may also have changed what is asked for here."""
+    key, fingerprint = idempotency_key(), fingerprint_of(what, asked)
+    if earlier := find_earlier(current_organisation().id, key, fingerprint):
+        return _answer(earlier)
+    bulk_action = keep_once(begin(), key, fingerprint)
     db.session.commit()
     return _answer(bulk_action)
 
 
-def _is_repeated(key: str | None) -> bool:
-    """Whether an earlier call had this key: its records may be gone by now, and it is answered with what it began."""
-    return key is not None and find_by_idempotency_key(current_organisation().id, key) is not None
+def _delete_all(entity_name: str, confirmed: int) -> ResponseReturnValue:
+    return _once("delete all", [entity_name, confirmed], lambda: _started_delete_all(entity_name, confirmed))
+
+
+def _started_delete_all(entity_name: str, confirmed: int) -> BulkAction:
+    order = Order(Verb.DELETE_ALL, get_entity(entity_name), selected_at=utc_now())
+    _refuse_other_number(order, confirmed)
+    return _started(order)
+
+
+def _started_undo(source: BulkAction) -> BulkAction:
+    most = current_app.extensions["settings"].bulk_actions_per_hour
+    try:
+        return start_undo(source, None, most_per_hour=most)
+    except NotUndoableError as error:
+        raise Problem(409, "Cannot be undone", str(error)) from error
+    except TooManyError as error:
+        raise _too_many(error) from error
+
+
+def _confirmed(given: Mapping[str, Any]) -> Order:
+    """What is to be done, if it is about as many records as the caller says; who deletes has to say."""
+    order, number = _order_of(given), given["confirm"]
+    if number is not None or order.verb is Verb.DELETE:
+        _refuse_other_number(order, number)
+    return order
 
 
 def _refuse_other_number(order: Order, number: int | None) -> None:
@@ -306,10 +321,6 @@ def _started(order: Order) -> BulkAction:
         raise Problem(422, "Cannot be started like that", str(error)) from error
     except TooManyError as error:
         raise _too_many(error) from error
-
-
-def _content(bulk_action: BulkAction) -> tuple[Any, ...]:
-    return bulk_action.verb, bulk_action.entity, bulk_action.selection, bulk_action.parameters
 
 
 def _too_many(error: TooManyError) -> Problem:
