@@ -108,6 +108,11 @@ def list_members(organisation_id: UUID) -> list[Member]:
     return [Member(user.id, user.name, user.email, membership, user.signed_in_at) for user, membership in rows]
 
 
+def get_member_names(organisation_id: UUID) -> dict[UUID, str]:
+    """The names of the organisation's people, by their ids."""
+    return {member.user_id: member.name for member in list_members(organisation_id)}
+
+
 def lock_owners(organisation_id: UUID) -> Sequence[UUID]:
     """The organisation's owners, locked until the transaction ends."""
     return db.session.scalars(

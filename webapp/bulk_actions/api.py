@@ -9,10 +9,12 @@ from uuid import UUID
 from apiflask import APIBlueprint, Schema, fields
 from apiflask.validators import OneOf, Range
 from flask import current_app, redirect, request
+from marshmallow import RAISE
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
+from webapp.accounts.queries import get_member_names
 from webapp.bulk_actions.detect import DELIMITERS
 from webapp.bulk_actions.drafts import start_upload
 from webapp.bulk_actions.encoding import ENCODINGS
@@ -21,7 +23,7 @@ from webapp.bulk_actions.idempotency import IdempotencyKeyIn, fingerprint_of, id
 from webapp.bulk_actions.import_options import OptionError, apply_options, is_dry_run, run_at_of
 from webapp.bulk_actions.importing import start_draft, start_dry_run
 from webapp.bulk_actions.mapping import MappingError
-from webapp.bulk_actions.models import BulkAction, BulkActionState
+from webapp.bulk_actions.models import BulkAction, BulkActionState, Verb
 from webapp.bulk_actions.progress import progress_of, publish_progress
 from webapp.bulk_actions.queries import get_bulk_action, list_bulk_actions
 from webapp.bulk_actions.records import UnreadableFileError
@@ -59,6 +61,13 @@ class ReadAsOut(Schema):
     delimiter = fields.String()
     has_header = fields.Boolean()
     sheet = fields.String(metadata={"description": "Of a workbook, else empty."})
+
+
+class PersonOut(Schema):
+    """Who started it."""
+
+    id = fields.UUID()
+    name = fields.String(allow_none=True, metadata={"description": "Null for somebody who left the organisation."})
 
 
 class BulkActionOut(Schema):
@@ -105,6 +114,7 @@ class BulkActionOut(Schema):
     )
     read_as = fields.Nested(ReadAsOut, allow_none=True)
     error = fields.String(allow_none=True)
+    created_by = fields.Nested(PersonOut, allow_none=True, metadata={"description": "Null for a program."})
     created_at = fields.DateTime()
     started_at = fields.DateTime(allow_none=True)
     ended_at = fields.DateTime(allow_none=True)
@@ -169,13 +179,16 @@ class UploadIn(ImportOptionsIn):
 class ListQuery(Schema):
     """Which bulk actions, and how many."""
 
+    verb = fields.String(validate=OneOf([verb.value for verb in Verb]))
+    entity = fields.String(validate=OneOf(["contacts", "products"]))
     state = fields.String(validate=OneOf([state.value for state in BulkActionState]))
+    person = fields.UUID(metadata={"description": "The id of whoever started it, as in `created_by`."})
     cursor = fields.UUID()
     limit = fields.Integer(load_default=20, validate=Range(1, MAX_LIMIT))
 
 
-def bulk_action_json(bulk_action: BulkAction) -> dict[str, Any]:
-    """What a program is told of a bulk action."""
+def bulk_action_json(bulk_action: BulkAction, people: Mapping[UUID, str] | None = None) -> dict[str, Any]:
+    """What a program is told of a bulk action; `people` are the organisation's, where a list knows them already."""
     progress = progress_of(bulk_action)
     return {
         "id": bulk_action.id,
@@ -196,6 +209,7 @@ def bulk_action_json(bulk_action: BulkAction) -> dict[str, Any]:
         "read_as": {name: bulk_action.format.get(name) for name in READ_AS} if bulk_action.format else None,
         **{name: getattr(bulk_action, name) for name in PLAIN},
         "error": bulk_action.error,
+        "created_by": _person_json(bulk_action, people),
         "created_at": bulk_action.created_at,
         "started_at": bulk_action.started_at,
         "ended_at": bulk_action.ended_at,
@@ -205,6 +219,13 @@ def bulk_action_json(bulk_action: BulkAction) -> dict[str, Any]:
 def import_json(bulk_action: BulkAction) -> dict[str, Any]:
     """The same, and which imports had this very file."""
     return bulk_action_json(bulk_action) | {"earlier_imports": earlier_imports_json(bulk_action)}
+
+
+def _person_json(bulk_action: BulkAction, people: Mapping[UUID, str] | None) -> dict[str, Any] | None:
+    if bulk_action.created_by is None:
+        return None
+    known = get_member_names(bulk_action.organisation_id) if people is None else people
+    return {"id": bulk_action.created_by, "name": known.get(bulk_action.created_by)}
 
 
 def _columns_json(bulk_action: BulkAction) -> list[dict[str, Any]]:
@@ -314,7 +335,7 @@ vars(upload)["_spec"] |= {
 
 @blueprint.get("/bulk-actions")
 @blueprint.auth_required(api_auth)
-@blueprint.input(ListQuery, location="query")
+@blueprint.input(ListQuery, location="query", unknown=RAISE)
 @blueprint.output(BulkActionList)
 @blueprint.doc(summary="List bulk actions", description="Newest first; `cursor` goes on where a page ended.")
 def index(query_data: Mapping[str, Any]) -> dict[str, Any]:
@@ -323,7 +344,7 @@ def index(query_data: Mapping[str, Any]) -> dict[str, Any]:
 
 @blueprint.get("/organisations/<uuid:organisation_id>/bulk-actions")
 @blueprint.auth_required(api_auth)
-@blueprint.input(ListQuery, location="query")
+@blueprint.input(ListQuery, location="query", unknown=RAISE)
 @blueprint.output(BulkActionList)
 @blueprint.doc(summary="List an organisation's bulk actions", description="Only of the API key's own organisation.")
 def index_of_organisation(organisation_id: UUID, query_data: Mapping[str, Any]) -> dict[str, Any]:
@@ -333,11 +354,18 @@ def index_of_organisation(organisation_id: UUID, query_data: Mapping[str, Any]) 
 
 
 def _list(query: Mapping[str, Any]) -> dict[str, Any]:
-    limit = query["limit"]
-    state = BulkActionState(query["state"]) if "state" in query else None
-    found = list_bulk_actions(current_organisation().id, state=state, before=query.get("cursor"), limit=limit + 1)
-    next_cursor = str(found[limit - 1].id) if len(found) > limit else None
-    return {"data": [bulk_action_json(bulk_action) for bulk_action in found[:limit]], "next_cursor": next_cursor}
+    organisation_id, limit = current_organisation().id, query["limit"]
+    found = list_bulk_actions(
+        organisation_id,
+        state=BulkActionState(query["state"]) if "state" in query else None,
+        verb=Verb(query["verb"]) if "verb" in query else None,
+        entity=query.get("entity"),
+        person=query.get("person"),
+        before=query.get("cursor"),
+        limit=limit + 1,
+    )
+    next_cursor, people = str(found[limit - 1].id) if len(found) > limit else None, get_member_names(organisation_id)
+    return {"data": [bulk_action_json(one, people) for one in found[:limit]], "next_cursor": next_cursor}
 
 
 @blueprint.get("/bulk-actions/<uuid:bulk_action_id>")

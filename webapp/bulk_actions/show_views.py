@@ -9,7 +9,7 @@ from uuid import UUID
 from flask import Response, abort, redirect, render_template, request, stream_with_context, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from webapp.accounts.queries import list_members
+from webapp.accounts.queries import get_member_names
 from webapp.bulk_actions import service
 from webapp.bulk_actions.detect import FileFormat
 from webapp.bulk_actions.import_report import matched_columns, read_as
@@ -24,9 +24,9 @@ from webapp.bulk_actions.queries import (
 from webapp.bulk_actions.report import as_attachment, rejected_rows_csv, report_name
 from webapp.bulk_actions.tasks import send_work
 from webapp.bulk_actions.verbs.service import find_undo, why_not_undoable
-from webapp.bulk_actions.verbs.words import said_values, title_of
+from webapp.bulk_actions.verbs.words import chosen_of, said_parameters, title_of
 from webapp.bulk_actions.views import blueprint, bulk_action_or_404, locked_or_404, settings_of_app
-from webapp.bulk_actions.wording import key_words, mode_words
+from webapp.bulk_actions.wording import key_words, mode_words, person_words
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.live.channels import bulk_action_channel, stream_url
@@ -45,7 +45,6 @@ def show(bulk_action_id: UUID) -> BaseResponse:
     bulk_action = bulk_action_or_404(bulk_action_id)
     if bulk_action.state is BulkActionState.DRAFT:
         return redirect(url_for(".edit", bulk_action_id=bulk_action_id))
-    members = list_members(bulk_action.organisation_id)
     entity = get_entity(bulk_action.entity)
     return render_page(
         "bulk_actions/show.html",
@@ -56,12 +55,13 @@ def show(bulk_action_id: UUID) -> BaseResponse:
         progress=progress_of(bulk_action),
         summary=summary_of(bulk_action),
         seconds_to_start=_seconds_to_start(bulk_action),
-        person=next((member.name for member in members if member.user_id == bulk_action.created_by), None),
+        person=person_words(bulk_action.created_by, get_member_names(bulk_action.organisation_id)),
         stream=stream_url(settings_of_app(), bulk_action_channel(bulk_action.organisation_id, bulk_action_id)),
         undo=find_undo(bulk_action),
         can_undo=why_not_undoable(bulk_action) is None,
         undo_words=undo_words(bulk_action, entity),
-        said_values=said_values(bulk_action),
+        chosen=chosen_of(bulk_action),
+        said_parameters=said_parameters(bulk_action),
         tried_draft=_tried_draft(bulk_action),
         **_import_context(bulk_action, entity),
         singular=entity.singular,

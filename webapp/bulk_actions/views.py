@@ -8,11 +8,11 @@ from uuid import UUID
 from flask import Blueprint, Response, abort, current_app, request, url_for
 
 from webapp.accounts.current import current_organisation
-from webapp.accounts.queries import list_members
+from webapp.accounts.queries import get_member_names
 from webapp.bulk_actions.models import BulkAction, BulkActionState, Verb
 from webapp.bulk_actions.queries import PAGE_SIZE, get_bulk_action, list_bulk_actions, lock_bulk_action
 from webapp.bulk_actions.verbs.words import title_of
-from webapp.bulk_actions.wording import STATE_LABELS, VERB_LABELS
+from webapp.bulk_actions.wording import STATE_LABELS, VERB_LABELS, person_words
 from webapp.config import Settings
 from webapp.lib.storage import Storage, storage_at
 from webapp.live.channels import jobs_channel, stream_url
@@ -29,7 +29,7 @@ def index() -> Response:
     before = uuid_or_none(request.args.get("before", ""))
     found = list_bulk_actions(organisation_id, before=before, with_drafts=True, **wanted)
     given: dict[str, Any] = {name: request.args[name] for name in wanted}
-    members = list_members(organisation_id)
+    people = get_member_names(organisation_id)
     return render_page(
         "bulk_actions/index.html",
         block="bulk_actions",
@@ -37,10 +37,10 @@ def index() -> Response:
         titles={bulk_action.id: title_of(bulk_action) for bulk_action in found},
         given=given,
         here=url_for(".index", before=before, **given),
-        choices=_choices([(str(member.user_id), member.name) for member in members]),
+        choices=_choices([(str(user_id), name) for user_id, name in people.items()]),
         first_url=url_for(".index", **given) if before else None,
         next_url=url_for(".index", before=found[-1].id, **given) if len(found) == PAGE_SIZE else None,
-        people={member.user_id: member.name for member in members},
+        persons={bulk_action.id: person_words(bulk_action.created_by, people) for bulk_action in found},
         stream=stream_url(settings_of_app(), jobs_channel(organisation_id)),
         upload_limit_bytes=settings_of_app().upload_limit_bytes,
     )

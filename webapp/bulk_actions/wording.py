@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from uuid import UUID
+
 from webapp.bulk_actions.models import BulkActionState, Verb
 from webapp.records.entities import Entity
 from webapp.records.rules import Mode, Policy
@@ -82,6 +85,11 @@ def mode_choices(entity: Entity) -> list[tuple[str, str, str]]:
 def mode_words(mode: Mode, entity: Entity) -> str:
     """What a mode does, as "Contacts whose e-mail is new are created; those that exist are updated."."""
     return MODE_WORDS[mode].format(Names=entity.title, key=key_words(entity))
+
+
+def person_words(user_id: UUID | None, people: Mapping[UUID, str]) -> str:
+    """Who started it: calls of the API are a program's."""
+    return people.get(user_id, "somebody who left") if user_id else "a program"
 
 
 def key_words(entity: Entity) -> str:

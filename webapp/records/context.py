@@ -16,4 +16,5 @@ def context_of(organisation_id: UUID, region: str = "") -> Context:
         region=region,
         members={fold_key(member.email): member.user_id for member in members},
         member_emails={member.user_id: member.email for member in members},
+        member_names={member.user_id: member.name for member in members},
     )

@@ -25,12 +25,13 @@ class Context:
     """What the reading of cells depends on besides the cells.
 
     `region` is the ISO 3166 code of the country whose phone numbers are written without "+";
-    `members` are the organisation's people by their folded e-mail addresses.
+    `members` are the organisation's people by their folded e-mail addresses; the others are by id.
     """
 
     region: str = ""
     members: Mapping[str, UUID] = field(default_factory=dict)
     member_emails: Mapping[UUID, str] = field(default_factory=dict)
+    member_names: Mapping[UUID, str] = field(default_factory=dict)
 
     def member_of(self, text: str) -> UUID | None:
         """The member whose id the text is."""

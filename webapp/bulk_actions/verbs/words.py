@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
 from webapp.bulk_actions.models import BulkAction, Verb
+from webapp.bulk_actions.verbs.selection import SelectionError, selection_from
+from webapp.records.chips import chips_of
+from webapp.records.context import context_of
 from webapp.records.entities import get_entity
+from webapp.records.fields import Context, Field
+from webapp.records.filters import FilterError
+
+FORMULA_WORDS = {
+    "keep": "kept as they are",
+    "neutralise": "with an apostrophe in front",
+}
+TIME_LABELS = {"created_at": "Created", "updated_at": "Changed"}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which records a verb was for: in words, with the parts of a filter by themselves."""
+
+    words: str
+    parts: tuple[str, ...] = ()
 
 
 def title_of(bulk_action: BulkAction) -> str:
@@ -28,8 +51,61 @@ def title_of(bulk_action: BulkAction) -> str:
     return f"{bulk_action.verb.value.replace('_', ' ').capitalize()} {entity.name}"
 
 
-def said_values(bulk_action: BulkAction) -> list[tuple[str, str]]:
-    """(label, what it becomes) of each field that an update changes."""
+def chosen_of(bulk_action: BulkAction) -> Chosen | None:
+    """Which records somebody chose; None where there was nothing to choose."""
     entity = get_entity(bulk_action.entity)
-    values = bulk_action.parameters.get("values", {})
-    return [(entity.label_of_column(name), value or "blank") for name, value in values.items()]
+    if bulk_action.verb is Verb.DELETE_ALL:
+        return Chosen(f"All {entity.name}")
+    if bulk_action.selection is None:
+        return None
+    selection = selection_from(bulk_action.selection)
+    if selection.ids is not None:
+        count = len(selection.ids)
+        return Chosen(f"{count:,} ticked {entity.noun(count)}")
+    if selection.deletion_id:
+        return Chosen(f"{entity.title} that one bulk action deleted")
+    try:
+        wanted, zone = selection.filter(entity), ZoneInfo(selection.zone)
+    except (FilterError, SelectionError) as error:  # kept before that became a mistake
+        return Chosen(f"{entity.title} by a filter that cannot be read any more: {error}")
+    chips = chips_of(wanted, entity, zone, context_of(bulk_action.organisation_id))
+    parts = [f"Search “{wanted.q}”"] if wanted.q else []
+    parts += [chip.text for chip in chips]
+    return Chosen(f"{entity.title} that matched" if parts else f"All {entity.name}", tuple(parts))
+
+
+def said_parameters(bulk_action: BulkAction) -> list[tuple[str, str]]:
+    """(label, value) of what was said beside the selection: what an update changes, what an export writes."""
+    if bulk_action.verb is Verb.UPDATE:
+        return _said_values(bulk_action)
+    if bulk_action.verb is not Verb.EXPORT:
+        return []
+    entity, parameters = get_entity(bulk_action.entity), bulk_action.parameters
+    labels = [TIME_LABELS.get(name) or entity.label_of_column(name) for name in parameters["columns"]]
+    formulas = FORMULA_WORDS[parameters["formulas"]]
+    return [("Columns", ", ".join(labels)), ("Cells like a formula", formulas)]
+
+
+def _said_values(bulk_action: BulkAction) -> list[tuple[str, str]]:
+    entity, context = get_entity(bulk_action.entity), context_of(bulk_action.organisation_id)
+    return [
+        (
+            f"{entity.label_of_column(name)} becomes",
+            _said_value(entity.fields_by_name.get(name), value, context) or "blank",
+        )
+        for name, value in bulk_action.parameters["values"].items()
+    ]
+
+
+def _said_value(field: Field | None, literal: str, context: Context) -> str:
+    """What people read for a value that is kept in PostgreSQL's text form."""
+    if field is None or not literal:
+        return literal
+    if field.sql_type == "uuid":
+        member_id = context.member_of(literal)
+        return context.member_names[member_id] if member_id else "somebody who left"
+    if field.sql_type == "boolean":
+        return field.shown(literal == "t", context)
+    if field.sql_type == "text[]":
+        return field.shown(json.loads(f"[{literal[1:-1]}]", strict=False), context)
+    return literal
