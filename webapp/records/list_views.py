@@ -21,6 +21,7 @@ from webapp.records.chips import chips_of, without
 from webapp.records.context import context_of
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
 from webapp.records.filters import OPERATOR_LABELS, FilterError, RecordFilter, operators_of, read_filter, write_filter
+from webapp.records.going_on import ARGUMENTS, read_so_far
 from webapp.records.order import order_of
 from webapp.records.queries import (
     count_records,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 DEFAULT_SORT = "created"
 WORDS = {"asc": "ascending", "desc": "descending"}
 TAGS_OFFERED = 100
+NO_STEP = dict.fromkeys(ARGUMENTS)
 
 
 def index(pages: Pages) -> BaseResponse:
@@ -54,11 +56,13 @@ def index(pages: Pages) -> BaseResponse:
         problem = str(error)
     except BadCursorError as error:
         abort(400, str(error))
+    earlier = read_so_far(request.args)
+    so_far = earlier.and_then(page)
     context = context_of(organisation.id)
     attributes = list_attribute_names(organisation.id, entity)
     return render_page(
         "records/index.html",
-        block="records",
+        block="rows" if earlier.is_under_way else "records",
         status=422 if problem else 200,
         problem=problem,
         entity=entity,
@@ -80,7 +84,10 @@ def index(pages: Pages) -> BaseResponse:
         tags=list_tags(entity, organisation.id, limit=TAGS_OFFERED),
         saved_filters=[(saved, _to(dict(saved.arguments))) for saved in list_saved_filters(organisation.id, entity)],
         first_url=_url(cursor=None) if cursor else None,
-        next_url=_url(cursor=page.next_cursor) if page.next_cursor else None,
+        next_url=_url(cursor=page.next_cursor, **NO_STEP) if page.next_cursor else None,
+        so_far=so_far,
+        is_step=earlier.is_under_way,
+        step_url=_url(cursor=page.next_cursor, **so_far.as_arguments()) if so_far.goes_on_after(page) else None,
         upload_limit_bytes=current_app.extensions["settings"].upload_limit_bytes,
     )
 
