@@ -15,12 +15,6 @@ def get_picture(organisation_id: UUID, picture_id: UUID) -> Picture | None:
     return db.session.get(Picture, (organisation_id, picture_id))
 
 
-def lock_picture(organisation_id: UUID, picture_id: UUID) -> Picture | None:
-    """The picture, which nobody removes until the transaction ends: what refers to it from now on may rely on it."""
-    key = (organisation_id, picture_id)
-    return db.session.get(Picture, key, with_for_update={"key_share": True, "read": True}, populate_existing=True)
-
-
 def find_picture_of_job(organisation_id: UUID, job_id: UUID) -> Picture | None:
     """The one picture that the job found, if it did."""
     return db.session.scalars(_of_job(organisation_id, job_id)).one_or_none()

@@ -19,7 +19,7 @@ from webapp.jobs.parameters import ParametersError
 from webapp.lib.storage import storage_at
 from webapp.pictures.images import UnusableImageError
 from webapp.pictures.kinds import QUERY_LIMIT, why_unavailable
-from webapp.pictures.queries import lock_picture
+from webapp.pictures.queries import get_picture
 from webapp.pictures.service import keep_upload, store_files
 from webapp.problems import Problem
 from webapp.products import service
@@ -93,7 +93,7 @@ def show_picture(product_id: UUID, picture_id: UUID) -> ResponseReturnValue:
     One that any job found, or that the product had before.
     """
     product = _locked(product_id)
-    picture = lock_picture(product.organisation_id, picture_id)
+    picture = get_picture(product.organisation_id, picture_id)
     if picture is None:
         raise Problem(404, "Picture not found", "This organisation has no picture with that id.")
     service.show_picture(product, picture.id)

@@ -19,7 +19,7 @@ from webapp.lib.storage import storage_at
 from webapp.pages import flash_with_undo
 from webapp.pictures.images import UnusableImageError
 from webapp.pictures.kinds import why_unavailable
-from webapp.pictures.queries import lock_picture
+from webapp.pictures.queries import get_picture
 from webapp.pictures.service import keep_upload, store_files
 from webapp.products import service
 from webapp.products.models import PRODUCTS, Product
@@ -89,7 +89,7 @@ def restore_picture(record_id: UUID) -> BaseResponse:
     """Show an earlier picture again."""
     product = _locked_or_404(record_id)
     try:
-        picture = lock_picture(product.organisation_id, UUID(request.form.get("undo", "")))
+        picture = get_picture(product.organisation_id, UUID(request.form.get("undo", "")))
     except ValueError:
         abort(400, "This button is damaged. Load the page again.")
     service.show_picture(product, picture.id if picture else abort(404))
