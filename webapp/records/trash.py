@@ -45,14 +45,33 @@ def moving(entity: Entity, condition: str) -> str:
 
     They are locked in the order of keys, as for every write of several records.
     """
+    locked = (
+        f"locked AS (SELECT r.id FROM {entity.name} r"
+        f" WHERE r.organisation_id = :organisation_id AND {condition} ORDER BY r.{entity.key_column} FOR UPDATE)"
+    )
+    return f"{locked}, {_moved(entity, 'locked WHERE r.id = locked.id')}"
+
+
+def moving_still(entity: Entity, chosen: str, condition: str = "true") -> str:
+    """As `moving` by `chosen`, in two thirds of the time: records are found by their places and not locked before.
+
+    One that another transaction writes at this moment may be left; what is, can be moved by `moving` afterwards. The
+    condition is looked at again once a record is ours. `chosen` is not: many ids would be compared one by one.
+    """
+    placed = (
+        f"placed AS MATERIALIZED (SELECT r.ctid AS place FROM {entity.name} r"
+        f" WHERE r.organisation_id = :organisation_id AND {chosen} AND {condition} ORDER BY r.{entity.key_column})"
+    )
+    return f"{placed}, {_moved(entity, f'placed WHERE r.ctid = placed.place AND {condition}')}"
+
+
+def _moved(entity: Entity, those: str) -> str:
+    """Into the trash they go in the order of ids, which that of its indexes is, too."""
     columns = ", ".join(entity.data_columns)
     return (
-        f"locked AS (SELECT r.id FROM {entity.name} r"
-        f" WHERE r.organisation_id = :organisation_id AND {condition} ORDER BY r.{entity.key_column} FOR UPDATE),"
-        f" gone AS (DELETE FROM {entity.name} r USING locked"
-        f" WHERE r.organisation_id = :organisation_id AND r.id = locked.id RETURNING r.*),"
+        f"gone AS (DELETE FROM {entity.name} r USING {those} AND r.organisation_id = :organisation_id RETURNING r.*),"
         f" moved AS (INSERT INTO {entity.deleted.name} ({columns}, deletion_id, deleted_by, deleted_at)"
-        f" SELECT {columns}, :deletion_id, :deleted_by, :deleted_at FROM gone RETURNING id)"
+        f" SELECT {columns}, :deletion_id, :deleted_by, :deleted_at FROM gone ORDER BY id RETURNING id)"
     )
 
 
@@ -81,5 +100,5 @@ def returning(entity: Entity, condition: str) -> str:
         f" back AS (INSERT INTO {entity.name} ({columns}) SELECT {columns} FROM taken"
         f" ORDER BY {entity.key_column} ON CONFLICT DO NOTHING RETURNING id),"
         f" kept AS (INSERT INTO {entity.deleted.name} ({kept}) SELECT {kept} FROM taken"
-        f" WHERE NOT EXISTS (SELECT FROM back WHERE back.id = taken.id))"
+        f" WHERE id NOT IN (SELECT id FROM back))"
     )

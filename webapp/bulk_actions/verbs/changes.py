@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
-
-from webapp.bulk_actions.verbs.places import Place, exists_in, note_rest, noting
-from webapp.extensions import db
+from webapp.bulk_actions.verbs.places import Place, exists_in, note_rest, note_succeeded
 
 
 @dataclass(frozen=True)
@@ -35,17 +32,16 @@ def apply_change(place: Place, change: Change, now: datetime) -> int:
     entity = place.entity
     images = ", ".join(f"'{name}', c.{name}" for name in change.assignments)
     assignments = ", ".join(f"{name} = {value}" for name, value in change.assignments.items())
-    statement = text(
-        f"WITH locked AS MATERIALIZED (SELECT c.* FROM {entity.name} c WHERE c.organisation_id = :organisation_id"
+    parts = (
+        f"locked AS MATERIALIZED (SELECT c.* FROM {entity.name} c WHERE c.organisation_id = :organisation_id"
         f" AND {place.among('c.id')} ORDER BY c.{entity.key_column} FOR UPDATE),"
         f' kept AS (INSERT INTO before_images (organisation_id, bulk_action_id, record_id, "values", updated_at,'
         f" written_at) SELECT :organisation_id, :bulk_action_id, c.id, jsonb_build_object({images}), c.updated_at, :now"
         f" FROM locked c WHERE {change.differs} RETURNING record_id),"
         f" changed AS (UPDATE {entity.name} c SET {assignments}, updated_at = :now FROM kept"
-        f" WHERE c.organisation_id = :organisation_id AND c.id = kept.record_id RETURNING c.id),"
-        f" {noting('succeeded', 'changed')} SELECT count(*) FROM changed"
+        f" WHERE c.organisation_id = :organisation_id AND c.id = kept.record_id RETURNING c.id)"
     )
-    return int(db.session.execute(statement, {**place.values, **change.values, "now": now}).scalar_one())
+    return note_succeeded(parts, "changed", {**place.values, **change.values, "now": now})
 
 
 def note_unchanged(place: Place, change: Change) -> int:

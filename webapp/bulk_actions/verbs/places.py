@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -74,6 +74,15 @@ REST = (
     " SELECT unnest(n.record_ids) FROM bulk_action_outcomes n WHERE n.organisation_id = :organisation_id"
     " AND n.bulk_action_id = :bulk_action_id AND n.part = :part)"
 )
+
+
+AMONG_REST = "r.id = ANY (ARRAY(SELECT rest.id FROM rest))"
+
+
+def note_succeeded(parts: str, found: str, values: Mapping[str, Any]) -> int:
+    """Do the parts of a statement, and keep the ids in the part `found` as records that succeeded; how many."""
+    statement = text(f"WITH {parts}, {noting('succeeded', found)} SELECT count(*) FROM {found}")
+    return int(db.session.execute(statement, dict(values)).scalar_one())
 
 
 def note_rest(place: Place, outcome: str, condition: str = "true", *, reason: str | None = None, **more: Any) -> int:

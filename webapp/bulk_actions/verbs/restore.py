@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import text
-
-from webapp.bulk_actions.verbs.places import Place, exists_in, note_rest, noting
-from webapp.extensions import db
+from webapp.bulk_actions.verbs.places import Place, exists_in, note_rest, note_succeeded
 from webapp.records.entities import Entity
 from webapp.records.trash import returning
 
@@ -25,9 +22,7 @@ def restore_deleted(place: Place, deletion_id: UUID | None = None) -> None:
     of_deletion = " AND d.deletion_id = :deletion_id" if deletion_id else ""
     more = {"deletion_id": deletion_id} if deletion_id else {}
     moving_back = returning(entity, place.among("d.id") + of_deletion)
-    statement = text(f"WITH {moving_back}, {noting('succeeded', 'back')} SELECT count(*) FROM back")
-    count = int(db.session.execute(statement, {**place.values, **more}).scalar_one())
-    if count == place.row_count:
+    if note_succeeded(moving_back, "back", {**place.values, **more}) == place.row_count:
         return
     note_rest(place, "skipped", exists_in(entity.name))
     in_trash = (

@@ -17,13 +17,14 @@ from uuid import UUID
 from sqlalchemy import select, text
 
 from webapp.bulk_actions.models import BeforeImage, BulkAction, Verb
-from webapp.bulk_actions.verbs.places import Place, exists_in, list_rest, note_ids, note_rest, noting
+from webapp.bulk_actions.verbs.places import Place, exists_in, list_rest, note_ids, note_rest, note_succeeded
 from webapp.extensions import db
 from webapp.records.entities import ATTRIBUTES, Entity
-from webapp.records.trash import Deletion, moving, said
+from webapp.records.trash import Deletion, moving, moving_still, said
 
 CHANGED = "It was changed since."
 DELETED = "It was deleted since."
+OF_SOURCE = "r.bulk_action_id = :source_id"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def undo_records(place: Place, source: BulkAction, user_id: UUID | None, now: da
     if source.created_count and undo.columns:
         _lock(place)
     if source.created_count:
-        count += _delete_created(undo, f"{place.among('r.id')} AND r.updated_at = r.created_at")
+        as_created = f"{OF_SOURCE} AND r.updated_at = r.created_at"
+        count += note_succeeded(moving_still(place.entity, place.among("r.id"), as_created), "moved", undo.values)
     if undo.columns and count < place.row_count:
         count += _restore_changed(undo, f"{place.among('i.record_id')} AND c.updated_at = i.written_at")
     if count < place.row_count:
@@ -83,20 +85,13 @@ def _columns(place: Place, source_id: UUID) -> list[str]:
     return [name for name in one if name in place.entity.data_columns]
 
 
-def _delete_created(undo: Undo, condition: str, **more: Any) -> int:
-    """Move what the source created into the trash."""
-    created = f"r.bulk_action_id = :source_id AND {condition}"
-    statement = f"WITH {moving(undo.place.entity, created)}, {noting('succeeded', 'moved')} SELECT count(*) FROM moved"
-    return int(db.session.execute(text(statement), {**undo.values, **more}).scalar_one())
-
-
 def _restore_changed(undo: Undo, condition: str, **more: Any) -> int:
     """Give records back what they were, locked in the order of keys."""
     entity = undo.place.entity
     assignments = ", ".join(f"{name} = was.{name}" for name in undo.columns)
     types = ", ".join(f"{name} {_type_of(entity, name)}" for name in undo.columns)
-    statement = (
-        f'WITH locked AS MATERIALIZED (SELECT c.id, i.updated_at, i."values" FROM before_images i'
+    parts = (
+        f'locked AS MATERIALIZED (SELECT c.id, i.updated_at, i."values" FROM before_images i'
         f" JOIN {entity.name} c ON c.organisation_id = :organisation_id AND c.id = i.record_id"
         f" WHERE i.organisation_id = :organisation_id AND i.bulk_action_id = :source_id AND {condition}"
         f" ORDER BY c.{entity.key_column} FOR UPDATE OF c),"
@@ -105,10 +100,9 @@ def _restore_changed(undo: Undo, condition: str, **more: Any) -> int:
         f" FROM locked),"
         f" changed AS (UPDATE {entity.name} c SET {assignments}, updated_at = :now FROM ("
         f' SELECT l.id AS record_id, b.* FROM locked l CROSS JOIN LATERAL jsonb_to_record(l."values") AS b ({types})'
-        f") AS was WHERE c.organisation_id = :organisation_id AND c.id = was.record_id RETURNING c.id),"
-        f" {noting('succeeded', 'changed')} SELECT count(*) FROM changed"
+        f") AS was WHERE c.organisation_id = :organisation_id AND c.id = was.record_id RETURNING c.id)"
     )
-    return int(db.session.execute(text(statement), {**undo.values, **more}).scalar_one())
+    return note_succeeded(parts, "changed", {**undo.values, **more})
 
 
 def _type_of(entity: Entity, name: str) -> str:
@@ -121,7 +115,8 @@ def _undo_rest(undo: Undo) -> None:
     standings = _standings(undo, list_rest(place))
     left = [one for one in standings if one.is_as_left]
     if created := [one.record_id for one in left if not one.has_image]:
-        _delete_created(undo, "r.id = ANY (:left)", left=created)
+        of_those = moving(place.entity, f"{OF_SOURCE} AND r.id = ANY (:left)")
+        note_succeeded(of_those, "moved", {**undo.values, "left": created})
     if changed := [one.record_id for one in left if one.has_image]:
         _restore_changed(undo, "i.record_id = ANY (:left)", left=changed)
     note_ids(place, "skipped", [one.record_id for one in standings if one.is_as_before])

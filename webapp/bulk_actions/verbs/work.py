@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
-
 from webapp.bulk_actions.chunks import Sends, note_given_up
 from webapp.bulk_actions.giving_up import given_up_words
 from webapp.bulk_actions.models import BulkAction, BulkActionChunk, Phase, Verb
@@ -13,15 +11,23 @@ from webapp.bulk_actions.verbs.changes import apply_change, note_unchanged
 from webapp.bulk_actions.verbs.export import export_of, write_part, write_workbook
 from webapp.bulk_actions.verbs.outcomes import end_finish, finish_at_once, finish_work, keep_deleted
 from webapp.bulk_actions.verbs.parameters import change_of
-from webapp.bulk_actions.verbs.places import exists_in, list_rest, note_ids, note_rest, noting, place_of
+from webapp.bulk_actions.verbs.places import (
+    AMONG_REST,
+    REST,
+    exists_in,
+    list_rest,
+    note_ids,
+    note_rest,
+    note_succeeded,
+    place_of,
+)
 from webapp.bulk_actions.verbs.plan import plan_selection
 from webapp.bulk_actions.verbs.restore import restore_deleted
 from webapp.bulk_actions.verbs.undo import undo_records
-from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage
 from webapp.products.service import look_for_pictures
-from webapp.records.trash import Deletion, delete_all, moving, said
+from webapp.records.trash import Deletion, delete_all, moving, moving_still, said
 
 UNDELETED = {Verb.DELETE, Verb.DELETE_ALL}
 GONE = "It was deleted before its turn came."
@@ -42,10 +48,10 @@ def change_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
 def delete_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     """Move records into the trash."""
     bulk_action, place = place_of(chunk)
-    deletion = Deletion(utc_now(), bulk_action.created_by, bulk_action.id)
-    parts = f"{moving(place.entity, place.among('r.id'))}, {noting('succeeded', 'moved')}"
-    statement = text(f"WITH {parts} SELECT count(*) FROM moved")
-    count = db.session.execute(statement, {**place.values, **said(deletion)}).scalar_one()
+    values = {**place.values, **said(Deletion(utc_now(), bulk_action.created_by, bulk_action.id))}
+    count = note_succeeded(moving_still(place.entity, place.among("r.id")), "moved", values)
+    if count < place.row_count:
+        count += note_succeeded(f"{REST}, {moving(place.entity, AMONG_REST)}", "moved", values)
     if count < place.row_count:
         note_rest(place, "failed", reason=GONE)
     return finish_work(chunk)
