@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from apiflask import APIFlask
@@ -18,7 +17,7 @@ from webapp.bulk_actions.models import BulkAction
 from webapp.bulk_actions.verbs.selection import SelectionError, selection_from
 from webapp.config import Settings
 
-ID = str(uuid4())
+ID = "3f2c8a94-5d0e-4f6b-9a52-7d1f0c3b6e11"
 REFUSED: list[tuple[Any, str]] = [
     ({"filter": {"wher": ["city:is:Nowhere"]}}, "A filter has no “wher”"),
     ({"filter": {"q": 5}}, "“q” of a filter is a text, or a list of texts"),
