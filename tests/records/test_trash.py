@@ -8,12 +8,13 @@ from uuid import UUID
 import pytest
 from apiflask import APIFlask
 
-from tests.bulk_actions.support import read, work_off
+from tests.bulk_actions.support import read, sweep, work_off
 from tests.bulk_actions.test_api import calling_as
 from tests.bulk_actions.verbs.test_verbs import HEADER, counts, rows_of, undo_of
 from tests.conftest import Person, owner_connection
+from tests.records.people import add_contact
 from tests.records.test_merge import import_rows
-from webapp.bulk_actions.models import BulkAction
+from webapp.bulk_actions.models import BulkAction, BulkActionState
 from webapp.config import Settings
 from webapp.records.tasks import empty_trash
 
@@ -49,6 +50,35 @@ def test_another_number_deletes_nothing(app: APIFlask, alice: Person, services: 
     assert "Type the number 5" in answer.text
     work_off(app)
     assert len(rows_of(services)) == 5
+
+
+def test_what_came_after_the_number_was_typed_stays(app: APIFlask, alice: Person, services: Settings) -> None:
+    report = delete_all(alice)
+    with owner_connection(services) as connection:  # before any worker comes
+        connection.execute("UPDATE bulk_actions SET run_at = now() + interval '1 hour' WHERE verb = 'delete_all'")
+    import_rows(app, alice.organisation_id, [[f"q{n}@example.com", "Q"] for n in range(7)], HEADER)
+    with owner_connection(services) as connection:
+        connection.execute("UPDATE bulk_actions SET run_at = NULL WHERE verb = 'delete_all'")
+    sweep(app)
+    work_off(app)
+    done = read(app, alice.organisation_id, UUID(report.rsplit("/", 1)[1]))
+    assert counts(done) == {"row": 5, "succeeded": 5}
+    assert sorted(rows_of(services)) == [f"q{n}@example.com" for n in range(7)]
+
+
+def test_no_more_are_deleted_than_were_typed(app: APIFlask, alice: Person, services: Settings) -> None:
+    """One that was on its way into the database when the number was typed."""
+    report = delete_all(alice)
+    add_contact(app, alice, "late@example.com")
+    with owner_connection(services) as connection:
+        connection.execute("UPDATE contacts SET created_at = created_at - interval '1 hour'")
+    work_off(app)
+    done = read(app, alice.organisation_id, UUID(report.rsplit("/", 1)[1]))
+    assert done.state is BulkActionState.FAILED
+    assert done.error == (
+        "6 contacts are selected by now, and 5 were confirmed. Nothing was done to them. Choose once more."
+    )
+    assert len(rows_of(services)) == 6
 
 
 def test_only_owners_may_delete_everything(bob: Person) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from webapp.bulk_actions import service
 from webapp.bulk_actions.models import BulkAction, BulkActionChunk, BulkActionState, ChunkState, Phase
-from webapp.bulk_actions.queries import get_bulk_action, lock_bulk_action, lock_chunk, may_go_on
+from webapp.bulk_actions.queries import get_bulk_action, lock_bulk_action, lock_chunk, lock_undone_chunks, may_go_on
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.records.merge import MergeCounts
@@ -28,6 +28,10 @@ TAKE = text("SELECT * FROM footfall_take_chunk(:moment)")
 
 class OverError(Exception):
     """The bulk action ended or shall end, or another worker has the chunk: what was done must not count."""
+
+
+class RefusedError(Exception):
+    """The bulk action must not be done; the message says why, in plain words."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,29 @@ def take_chunk(now: datetime) -> Take | None:
     return Take(organisation_id, bulk_action_id, Phase(phase), index, attempt_count, now)
 
 
+def take_plan(organisation_id: UUID, bulk_action_id: UUID, now: datetime) -> Take | None:
+    """Take the chunk that freezes the selection of one that begins later, unless somebody has it. Commit at once."""
+    bulk_action = get_bulk_action(organisation_id, bulk_action_id)
+    if bulk_action is None or not bulk_action.plans_ahead or bulk_action.phase is not Phase.PLAN:
+        return None
+    chunks = lock_undone_chunks(organisation_id, bulk_action_id)
+    chunk = next((chunk for chunk in chunks if chunk.phase is Phase.PLAN and chunk.taken_at is None), None)
+    if chunk is None:
+        return None
+    chunk.taken_at = chunk.started_at = now
+    chunk.attempt_count += 1
+    return Take(organisation_id, bulk_action_id, Phase.PLAN, chunk.index, chunk.attempt_count, now)
+
+
 def begin(take: Take, worker: str) -> None:
     """Note the first attempt at the bulk action, and each after a worker was lost while planning.
 
-    Raises OverError when it is over or shall end.
+    One that only freezes its selection now has not begun. Raises OverError when it is over or shall end.
     """
     check_running(take.organisation_id, take.bulk_action_id)
     bulk_action = get_bulk_action(take.organisation_id, take.bulk_action_id)
+    if bulk_action is not None and bulk_action.plans_ahead:
+        return
     is_first = bulk_action is not None and bulk_action.state is BulkActionState.PENDING
     if not is_first and (take.phase is not Phase.PLAN or take.attempt_count == 1):
         return
@@ -100,7 +120,7 @@ def put_off(take: Take, run_at: datetime | None, reason: str | None) -> None:
     chunk.taken_at = None
     chunk.attempt_count -= 1
     bulk_action = lock_bulk_action(take.organisation_id, take.bulk_action_id)
-    if bulk_action and run_at:
+    if bulk_action and run_at and not bulk_action.plans_ahead:
         bulk_action.run_at, bulk_action.wait_reason = run_at, reason
 
 

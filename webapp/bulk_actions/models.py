@@ -137,7 +137,7 @@ class BulkAction(Model):
     created_by: Mapped[UUID | None]
     created_at: Mapped[CreatedAt]
     run_at: Mapped[datetime | None]
-    """None of its chunks is taken before."""
+    """None of its chunks is taken before, but that which freezes a selection."""
     wait_reason: Mapped[str | None]
     """Why it waits until `run_at`, when it was not a person who wanted that."""
     started_at: Mapped[datetime | None]
@@ -149,6 +149,12 @@ class BulkAction(Model):
     def is_running(self) -> bool:
         """Whether chunks may still be worked on."""
         return self.state in RUNNING_STATES
+
+    @property
+    def plans_ahead(self) -> bool:
+        """Whether its selection is frozen though its work begins later, because somebody wanted that."""
+        is_later = self.run_at is not None and self.wait_reason is None and self.run_at > utc_now()
+        return is_later and self.state is BulkActionState.PENDING and self.verb not in {Verb.IMPORT, Verb.DELETE_ALL}
 
     @property
     def left_out_count(self) -> int:

@@ -21,11 +21,11 @@ from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.bulk_actions import chunks, drafts, service
-from webapp.bulk_actions.chunks import OverError, Sends, Take
+from webapp.bulk_actions.chunks import OverError, RefusedError, Sends, Take
 from webapp.bulk_actions.copies import prepare_copy
 from webapp.bulk_actions.files import owner_of
 from webapp.bulk_actions.giving_up import given_up_words, reject_merge_chunk, reject_stage_chunk
-from webapp.bulk_actions.models import BulkActionState, Phase, Verb
+from webapp.bulk_actions.models import BulkAction, BulkActionState, Phase, Verb
 from webapp.bulk_actions.phases import phase_work, register_phase
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import (
@@ -62,6 +62,8 @@ MESSAGE_LIMIT = 1_000
 """The sweeper fills the queue up to so many messages."""
 CLEAN_BUCKETS = 256
 CLEAN_AFTER = timedelta(seconds=5)
+PLAN_AFTER = timedelta(seconds=5)
+"""So long a message may take to freeze a selection."""
 ERROR_LIMIT = 500
 DRAFT_LIFETIME = timedelta(days=7)
 UNOWNED_AFTER = timedelta(days=1)
@@ -108,6 +110,21 @@ def prepare(organisation: str, bulk_action: str) -> None:
         if draft and draft.state is BulkActionState.DRAFT:
             prepare_copy(draft, _storage())
         db.session.rollback()
+
+
+@actor("default")
+def plan_ahead(organisation: str, bulk_action: str) -> None:
+    """Freeze the selection of what begins later.
+
+    Its message names it, so it waits in no queue of chunks; `sweep` sends it again when it was lost.
+    """
+    organisation_id, bulk_action_id = UUID(organisation), UUID(bulk_action)
+    with tenant(organisation_id):
+        take = chunks.take_plan(organisation_id, bulk_action_id, utc_now())
+        db.session.commit()
+        if take is not None:
+            _work(take)
+            publish_progress(organisation_id, bulk_action_id)
 
 
 @actor("default")
@@ -170,6 +187,14 @@ def send_work(count: int = 1) -> None:
         work.send()
 
 
+def send_first(bulk_action: BulkAction) -> None:
+    """Send what begins a bulk action that was just committed: what it is about is settled now, if its work is not."""
+    if bulk_action.plans_ahead:
+        plan_ahead.send(str(bulk_action.organisation_id), str(bulk_action.id))
+    else:
+        send_work()
+
+
 def _work(take: Take) -> None:
     try:
         chunks.begin(take, f"{socket.gethostname()}:{os.getpid()}")
@@ -178,7 +203,7 @@ def _work(take: Take) -> None:
     except OverError:
         db.session.rollback()
         _end_if_cancelled(take.organisation_id, take.bulk_action_id)
-    except (UnreadableFileError, GivenUpError) as error:
+    except (UnreadableFileError, GivenUpError, RefusedError) as error:
         _fail(take, str(error))
     except Exception as error:
         if not _put_off(take, error):
@@ -279,6 +304,7 @@ def _sweep_one(organisation_id: UUID, bulk_action_id: UUID) -> None:
     if bulk_action is None or not bulk_action.state.is_final:
         if not _end_if_cancelled(organisation_id, bulk_action_id):
             _give_back_left(organisation_id, bulk_action_id)
+            _plan_if_forgotten(organisation_id, bulk_action_id)
     elif bulk_action.ended_at is None or bulk_action.ended_at < utc_now() - CLEAN_AFTER:
         clean.send(str(organisation_id), str(bulk_action_id))
     db.session.rollback()
@@ -303,6 +329,14 @@ def _give_back_left(organisation_id: UUID, bulk_action_id: UUID) -> None:
     for chunk in lock_undone_chunks(organisation_id, bulk_action_id, utc_now() - STUCK_AFTER):
         chunk.taken_at = None
     db.session.commit()
+
+
+def _plan_if_forgotten(organisation_id: UUID, bulk_action_id: UUID) -> None:
+    bulk_action = get_bulk_action(organisation_id, bulk_action_id)
+    if bulk_action is None or not bulk_action.plans_ahead or bulk_action.phase is not Phase.PLAN:
+        return
+    if bulk_action.created_at < utc_now() - PLAN_AFTER:
+        send_first(bulk_action)
 
 
 def _send_missing() -> None:

@@ -34,10 +34,11 @@ def delete_records(entity: Entity, organisation_id: UUID, ids: Sequence[UUID], d
     return list(db.session.scalars(statement, values))
 
 
-def delete_all(entity: Entity, organisation_id: UUID, deletion: Deletion) -> int:
-    """Move every record of the organisation into the trash; their number."""
-    statement = text(f"WITH {moving(entity, 'true')} SELECT count(*) FROM moved")
-    return int(db.session.execute(statement, {"organisation_id": organisation_id, **said(deletion)}).scalar_one())
+def delete_all(entity: Entity, organisation_id: UUID, created_before: datetime, deletion: Deletion) -> int:
+    """Move every record of the organisation that was created before the moment into the trash; their number."""
+    statement = text(f"WITH {moving(entity, 'r.created_at < :created_before')} SELECT count(*) FROM moved")
+    values = {"organisation_id": organisation_id, "created_before": created_before, **said(deletion)}
+    return int(db.session.execute(statement, values).scalar_one())
 
 
 def moving(entity: Entity, condition: str) -> str:

@@ -14,7 +14,7 @@ from apiflask import APIFlask
 from tests.bulk_actions.support import csv_of, work_off
 from tests.bulk_actions.test_api import calling_as, problem
 from tests.bulk_actions.verbs.test_verbs import HEADER, rows_of
-from tests.conftest import Person
+from tests.conftest import Person, owner_connection
 from tests.records.test_merge import import_rows
 from webapp.bulk_actions.models import BulkAction
 from webapp.config import Settings
@@ -183,6 +183,19 @@ def test_deleting_needs_the_number_of_records(
     assert len(rows_of(services)) == 5
     assert started(app, call, "delete", selection=some, confirm=4)["succeeded_count"] == 4
     assert list(rows_of(services)) == ["p0@example.com"]
+
+
+def test_no_more_are_deleted_than_the_number_says(app: APIFlask, call: Call, services: Settings) -> None:
+    some = {"filter": {"where": ["first_name:is:N0"]}}
+    body = {"verb": "delete", "entity": "contacts", "selection": some, "confirm": 1}
+    path = call("/api/v1/bulk-actions", "POST", json=body).headers["Location"]
+    with owner_connection(services) as connection:  # before any worker comes
+        connection.execute("UPDATE contacts SET first_name = 'N0'")
+    work_off(app)
+    done = call(path).json
+    assert (done["state"], done["succeeded_count"]) == ("failed", 0)
+    assert "5 contacts are selected by now, and 1 were confirmed." in done["error"]
+    assert len(rows_of(services)) == 5
 
 
 def test_a_number_is_no_text(call: Call) -> None:

@@ -25,8 +25,8 @@ from webapp.bulk_actions.queries import (
     list_replaced_rows,
     lock_bulk_action,
 )
-from webapp.bulk_actions.tasks import send_work
-from webapp.bulk_actions.verbs.confirmation import OtherNumberError, check_number
+from webapp.bulk_actions.tasks import send_first, send_work
+from webapp.bulk_actions.verbs.confirmation import OtherNumberError, confirmed
 from webapp.bulk_actions.verbs.downloads import MissingFileError, download_of
 from webapp.bulk_actions.verbs.parameters import ParameterError
 from webapp.bulk_actions.verbs.queries import list_outcome
@@ -67,7 +67,7 @@ class VerbIn(Schema):
             '{"format": "csv" or "xlsx", "columns": […], "formulas": "keep" or "neutralise"}.'
         },
     )
-    run_at = fields.AwareDateTime(load_default=None, metadata={"description": "Start then."})
+    run_at = fields.AwareDateTime(load_default=None, metadata={"description": "Start then, with what is selected now."})
     confirm = fields.Integer(
         load_default=None,
         strict=True,
@@ -142,7 +142,7 @@ class RowList(Schema):
 )
 @takes_key
 def create(json_data: Mapping[str, Any]) -> ResponseReturnValue:
-    return _once("verb", json_data, lambda: _started(_confirmed(json_data)))
+    return _once("verb", json_data, lambda: _started(_order_confirmed(json_data)))
 
 
 class ConfirmQuery(Schema):
@@ -268,9 +268,7 @@ def _delete_all(entity_name: str, confirmed: int) -> ResponseReturnValue:
 
 
 def _started_delete_all(entity_name: str, confirmed: int) -> BulkAction:
-    order = Order(Verb.DELETE_ALL, get_entity(entity_name), selected_at=utc_now())
-    _refuse_other_number(order, confirmed)
-    return _started(order)
+    return _started(_confirmed(Order(Verb.DELETE_ALL, get_entity(entity_name), selected_at=utc_now()), confirmed))
 
 
 def _started_undo(source: BulkAction) -> BulkAction:
@@ -283,17 +281,15 @@ def _started_undo(source: BulkAction) -> BulkAction:
         raise _too_many(error) from error
 
 
-def _confirmed(given: Mapping[str, Any]) -> Order:
+def _order_confirmed(given: Mapping[str, Any]) -> Order:
     """What is to be done, if it is about as many records as the caller says; who deletes has to say."""
     order, number = _order_of(given), given["confirm"]
-    if number is not None or order.verb is Verb.DELETE:
-        _refuse_other_number(order, number)
-    return order
+    return order if number is None and order.verb is not Verb.DELETE else _confirmed(order, number)
 
 
-def _refuse_other_number(order: Order, number: int | None) -> None:
+def _confirmed(order: Order, number: int | None) -> Order:
     try:
-        check_number(order, current_organisation().id, number)
+        return confirmed(order, current_organisation().id, number)
     except OtherNumberError as error:
         noun = order.entity.noun(error.count)
         detail = f"{error.count} {noun} would be concerned. Repeat with confirm={error.count}, if that is meant."
@@ -335,6 +331,6 @@ def _locked(bulk_action_id: UUID) -> BulkAction:
 
 
 def _answer(bulk_action: BulkAction) -> ResponseReturnValue:
-    send_work()
+    send_first(bulk_action)
     publish_progress(bulk_action.organisation_id, bulk_action.id)
     return bulk_action_json(bulk_action), 202, {"Location": f"/api/v1{bulk_action.path}"}

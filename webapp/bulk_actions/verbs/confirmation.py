@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 from webapp.bulk_actions.models import Verb
@@ -20,10 +21,14 @@ class OtherNumberError(ValueError):
         self.count = count
 
 
-def check_number(order: Order, organisation_id: UUID, number: int | None) -> None:
-    """Raises OtherNumberError unless the order is about so many records; SelectionError or FilterError as usual."""
+def confirmed(order: Order, organisation_id: UUID, number: int | None) -> Order:
+    """The order, for so many records at most.
+
+    Raises OtherNumberError unless it is about so many; SelectionError or FilterError as usual.
+    """
     selection = order.selection or EVERYTHING
     check_selection(selection, order.entity, of_deleted=order.verb is Verb.RESTORE)
     count = count_selected(order.entity, organisation_id, selection, order.selected_at or utc_now())
     if number != count:
         raise OtherNumberError(order, count)
+    return replace(order, confirmed_count=count)

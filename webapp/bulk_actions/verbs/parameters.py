@@ -16,6 +16,8 @@ from webapp.records.fields import FaultError, clean
 
 FORMATS = ("csv", "xlsx")
 FORMULAS = ("keep", "neutralise")
+CONFIRMED = "confirmed_count"
+"""Among the parameters that are kept: how many records were confirmed, if anybody was asked."""
 
 
 class ParameterError(ValueError):

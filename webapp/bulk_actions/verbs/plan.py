@@ -10,9 +10,10 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.types import BigInteger, Integer, String
 
 from webapp.bulk_actions import service
-from webapp.bulk_actions.chunks import Sends, lock_running, mark_done
+from webapp.bulk_actions.chunks import RefusedError, Sends, lock_running, mark_done
 from webapp.bulk_actions.models import BulkAction, BulkActionChunk, BulkActionOutcome, ChunkState, Phase, Verb
 from webapp.bulk_actions.queries import get_bulk_action
+from webapp.bulk_actions.verbs.parameters import CONFIRMED
 from webapp.bulk_actions.verbs.selection import selected_ids, selection_from
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
@@ -32,13 +33,25 @@ def plan_selection(chunk: BulkActionChunk, storage: Storage) -> Sends:
     bulk_action = lock_running(chunk)
     mark_done(chunk)
     chunk_count, row_count = _planned(bulk_action)
+    refuse_more(bulk_action, row_count)
     bulk_action.planned_at = utc_now()
     bulk_action.phase = Phase.WORK
     bulk_action.partition_count, bulk_action.row_count = chunk_count, row_count
     if not chunk_count:
         service.complete(bulk_action)
         return Sends(clean=True)
-    return Sends(message_count=chunk_count)
+    return Sends(message_count=0 if bulk_action.plans_ahead else chunk_count)
+
+
+def refuse_more(bulk_action: BulkAction, count: int) -> None:
+    """Raises RefusedError when these are more records than were confirmed: the number that was typed is the most.
+
+    More of them may match by now, or have been on their way into the database when they were counted.
+    """
+    confirmed = bulk_action.parameters.get(CONFIRMED)
+    if confirmed is not None and count > confirmed:
+        said = f"{count:,} {get_entity(bulk_action.entity).name} are selected by now, and {confirmed:,} were confirmed."
+        raise RefusedError(f"{said} Nothing was done to them. Choose once more.")
 
 
 def ids_of(bulk_action: BulkAction) -> Select[tuple[UUID]]:

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, text
 
 from webapp.bulk_actions.models import BulkAction, BulkActionState, Phase, Verb
 from webapp.bulk_actions.service import new_chunk
-from webapp.bulk_actions.verbs.parameters import check_parameters
+from webapp.bulk_actions.verbs.parameters import CONFIRMED, check_parameters
 from webapp.bulk_actions.verbs.selection import Selection, check_selection
 from webapp.bulk_actions.verbs.words import title_of
 from webapp.extensions import db
@@ -54,6 +54,7 @@ class Order:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     run_at: datetime | None = None
     selected_at: datetime | None = None
+    confirmed_count: int | None = None
     source_id: UUID | None = None
 
 
@@ -63,6 +64,8 @@ def start_verb(organisation_id: UUID, user_id: UUID | None, order: Order, *, mos
     Raises ParameterError, SelectionError, FilterError or TooManyError.
     """
     parameters = check_parameters(order.verb, order.entity, organisation_id, order.parameters)
+    if order.confirmed_count is not None:
+        parameters[CONFIRMED] = order.confirmed_count
     if order.selection:
         check_selection(order.selection, order.entity, of_deleted=order.verb is Verb.RESTORE)
     refuse_too_many(organisation_id, most_per_hour)

@@ -16,8 +16,8 @@ from webapp.bulk_actions.mapping_form import posted_run_at
 from webapp.bulk_actions.models import BulkAction, Verb
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import get_bulk_action, lock_bulk_action
-from webapp.bulk_actions.tasks import send_work
-from webapp.bulk_actions.verbs.confirmation import EVERYTHING, OtherNumberError, check_number
+from webapp.bulk_actions.tasks import send_first, send_work
+from webapp.bulk_actions.verbs.confirmation import EVERYTHING, OtherNumberError, confirmed
 from webapp.bulk_actions.verbs.downloads import MissingFileError, download_of
 from webapp.bulk_actions.verbs.parameters import ParameterError, exported_columns
 from webapp.bulk_actions.verbs.queries import list_outcome
@@ -63,7 +63,7 @@ def start() -> BaseResponse:
         order = Order(verb, entity, selection, _posted_parameters(verb), posted_run_at(), utc_now())
         if verb is Verb.DELETE:
             _refuse_everything(entity, selection)
-            check_number(order, organisation_id, _typed_number())
+            order = confirmed(order, organisation_id, _typed_number())
         bulk_action = start_verb(organisation_id, user_id, order, most_per_hour=_settings().bulk_actions_per_hour)
         db.session.commit()
     except (ParameterError, SelectionError, FilterError, RunAtError, OtherNumberError) as error:
@@ -72,8 +72,8 @@ def start() -> BaseResponse:
     except TooManyError as error:
         db.session.rollback()
         return _confirm_page(entity, verb, selection, problem=str(error), status=429)
+    send_first(bulk_action)
     publish_progress(organisation_id, bulk_action.id)
-    send_work()
     return redirect(url_for("bulk_actions.show", bulk_action_id=bulk_action.id), 303)
 
 
@@ -89,7 +89,7 @@ def delete_all(entity_name: str) -> BaseResponse:
         return render_page("bulk_actions/verbs/delete_all.html", entity=entity, count=count)
     try:
         order = Order(Verb.DELETE_ALL, entity, selected_at=utc_now())
-        check_number(order, organisation_id, _typed_number())
+        order = confirmed(order, organisation_id, _typed_number())
         bulk_action = start_verb(organisation_id, user_id, order, most_per_hour=_settings().bulk_actions_per_hour)
         db.session.commit()
     except (OtherNumberError, TooManyError) as error:

@@ -21,7 +21,7 @@ from webapp.bulk_actions.verbs.places import (
     note_succeeded,
     place_of,
 )
-from webapp.bulk_actions.verbs.plan import plan_selection
+from webapp.bulk_actions.verbs.plan import plan_selection, refuse_more
 from webapp.bulk_actions.verbs.restore import restore_deleted
 from webapp.bulk_actions.verbs.undo import undo_records
 from webapp.lib.clock import utc_now
@@ -58,10 +58,15 @@ def delete_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
 
 
 def delete_everything(chunk: BulkActionChunk, storage: Storage) -> Sends:
-    """Move every record into the trash by one statement, so that either all of them are deleted or none."""
+    """Move every record into the trash by one statement, so that either all of them are deleted or none.
+
+    Those that came after the number was confirmed stay.
+    """
     bulk_action, place = place_of(chunk)
     deletion = Deletion(utc_now(), bulk_action.created_by, bulk_action.id)
-    count = delete_all(place.entity, place.organisation_id, deletion)
+    moment = bulk_action.selected_at or bulk_action.created_at
+    count = delete_all(place.entity, place.organisation_id, moment, deletion)
+    refuse_more(bulk_action, count)
     keep_deleted(place)
     return finish_at_once(chunk, count)
 
