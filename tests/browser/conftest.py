@@ -42,7 +42,14 @@ class Installation:
 
     def run(self, *arguments: str) -> str:
         """What `footfall ARGUMENTS` prints, called while `up` runs."""
-        command = [sys.executable, "-m", "webapp.cli", *arguments]
+        return self._run("-m", "webapp.cli", *arguments)
+
+    def run_code(self, code: str) -> str:
+        """What this code of an installation's own prints, called while `up` runs."""
+        return self._run("-c", code)
+
+    def _run(self, *arguments: str) -> str:
+        command = [sys.executable, *arguments]
         return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout
 
 
