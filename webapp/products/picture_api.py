@@ -71,16 +71,21 @@ def upload_picture(product_id: UUID) -> ResponseReturnValue:
     product: Product | None = get_record(PRODUCTS, current_organisation().id, product_id)
     if product is None:
         raise not_found(PRODUCTS)
+    organisation_id, label = product.organisation_id, product.label
+    db.session.rollback()  # pictures are slow to read, and stores slow to write: no transaction waits for them
     try:
-        uploaded = read_upload(product.organisation_id, product.label, content)
+        uploaded = read_upload(organisation_id, label, content)
     except UnusableImageError as error:
         raise Problem(422, "Not a picture", str(error)) from error
-    db.session.rollback()  # the store may be slow: no transaction waits for it
     store_files(storage_at(current_app.extensions["settings"].uploads_url), uploaded)
     product = _locked(product_id)
     service.show_picture(product, keep_upload(uploaded).id)
     db.session.commit()
     return CALLS.as_json(product)
+
+
+# Only described: a schema would look for a form.
+vars(upload_picture)["_spec"] |= {"body": {"type": "string", "format": "binary"}, "content_type": "image/*"}
 
 
 @bp.put("/<uuid:product_id>/picture/<uuid:picture_id>")

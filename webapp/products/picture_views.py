@@ -57,12 +57,13 @@ def upload_picture(record_id: UUID) -> BaseResponse:
         return _to_product(record_id)
     content = _posted_picture()
     product = get_record(PRODUCTS, current_organisation().id, record_id) or abort(404)
+    organisation_id, label, user_id = product.organisation_id, product.label, current_user.id
+    db.session.rollback()  # pictures are slow to read, and stores slow to write: no transaction waits for them
     try:
-        upload = read_upload(product.organisation_id, product.label, content, current_user.id)
+        upload = read_upload(organisation_id, label, content, user_id)
     except UnusableImageError as error:
         flash(str(error), "error")
         return _to_product(record_id)
-    db.session.rollback()  # the store may be slow: no transaction waits for it
     store_files(storage_at(current_app.extensions["settings"].uploads_url), upload)
     product = _locked_or_404(record_id)
     before = product.image_id
