@@ -19,7 +19,7 @@ from webapp.config import Settings
 from webapp.contacts.models import CONTACTS
 from webapp.extensions import tenant
 from webapp.products.models import PRODUCTS
-from webapp.records.import_names import import_name
+from webapp.records.imports import find_import
 from webapp.records.queries import find_by_key
 
 
@@ -250,11 +250,13 @@ def test_a_contacts_page_names_the_file_that_it_came_with(app: APIFlask, alice: 
     done = import_rows(app, alice.organisation_id, [["ada@example.com", "Ada", "Ulm", "", "1"]], HEADER)
     with app.app_context(), tenant(alice.organisation_id):
         contact = find_by_key(CONTACTS, alice.organisation_id, "ada@example.com")
-        assert import_name(alice.organisation_id, done.id) == done.file_name
+        found = find_import(alice.organisation_id, done.id)
+        assert found is not None
+        assert found.file_name == done.file_name
     page = alice.client.get(f"/contacts/{contact.id}").text
     assert f'Came with <a href="/bulk-actions/{done.id}">{done.file_name}</a>' in page
     with app.app_context(), tenant(charlie.organisation_id):
-        assert import_name(charlie.organisation_id, done.id) is None
+        assert find_import(charlie.organisation_id, done.id) is None
 
 
 def test_tags_in_use_are_offered_after_those_that_were_entered(app: APIFlask, alice: Person) -> None:

@@ -14,21 +14,21 @@ def init_app(app: APIFlask) -> None:
         api,
         import_api,
         mapping_views,
+        named_imports,
         show_views,
         tus_api,
         upload_views,
         views,
     )
-    from webapp.bulk_actions.queries import find_file_name
     from webapp.bulk_actions.verbs import api as verb_api  # noqa: F401 (it adds to the API's)
     from webapp.bulk_actions.verbs import views as verb_views
     from webapp.extensions import csrf
-    from webapp.records.import_names import register_import_names
+    from webapp.records.imports import register_imports
 
+    register_imports(named_imports.IMPORTS)
     for blueprint in (api.blueprint, tus_api.blueprint):
         csrf.exempt(blueprint)  # a key in a header, never a cookie, speaks for the caller
         app.register_blueprint(blueprint)
     app.register_blueprint(views.blueprint)
     app.register_blueprint(upload_views.blueprint)
     app.register_blueprint(verb_views.blueprint)
-    register_import_names(find_file_name)

@@ -33,14 +33,6 @@ def get_bulk_action(organisation_id: UUID, bulk_action_id: UUID) -> BulkAction |
     return db.session.get(BulkAction, (organisation_id, bulk_action_id))
 
 
-def find_file_name(organisation_id: UUID, import_id: UUID) -> str | None:
-    """The name of the file that an import read; None when nothing is known of it any more."""
-    query = select(BulkAction.file_name).where(
-        BulkAction.organisation_id == organisation_id, BulkAction.id == import_id
-    )
-    return db.session.scalar(query)
-
-
 def find_by_idempotency_key(organisation_id: UUID, key: str) -> BulkAction | None:
     """The bulk action that a call with this key started."""
     query = select(BulkAction).where(BulkAction.organisation_id == organisation_id, BulkAction.idempotency_key == key)

@@ -27,7 +27,8 @@ from webapp.products.api import CALLS, bp
 from webapp.products.models import PRODUCTS, Product
 from webapp.products.uploads import MAX_PICTURE_BYTES, TOO_LARGE, is_too_large, read_upload
 from webapp.records.queries import get_record
-from webapp.records.shared_api import locked, not_found, refused
+from webapp.records.refusals import refused
+from webapp.records.shared_api import locked, not_found
 from webapp.schemas import Text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -14,10 +15,14 @@ from webapp.accounts.current import current_organisation
 from webapp.extensions import db
 from webapp.lib.pagination import BadCursorError
 from webapp.records import queries, service
-from webapp.records.entities import ATTRIBUTES
+from webapp.records.entities import ATTRIBUTE_PREFIX, ATTRIBUTES
+from webapp.records.filters_api import add_saved_filters
+from webapp.records.refusals import refused
 from webapp.records.search import GLANCE_ROWS
-from webapp.records.shared_api import Calls, filter_of, locked, not_found, refused, saved, url_of
+from webapp.records.shared_api import Calls, filter_of, locked, not_found, saved, url_of
 from webapp.records.trash_api import add_trash
+
+SYSTEM_COLUMNS = (ATTRIBUTES, "created_at", "updated_at", "import_id")
 
 
 def make_api(calls: Calls) -> APIBlueprint:
@@ -25,6 +30,7 @@ def make_api(calls: Calls) -> APIBlueprint:
     entity = calls.entity
     bp = APIBlueprint(f"api_{entity.name}", __name__, url_prefix=f"/api/v1/{entity.name}", tag=entity.title)
     _add_list(bp, calls)
+    add_saved_filters(bp, entity)
     _add_create(bp, calls)
     _add_one(bp, calls)
     add_trash(bp, calls)
@@ -44,7 +50,9 @@ def _add_list(bp: APIBlueprint, calls: Calls) -> None:
     )
     def index(query_data: dict[str, Any]) -> ResponseReturnValue:
         organisation_id, sort = current_organisation().id, query_data.pop("sort")
-        cursor, limit = query_data.pop("cursor"), query_data.pop("limit")
+        cursor, limit, columns = (query_data.pop(name) for name in ("cursor", "limit", "columns"))
+        if unknown := next((name for name in columns if not is_shown(calls, name)), None):
+            raise refused({"columns": f"There is no column called “{unknown[:60]}”."}, place="query")
         wanted = filter_of(entity, query_data)
         direction = "desc" if sort.startswith("-") else "asc"
         try:
@@ -61,7 +69,7 @@ def _add_list(bp: APIBlueprint, calls: Calls) -> None:
             raise refused({"cursor": str(error)}, place="query") from error
         total = queries.count_records(entity, organisation_id, wanted, walk_rows=GLANCE_ROWS)
         return {
-            "data": [calls.as_json(record) for record in page.records],
+            "data": [only(columns, calls.as_json(record)) for record in page.records],
             "next_cursor": page.next_cursor,
             "is_partial": page.is_partial,
             "total": total.number,
@@ -126,3 +134,20 @@ def _add_one(bp: APIBlueprint, calls: Calls) -> None:
         service.delete_record(entity, locked(entity, record_id), None)
         db.session.commit()
         return ""
+
+
+def is_shown(calls: Calls, name: str) -> bool:
+    """Whether a record of the API has this, or may have it as one of its own fields."""
+    known = {"id", *calls.entity.field_names, *SYSTEM_COLUMNS, *calls.more_fields}
+    return name in known or name.startswith(ATTRIBUTE_PREFIX)
+
+
+def only(columns: Collection[str], shown: dict[str, Any]) -> dict[str, Any]:
+    """A record's id and these columns; everything when none is named."""
+    if not columns:
+        return shown
+    kept = {name: value for name, value in shown.items() if name == "id" or name in columns}
+    own = {name.removeprefix(ATTRIBUTE_PREFIX) for name in columns if name.startswith(ATTRIBUTE_PREFIX)}
+    if own and ATTRIBUTES not in columns:
+        kept[ATTRIBUTES] = {name: value for name, value in shown[ATTRIBUTES].items() if name in own}
+    return kept

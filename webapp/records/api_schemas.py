@@ -46,19 +46,19 @@ class Schemas:
 def schemas_for(entity: Entity, more: Mapping[str, Any]) -> Schemas:
     """The schemas of an entity; `more` are fields that it shows besides."""
     name = entity.singular.capitalize()
-    shown = _schema(name, {**_shown(entity), **more})
+    shown = named_schema(name, {**_shown(entity), **more})
     return Schemas(
-        values=_schema(f"{name}Values", _inputs(entity, is_new=True)),
-        changes=_schema(f"{name}Changes", _inputs(entity, is_new=False)),
+        values=named_schema(f"{name}Values", _inputs(entity, is_new=True)),
+        changes=named_schema(f"{name}Changes", _inputs(entity, is_new=False)),
         shown=shown,
-        query=_schema(f"{name}ListQuery", _query(entity)),
-        page=_schema(f"{name}List", _page(shown)),
-        deleted=_schema(f"Deleted{name}List", _deleted_page(_schema(f"Deleted{name}", _deleted(entity)))),
-        deleted_query=_schema(f"Deleted{name}ListQuery", _deleted_query(entity)),
+        query=named_schema(f"{name}ListQuery", _query(entity)),
+        page=named_schema(f"{name}List", _page(shown)),
+        deleted=named_schema(f"Deleted{name}List", _deleted_page(named_schema(f"Deleted{name}", _deleted(entity)))),
+        deleted_query=named_schema(f"Deleted{name}ListQuery", _deleted_query(entity)),
     )
 
 
-def _schema(name: str, fields: Mapping[str, Any]) -> type[Schema]:
+def named_schema(name: str, fields: Mapping[str, Any]) -> type[Schema]:
     """A schema as `Schema.from_dict` makes it; what comes out is APIFlask's, whatever its annotation says."""
     return cast("type[Schema]", Schema.from_dict(dict(fields), name=name))
 
@@ -106,8 +106,12 @@ def _output(field: Field) -> Any:
     return String(allow_none=not field.is_required, metadata={"title": field.label})
 
 
+def sorts_of(entity: Entity) -> list[str]:
+    """What a list can be sorted by."""
+    return [sign + name for name in entity.sorts for sign in ("", "-")]
+
+
 def _query(entity: Entity) -> dict[str, Any]:
-    sorts = [sign + name for name in entity.sorts for sign in ("", "-")]
     day = "A day of the organisation's time zone, such as 2026-11-22."
     where = "A comparison such as `city:is:Berlin`; several must all hold."
     return {
@@ -122,8 +126,16 @@ def _query(entity: Entity) -> dict[str, Any]:
         "seen": _text("yes or no: whether they were seen on a website."),
         "sort": Text(
             load_default="-created",
-            validate=OneOf(sorts),
+            validate=OneOf(sorts_of(entity)),
             metadata={"description": "What to sort by; a hyphen before it turns the order round."},
+        ),
+        "columns": List(
+            Text(),
+            load_default=list,
+            metadata={
+                "description": "Only these of each record, beside its id: names of fields, `attributes` or one own "
+                "field as `attributes.<name>`, created_at, updated_at, import_id. Several, or none for all.",
+            },
         ),
         **_paging(),
     }

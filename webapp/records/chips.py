@@ -10,6 +10,7 @@ from uuid import UUID
 from webapp.records.entities import Entity
 from webapp.records.fields import Context
 from webapp.records.filters import OPERATOR_LABELS, Condition, RecordFilter, write_filter
+from webapp.records.imports import Import
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,18 @@ WORDS = {
 }
 
 
-def chips_of(wanted: RecordFilter, entity: Entity, zone: tzinfo, context: Context) -> list[Chip]:
-    """The parts of a filter but the text that is searched, which stands in its own box."""
+def chips_of(
+    wanted: RecordFilter, entity: Entity, zone: tzinfo, context: Context, came_with: Import | None = None
+) -> list[Chip]:
+    """The parts of a filter but the text that is searched, which stands in its own box; it names `came_with`."""
     arguments = write_filter(wanted, zone)
     chips = [Chip(f"Tag “{tag}”", "tag", tag) for tag in wanted.tags]
     chips += [Chip(_said(condition, entity, context), "where", condition.as_text()) for condition in wanted.conditions]
     chips += [Chip(words.format(arguments[name][0]), name, "") for name, words in WORDS.items() if name in arguments]
     if wanted.import_id:
-        chips.append(Chip("Came with one import", "import", ""))
+        chips.append(
+            Chip(f"Came with {came_with.file_name}" if came_with else "Came with an unknown import", "import", "")
+        )
     if wanted.is_seen is not None:
         chips.append(Chip("Seen on a website" if wanted.is_seen else "Never seen on a website", "seen", ""))
     return chips

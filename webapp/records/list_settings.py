@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from urllib.parse import parse_qs
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import select
@@ -54,12 +53,13 @@ def keep_columns(organisation_id: UUID, user_id: UUID, entity: Entity, names: Se
     kept.names, kept.updated_at = chosen, utc_now()
 
 
-def save_filter(organisation_id: UUID, user_id: UUID, entity: Entity, name: str, query: str) -> SavedFilter:
-    """Keep the filter and order of a list's address under a name, in place of one of that name."""
+def save_filter(
+    organisation_id: UUID, user_id: UUID | None, entity: Entity, name: str, arguments: Mapping[str, Sequence[str]]
+) -> SavedFilter:
+    """Keep the filter and order in a list's arguments under a name, in place of one of that name."""
     plain = " ".join(name.replace("\x00", "").split())
     if not plain or len(plain) > MAX_NAME_LENGTH:
         raise BadNameError(f"Give the filter a name of 1 to {MAX_NAME_LENGTH} characters.")
-    arguments = {name: values for name, values in parse_qs(query).items() if name in KEPT_ARGUMENTS}
     found = select(SavedFilter).where(
         SavedFilter.organisation_id == organisation_id, SavedFilter.entity == entity.name, SavedFilter.name == plain
     )
@@ -69,15 +69,15 @@ def save_filter(organisation_id: UUID, user_id: UUID, entity: Entity, name: str,
             organisation_id=organisation_id, id=uuid7(), entity=entity.name, name=plain, created_by=user_id
         )
         db.session.add(saved)
-    saved.arguments = arguments
+    saved.arguments = {name: list(values) for name, values in arguments.items() if name in KEPT_ARGUMENTS}
     db.session.flush()
     return saved
 
 
-def delete_filter(organisation_id: UUID, filter_id: UUID) -> str | None:
+def delete_filter(organisation_id: UUID, entity: Entity, filter_id: UUID) -> str | None:
     """Forget a saved filter; its name, or None when there is none."""
     saved = db.session.get(SavedFilter, (organisation_id, filter_id))
-    if saved is None:
+    if saved is None or saved.entity != entity.name:
         return None
     db.session.delete(saved)
     return saved.name

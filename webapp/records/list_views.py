@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,7 @@ from webapp.records.context import context_of
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
 from webapp.records.filters import OPERATOR_LABELS, FilterError, RecordFilter, operators_of, read_filter, write_filter
 from webapp.records.going_on import ARGUMENTS, read_so_far
+from webapp.records.imports import find_import, list_offered_imports
 from webapp.records.order import order_of
 from webapp.records.queries import (
     count_records,
@@ -60,6 +61,8 @@ def index(pages: Pages) -> BaseResponse:
     so_far = earlier.and_then(page)
     context = context_of(organisation.id)
     attributes = list_attribute_names(organisation.id, entity)
+    chosen_import = find_import(organisation.id, wanted.import_id)
+    chips = chips_of(wanted, entity, zone, context, chosen_import)
     return render_page(
         "records/index.html",
         block="rows" if earlier.is_under_way else "records",
@@ -71,7 +74,8 @@ def index(pages: Pages) -> BaseResponse:
         wanted=wanted,
         arguments=_arguments(),
         filter_query=_query_of(wanted, zone),
-        chips=[(chip.text, _to(without(_arguments(), chip))) for chip in chips_of(wanted, entity, zone, context)],
+        chips=[(chip.text, _to(without(_arguments(), chip))) for chip in chips],
+        offered_imports=list_offered_imports(organisation.id, entity, chosen_import),
         is_empty=not page.records and wanted.is_empty and not cursor and not problem,
         count_text="" if problem else _count_text(entity, wanted),
         sort=request.args.get("sort", ""),
@@ -115,7 +119,7 @@ def save_filter(pages: Pages) -> BaseResponse:
     organisation_id = current_organisation().id
     try:
         query, name = request.form.get("query", ""), request.form.get("name", "")
-        saved = list_settings.save_filter(organisation_id, current_user.id, pages.entity, name, query)
+        saved = list_settings.save_filter(organisation_id, current_user.id, pages.entity, name, parse_qs(query))
         db.session.commit()
         flash(f"The filter “{saved.name}” is saved.", "success")
     except list_settings.BadNameError as error:
@@ -125,7 +129,7 @@ def save_filter(pages: Pages) -> BaseResponse:
 
 def delete_filter(pages: Pages, filter_id: UUID) -> BaseResponse:
     """Forget a saved filter."""
-    name = list_settings.delete_filter(current_organisation().id, filter_id) or abort(404)
+    name = list_settings.delete_filter(current_organisation().id, pages.entity, filter_id) or abort(404)
     db.session.commit()
     flash(f"The filter “{name}” is deleted.", "success")
     return redirect(url_for(f"{pages.entity.name}.index"), 303)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from flask import url_for
 
@@ -17,7 +16,8 @@ from webapp.problems import Problem
 from webapp.records import queries, service
 from webapp.records.api_schemas import Schemas, schemas_for
 from webapp.records.entities import ATTRIBUTES, Entity
-from webapp.records.filters import FilterError, RecordFilter, read_filter
+from webapp.records.filters import RecordFilter
+from webapp.records.refusals import checked_filter, refused
 
 
 def _nothing_more(record: Any) -> dict[str, Any]:
@@ -47,10 +47,7 @@ class Calls:
 def filter_of(entity: Entity, arguments: Mapping[str, Any]) -> RecordFilter:
     """The filter in a call's arguments; what cannot be read ends as a problem."""
     listed = {name: value if isinstance(value, list) else [str(value)] for name, value in arguments.items() if value}
-    try:
-        return read_filter(listed, entity, ZoneInfo(current_organisation().time_zone))
-    except FilterError as error:
-        raise refused({"filter": str(error)}, place="query") from error
+    return checked_filter(entity, listed, place="query")
 
 
 def as_json(entity: Entity, record: Any) -> dict[str, Any]:
@@ -97,9 +94,3 @@ def _exists(entity: Entity, other: Any) -> Problem:
     detail = f"{taken} Change that one, or use another."
     title, name = f"{entity.singular.capitalize()} exists", entity.singular
     return Problem(409, title, detail, **{f"{name}_id": other.id, f"{name}_url": url_of(entity, other)})
-
-
-def refused(errors: Mapping[str, str], place: str = "body") -> Problem:
-    """A problem that names each value that cannot be used."""
-    listed = [{"in": place, "field": name, "message": message} for name, message in errors.items()]
-    return Problem(422, "Unprocessable Entity", "Some values cannot be used; `errors` says which.", errors=listed)

@@ -14,7 +14,8 @@ from webapp.accounts.current import current_organisation
 from webapp.lib.pagination import BadCursorError
 from webapp.records import service
 from webapp.records.entities import Entity
-from webapp.records.shared_api import Calls, as_json, not_found, refused, saved
+from webapp.records.refusals import refused
+from webapp.records.shared_api import Calls, as_json, not_found, saved
 from webapp.records.trash import KEPT_FOR
 from webapp.records.trash_queries import DELETION, DeletedRecord, list_deleted
 

@@ -19,7 +19,7 @@ from webapp.pages import flash_with_undo, render_page
 from webapp.records import form_views, list_views, service, trash_views
 from webapp.records.context import context_of
 from webapp.records.entities import Entity
-from webapp.records.import_names import import_name
+from webapp.records.imports import find_import
 from webapp.records.queries import get_record, get_record_for_update
 from webapp.records.service import InvalidRecordError
 
@@ -70,7 +70,7 @@ def show(pages: Pages, record_id: UUID) -> Response:
         record=record,
         shown={field.name: field.shown(getattr(record, field.name), context) for field in entity.fields},
         people={member.user_id: member.name for member in list_members(record.organisation_id)},
-        import_name=import_name(record.organisation_id, record.bulk_action_id),
+        came_with=find_import(record.organisation_id, record.bulk_action_id),
         **pages.show(record),
     )
 

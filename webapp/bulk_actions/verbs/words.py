@@ -13,6 +13,7 @@ from webapp.records.context import context_of
 from webapp.records.entities import get_entity
 from webapp.records.fields import Context, Field
 from webapp.records.filters import FilterError
+from webapp.records.imports import find_import
 
 FORMULA_WORDS = {
     "keep": "kept as they are",
@@ -68,7 +69,9 @@ def chosen_of(bulk_action: BulkAction) -> Chosen | None:
         wanted, zone = selection.filter(entity), ZoneInfo(selection.zone)
     except (FilterError, SelectionError) as error:  # kept before that became a mistake
         return Chosen(f"{entity.title} by a filter that cannot be read any more: {error}")
-    chips = chips_of(wanted, entity, zone, context_of(bulk_action.organisation_id))
+    organisation_id = bulk_action.organisation_id
+    came_with = find_import(organisation_id, wanted.import_id)
+    chips = chips_of(wanted, entity, zone, context_of(organisation_id), came_with)
     parts = [f"Search “{wanted.q}”"] if wanted.q else []
     parts += [chip.text for chip in chips]
     return Chosen(f"{entity.title} that matched" if parts else f"All {entity.name}", tuple(parts))
