@@ -285,6 +285,8 @@ class ReplacedRow(Model):
     bulk_action_id: Mapped[UUID] = mapped_column(primary_key=True)
     row_number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     replaced_by_row_number: Mapped[int] = mapped_column(BigInteger)
+    record_key: Mapped[str | None]
+    """What tells the record, as it is compared; imports of earlier versions did not keep it."""
 
 
 class BulkActionOutcome(Model):

@@ -32,6 +32,7 @@ from webapp.lib.clock import utc_now
 from webapp.live.channels import bulk_action_channel, stream_url
 from webapp.pages import render_page
 from webapp.records.entities import Entity, get_entity
+from webapp.records.queries import list_by_keys, list_deleted_by_keys
 from webapp.records.rules import rules_from
 
 SEEN_AFTER_SECONDS = 4
@@ -85,7 +86,7 @@ def rows(bulk_action_id: UUID) -> Response:
     look = list_replaced_rows if outcome == "duplicate" else list_rejected_rows
     found: Sequence[RejectedRow | ReplacedRow] = look(bulk_action.organisation_id, bulk_action_id, after=after)
     arguments: dict[str, Any] = {"bulk_action_id": bulk_action_id, "outcome": outcome}
-    has_more = len(found) == PAGE_SIZE
+    has_more, entity = len(found) == PAGE_SIZE, get_entity(bulk_action.entity)
     return render_page(
         "bulk_actions/rows.html",
         block="rows",
@@ -95,7 +96,9 @@ def rows(bulk_action_id: UUID) -> Response:
         rows=found,
         header=FileFormat(**bulk_action.format).header,
         count=getattr(bulk_action, f"{outcome}_count"),
-        key_label=get_entity(bulk_action.entity).key.label,
+        key_label=entity.key.label,
+        entity=entity,
+        **_replacements(bulk_action, entity, found),
         first_url=url_for(".rows", **arguments) if after else None,
         next_url=url_for(".rows", after=found[-1].row_number, **arguments) if has_more else None,
     )
@@ -135,6 +138,14 @@ def run(bulk_action_id: UUID) -> BaseResponse:
     publish_progress(organisation_id, bulk_action_id)
     send_work()
     return redirect(url_for(".show", bulk_action_id=bulk_action_id), 303)
+
+
+def _replacements(bulk_action: BulkAction, entity: Entity, rows: Sequence[RejectedRow | ReplacedRow]) -> dict[str, Any]:
+    """The records that replaced rows are about now, by their keys, and those that are in the trash."""
+    keys = {row.record_key for row in rows if isinstance(row, ReplacedRow) and row.record_key}
+    found = list_by_keys(entity, bulk_action.organisation_id, keys) if keys else {}
+    deleted = list_deleted_by_keys(entity, bulk_action.organisation_id, keys - found.keys())
+    return {"found": found, "deleted": deleted}
 
 
 def _tried_draft(bulk_action: BulkAction) -> BulkAction | None:

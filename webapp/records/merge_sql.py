@@ -80,14 +80,16 @@ class _Maker:
     def _numbered(self) -> str:
         key = self.entity.key_column
         return (
-            f"SELECT s.ctid AS place, row_number, lead(row_number) OVER (PARTITION BY {key} ORDER BY row_number)"
+            f"SELECT s.ctid AS place, {key} AS key, row_number,"
+            f" lead(row_number) OVER (PARTITION BY {key} ORDER BY row_number)"
             f" AS next_row_number FROM {self.staged} WHERE {RANGE}"
         )
 
     def note_replaced(self) -> str:
         return f"""
-            INSERT INTO replaced_rows (organisation_id, bulk_action_id, row_number, replaced_by_row_number)
-            SELECT %(organisation_id)s, %(bulk_action_id)s, row_number, next_row_number
+            INSERT INTO replaced_rows
+                (organisation_id, bulk_action_id, row_number, replaced_by_row_number, record_key)
+            SELECT %(organisation_id)s, %(bulk_action_id)s, row_number, next_row_number, key
             FROM ({self._numbered()}) AS rows WHERE next_row_number IS NOT NULL
         """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -46,6 +46,34 @@ def list_by_ids(entity: Entity, organisation_id: UUID, ids: Sequence[UUID]) -> d
     model = entity.model
     found = db.session.scalars(select(model).where(model.organisation_id == organisation_id, model.id.in_(ids)))
     return {record.id: record for record in found}
+
+
+def list_deleted_by_ids(entity: Entity, organisation_id: UUID, ids: Collection[UUID]) -> dict[UUID, Any]:
+    """Those of these records that are in the trash, by id, as they were: none of them belongs to the session."""
+    return {record.id: record for record in _list_deleted(entity, organisation_id, "id", ids)}
+
+
+def list_by_keys(entity: Entity, organisation_id: UUID, keys: Collection[str]) -> dict[str, Any]:
+    """The records that have these keys, as they are compared, by them."""
+    model, column = entity.model, getattr(entity.model, entity.key_column)
+    found = db.session.scalars(select(model).where(model.organisation_id == organisation_id, column.in_(keys)))
+    return {getattr(record, entity.key_column): record for record in found}
+
+
+def list_deleted_by_keys(entity: Entity, organisation_id: UUID, keys: Collection[str]) -> dict[str, Any]:
+    """The same of the trash; of several with one key the one that was deleted last."""
+    found = _list_deleted(entity, organisation_id, entity.key_column, keys)
+    return {getattr(record, entity.key_column): record for record in found}
+
+
+def _list_deleted(entity: Entity, organisation_id: UUID, column: str, values: Collection[Any]) -> list[Any]:
+    """In the order of their deletion."""
+    if not values:
+        return []
+    deleted = entity.deleted.c
+    columns = [deleted[name] for name in entity.data_columns]
+    query = select(*columns).where(deleted.organisation_id == organisation_id, deleted[column].in_(values))
+    return [entity.model(**row._mapping) for row in db.session.execute(query.order_by(deleted.deleted_at))]
 
 
 def has_records(entity: Entity, organisation_id: UUID) -> bool:

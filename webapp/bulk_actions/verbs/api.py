@@ -119,6 +119,9 @@ class RowOut(Schema):
     reason = fields.String()
     cells = fields.List(fields.String())
     replaced_by_row_number = fields.Integer()
+    record_key = fields.String(
+        allow_none=True, metadata={"description": "Of a replaced row: what tells its record, as it is compared."}
+    )
 
 
 class RowList(Schema):

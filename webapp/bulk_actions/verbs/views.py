@@ -39,7 +39,7 @@ from webapp.pages import render_page
 from webapp.records.context import context_of
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity, find_entity
 from webapp.records.filters import FilterError
-from webapp.records.queries import list_attribute_names, list_by_ids
+from webapp.records.queries import list_attribute_names, list_by_ids, list_deleted_by_ids
 
 blueprint = Blueprint("bulk_verbs", __name__, url_prefix="/bulk-actions")
 
@@ -125,7 +125,8 @@ def records(bulk_action_id: UUID) -> Response:
     outcome = request.args.get("outcome", "succeeded")
     page = list_outcome(bulk_action.organisation_id, bulk_action_id, outcome, request.args.get("place", ""))
     entity = find_entity(bulk_action.entity) or abort(404)
-    ids = [row.record_id for row in page.rows if row.record_id]
+    ids = {row.record_id for row in page.rows if row.record_id}
+    found = list_by_ids(entity, bulk_action.organisation_id, list(ids))
     arguments: dict[str, Any] = {"bulk_action_id": bulk_action_id, "outcome": outcome}
     return render_page(
         "bulk_actions/verbs/records.html",
@@ -136,7 +137,8 @@ def records(bulk_action_id: UUID) -> Response:
         outcome=outcome,
         rows=page.rows,
         count=getattr(bulk_action, f"{outcome}_count", 0),
-        found=list_by_ids(entity, bulk_action.organisation_id, ids),
+        found=found,
+        deleted=list_deleted_by_ids(entity, bulk_action.organisation_id, ids - found.keys()),
         first_url=url_for(".records", **arguments) if request.args.get("place") else None,
         next_url=url_for(".records", place=page.next_place, **arguments) if page.next_place else None,
     )
