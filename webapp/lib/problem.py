@@ -13,7 +13,8 @@ UNSPECIFIC = "about:blank"
 def problem_body(status: int, title: str, detail: str, **extensions: object) -> bytes:
     """The JSON of one problem; extensions become members beside the standard four."""
     problem = {"type": problem_type(status, title), "title": title, "status": status, "detail": detail}
-    return json.dumps({**problem, **extensions}, ensure_ascii=False, default=str).encode()
+    text = json.dumps({**problem, **extensions}, ensure_ascii=False, default=str)
+    return text.encode(errors="replace")  # a detail may quote half of a pair of surrogates out of a request
 
 
 def problem_type(status: int, title: str) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
+from webapp.lib.texts import UNKEEPABLE, is_keepable, shown
 from webapp.records.context import context_of
 from webapp.records.entities import ATTRIBUTES, Entity
 from webapp.records.fields import Context, FaultError, Field, clean
@@ -112,7 +113,7 @@ def check_values(
             _check(known[name], value, context, checked, errors)
     if attributes is not None:
         checked[ATTRIBUTES] = {name: clean(value) for name, value in attributes.items()}
-        errors |= _attribute_errors(checked[ATTRIBUTES])
+        errors |= attribute_errors(checked[ATTRIBUTES])
     if errors:
         raise InvalidRecordError(errors)
     return checked
@@ -126,12 +127,15 @@ def _check(field: Field, value: Any, context: Context, checked: dict[str, Any], 
         errors[field.name] = str(error)
 
 
-def _attribute_errors(attributes: Mapping[str, str]) -> dict[str, str]:
+def attribute_errors(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Why these are no own attributes of a record; nothing when they are."""
     if len(attributes) > MAX_ATTRIBUTES:
         return {ATTRIBUTES: f"There are {len(attributes)} fields of your own; at most {MAX_ATTRIBUTES} fit."}
     for name, value in attributes.items():
-        if not name.strip() or len(name) > MAX_ATTRIBUTE_NAME or "\x00" in name + value:
+        if not name.strip() or len(name) > MAX_ATTRIBUTE_NAME:
             return {ATTRIBUTES: f"A field of your own needs a name of 1 to {MAX_ATTRIBUTE_NAME} characters."}
+        if not is_keepable(name + value):
+            return {ATTRIBUTES: f"{shown(name)} {UNKEEPABLE}."}
         if len(value) > MAX_ATTRIBUTE_LENGTH:
             return {ATTRIBUTES: f"{name} has {len(value):,} characters; at most {MAX_ATTRIBUTE_LENGTH:,} fit."}
     return {}
@@ -144,7 +148,7 @@ def _fill(entity: Entity, record: Any, checked: Mapping[str, Any]) -> Any:
     if ATTRIBUTES in checked:
         merged = {**(record.attributes or {}), **checked[ATTRIBUTES]}
         kept = {name: value for name, value in merged.items() if value}
-        if errors := _attribute_errors(kept):
+        if errors := attribute_errors(kept):
             raise InvalidRecordError(errors)
         record.attributes = kept
     if entity.key.name in checked:

@@ -12,15 +12,25 @@ from webapp.bulk_actions.verbs.places import Place, exists_in, note_rest, note_s
 
 @dataclass(frozen=True)
 class Change:
-    """New values by column, as SQL over the record `c`, with the values of its parameters."""
+    """New values by column, as SQL over the record `c`, with the values of its parameters.
+
+    `fits` is whether the record may hold what it would become, `reason` what is said when it may not.
+    """
 
     assignments: Mapping[str, str]
     values: Mapping[str, Any] = field(default_factory=dict)
+    fits: str = "true"
+    reason: str = ""
 
     @property
     def differs(self) -> str:
-        """Whether anything would be different afterwards."""
-        return " OR ".join(f"({value}) IS DISTINCT FROM c.{name}" for name, value in self.assignments.items())
+        """Whether it is to be made: something would be different afterwards, and fits."""
+        return f"(NOT ({self.is_same}) AND {self.fits})"
+
+    @property
+    def is_same(self) -> str:
+        """Whether nothing would be different afterwards."""
+        return " AND ".join(f"({value}) IS NOT DISTINCT FROM c.{name}" for name, value in self.assignments.items())
 
 
 def apply_change(place: Place, change: Change, now: datetime) -> int:
@@ -46,5 +56,13 @@ def apply_change(place: Place, change: Change, now: datetime) -> int:
 
 def note_unchanged(place: Place, change: Change) -> int:
     """Skip those of the others for which the change would make no difference; how many."""
-    same = exists_in(place.entity.name, f"NOT ({change.differs})")
+    same = exists_in(place.entity.name, change.is_same)
     return note_rest(place, "skipped", same, **change.values)
+
+
+def note_unfit(place: Place, change: Change) -> int:
+    """Note that those of the others have failed which may not hold what they would become; how many."""
+    if change.fits == "true":
+        return 0
+    unfit = exists_in(place.entity.name, f"NOT ({change.fits})")
+    return note_rest(place, "failed", unfit, reason=change.reason, **change.values)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ARRAY, Select, Uuid, bindparam, func, select
 
 from webapp.extensions import db
-from webapp.lib.texts import UNKEEPABLE, is_keepable
+from webapp.lib.texts import UNKEEPABLE, is_keepable, shown
 from webapp.records.entities import Entity
 from webapp.records.filters import ARGUMENTS, REPEATED, RecordFilter, read_filter
 from webapp.records.queries import matching_ids
@@ -53,7 +53,7 @@ class Selection:
         try:
             zone = ZoneInfo(self.zone)
         except (ValueError, KeyError, OSError) as error:  # whatever a name makes of the folder of time zones
-            raise SelectionError(f"There is no time zone called “{self.zone[:60]}”.") from error
+            raise SelectionError(f"There is no time zone called “{shown(self.zone)}”.") from error
         return read_filter(self.arguments or {}, entity, zone)
 
 
@@ -100,7 +100,7 @@ def _checked_id(given: Any) -> UUID:
     try:
         return UUID(given if isinstance(given, str) else "")
     except ValueError as error:
-        raise SelectionError(f"“{str(given)[:60]}” is no id.") from error
+        raise SelectionError(f"“{shown(given)}” is no id.") from error
 
 
 def _checked_filter(given: Any) -> dict[str, list[str]]:
@@ -127,7 +127,7 @@ def _checked_texts(name: str, given: Any) -> list[str]:
 
 def _named(names: Iterable[Any]) -> str:
     """One of them, as a message shows it."""
-    return min(map(str, names)).encode("utf-8", "replace").decode()[:60]
+    return shown(min(map(str, names)))
 
 
 def selected_ids(

@@ -231,7 +231,7 @@ def _posted_parameters(verb: Verb) -> dict[str, Any]:
             "formulas": form.get("formulas", "keep"),
             "columns": form.getlist("columns"),
         }
-    return {"tags": form.get("tags", "")}
+    return {"tags": form.get("tags", "")} if verb in {Verb.ADD_TAGS, Verb.REMOVE_TAGS} else {}
 
 
 def _bulk_action_or_404(bulk_action_id: UUID) -> BulkAction:

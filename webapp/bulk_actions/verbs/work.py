@@ -7,10 +7,10 @@ from webapp.bulk_actions.giving_up import given_up_words
 from webapp.bulk_actions.models import BulkAction, BulkActionChunk, Phase, Verb
 from webapp.bulk_actions.phases import Work, register_phase
 from webapp.bulk_actions.queries import get_bulk_action
-from webapp.bulk_actions.verbs.changes import apply_change, note_unchanged
+from webapp.bulk_actions.verbs.changes import apply_change, note_unchanged, note_unfit
 from webapp.bulk_actions.verbs.export import export_of, write_part, write_workbook
 from webapp.bulk_actions.verbs.outcomes import end_finish, finish_at_once, finish_work, keep_deleted
-from webapp.bulk_actions.verbs.parameters import change_of
+from webapp.bulk_actions.verbs.parameters import change_of, note_new_names
 from webapp.bulk_actions.verbs.places import (
     AMONG_REST,
     REST,
@@ -38,8 +38,12 @@ def change_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     bulk_action, place = place_of(chunk)
     change = change_of(bulk_action.verb, place.entity, bulk_action.parameters)
     count = apply_change(place, change, utc_now())
+    if count and bulk_action.verb is Verb.UPDATE:
+        note_new_names(place.entity, place.organisation_id, bulk_action.parameters["values"])
     if count < place.row_count:
         count += note_unchanged(place, change)
+    if count < place.row_count:
+        count += note_unfit(place, change)
     if count < place.row_count:
         note_rest(place, "failed", reason=GONE)
     return finish_work(chunk)
