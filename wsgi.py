@@ -1,7 +1,8 @@
 """The pages and the API, for any WSGI server."""
 
 from webapp.app import create_app
-from webapp.process import begin_process, settle
+from webapp.process import begin_process
+from webapp.settling import settle
 
 begin_process("web")
 app = create_app()

@@ -259,7 +259,7 @@ def running(folder: Path) -> Iterator[Bench]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         subprocess.run([sys.executable, "-m", "webapp.cli", "migrate"], cwd=ROOT, env=environment, check=True)
         from webapp.app import create_app
-        from webapp.process import settle
+        from webapp.settling import settle
 
         app = create_app(settings)
         settle(app)  # as a web process does
