@@ -238,6 +238,25 @@ def test_formulas_are_kept_or_neutralised_as_chosen(
     assert f"p00@example.com,{cell}\r\n".encode().strip() in exported(app, organisation_id, done)
 
 
+@pytest.mark.parametrize(("formulas", "heading"), [("keep", b"=1+1"), ("neutralise", b"'=1+1")])
+def test_names_of_own_fields_are_kept_or_neutralised_as_cells_are(
+    app: APIFlask, organisation_id: UUID, do: Do, formulas: str, heading: bytes
+) -> None:
+    mapping: dict[str, str | None] = {"0": "email", "1": "attributes.=1+1"}
+    import_rows(app, organisation_id, [["z@example.com", "7"]], ["Email", "=1+1"], mapping=mapping)
+    done = do(Verb.EXPORT, ALL, {"columns": ["email", "attributes.=1+1"], "formulas": formulas})
+    lines = exported(app, organisation_id, done).removeprefix(b"\xef\xbb\xbf").split()
+    assert lines == [b"E-mail," + heading, b"z@example.com,7"]
+
+
+def test_an_export_holds_own_fields_too_unless_columns_are_chosen(
+    people: BulkAction, app: APIFlask, organisation_id: UUID, do: Do
+) -> None:
+    lines = exported(app, organisation_id, do(Verb.EXPORT, ALL)).decode().splitlines()
+    assert lines[0].endswith("Tags,Owner,Notes,Created,Changed,Shoe size")
+    assert sorted(lines[1:])[19].endswith("Z,19")
+
+
 def test_a_workbook_holds_texts_as_texts_and_prices_as_numbers(
     app: APIFlask, organisation_id: UUID, do: Do, tmp_path: Any
 ) -> None:

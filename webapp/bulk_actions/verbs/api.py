@@ -64,7 +64,7 @@ class VerbIn(Schema):
         load_default=dict,
         metadata={
             "description": 'update: {"values": {field: value}}; add_tags, remove_tags: {"tags": […]}; export: '
-            '{"format": "csv" or "xlsx", "columns": […], "formulas": "keep" or "neutralise"}.'
+            '{"format": "csv" or "xlsx", "columns": […], "formulas": "keep" or "neutralise"}; all columns without any.'
         },
     )
     run_at = fields.AwareDateTime(load_default=None, metadata={"description": "Start then, with what is selected now."})

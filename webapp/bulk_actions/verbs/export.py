@@ -56,7 +56,9 @@ class Export:
 
     @property
     def header(self) -> list[str]:
-        return [TIMES.get(name) or self.entity.label_of_column(name) for name in self.columns]
+        """The names of own fields may come from strangers' files, as cells do."""
+        names = [TIMES.get(name) or self.entity.label_of_column(name) for name in self.columns]
+        return [f"'{name}" if self.neutralises and name.startswith(FORMULA_STARTS) else name for name in names]
 
     def part_key(self, index: int) -> str:
         """Where the store keeps a part."""

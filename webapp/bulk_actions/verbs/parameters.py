@@ -15,10 +15,12 @@ from webapp.records.context import context_of
 from webapp.records.entities import ATTRIBUTE_PREFIX, ATTRIBUTES, Entity
 from webapp.records.field_types import MAX_TAGS, TAG_BREAK, check_tags
 from webapp.records.fields import Context, FaultError, clean
+from webapp.records.queries import list_attribute_names
 from webapp.records.service import MAX_ATTRIBUTES, attribute_errors, note_attribute_names
 
 FORMATS = ("csv", "xlsx")
 FORMULAS = ("keep", "neutralise")
+TIMES = ("created_at", "updated_at")
 PARAMETERS = {
     Verb.UPDATE: ("values",),
     Verb.ADD_TAGS: ("tags",),
@@ -42,7 +44,7 @@ def check_parameters(verb: Verb, entity: Entity, organisation_id: UUID, given: M
     if verb in {Verb.ADD_TAGS, Verb.REMOVE_TAGS}:
         return {"tags": _checked_tags(given.get("tags"), may_be_anything=verb is Verb.REMOVE_TAGS)}
     if verb is Verb.EXPORT:
-        return _checked_export(entity, given)
+        return _checked_export(entity, organisation_id, given)
     if verb is Verb.FIND_PICTURES and entity.name != "products":
         raise ParameterError("Only products have pictures.")
     return {}
@@ -120,22 +122,23 @@ def _checked_tags(given: Any, *, may_be_anything: bool) -> list[str]:
         raise ParameterError(str(error)) from error
 
 
-def _checked_export(entity: Entity, given: Mapping[str, Any]) -> dict[str, Any]:
+def _checked_export(entity: Entity, organisation_id: UUID, given: Mapping[str, Any]) -> dict[str, Any]:
     file_format, formulas = given.get("format", "csv"), given.get("formulas", "keep")
     if file_format not in FORMATS or formulas not in FORMULAS:
         raise ParameterError("Choose one of the formats, and one of the ways with formulas, that are offered.")
-    columns = _listed_texts(given.get("columns") or [], "`columns`") or exported_columns(entity)
+    columns = _listed_texts(given.get("columns") or [], "`columns`") or exportable_columns(entity, organisation_id)
     for name in columns:
         if name.startswith(ATTRIBUTE_PREFIX):
             _checked_own(name)
-        elif name not in exported_columns(entity):
+        elif name not in [*entity.field_names, *TIMES]:
             raise ParameterError(f"There is no column called “{shown(name)}”.")
     return {"format": file_format, "formulas": formulas, "columns": list(dict.fromkeys(columns))}
 
 
-def exported_columns(entity: Entity) -> list[str]:
-    """What a file may hold of each record."""
-    return [*entity.field_names, "created_at", "updated_at"]
+def exportable_columns(entity: Entity, organisation_id: UUID) -> list[str]:
+    """What a file may hold of each record, and holds unless somebody chooses."""
+    own = [ATTRIBUTE_PREFIX + name for name in list_attribute_names(organisation_id, entity)]
+    return [*entity.field_names, *TIMES, *own]
 
 
 def change_of(verb: Verb, entity: Entity, parameters: Mapping[str, Any]) -> Change:

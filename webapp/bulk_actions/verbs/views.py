@@ -19,7 +19,7 @@ from webapp.bulk_actions.queries import get_bulk_action, lock_bulk_action
 from webapp.bulk_actions.tasks import send_first, send_work
 from webapp.bulk_actions.verbs.confirmation import EVERYTHING, OtherNumberError, confirmed
 from webapp.bulk_actions.verbs.downloads import MissingFileError, download_of
-from webapp.bulk_actions.verbs.parameters import ParameterError, exported_columns
+from webapp.bulk_actions.verbs.parameters import ParameterError, exportable_columns
 from webapp.bulk_actions.verbs.queries import list_outcome
 from webapp.bulk_actions.verbs.selection import (
     Selection,
@@ -182,7 +182,7 @@ def _confirm_page(
         given=request.form,
         context=context_of(organisation.id),
         attributes=names,
-        columns=[*exported_columns(entity), *names],
+        columns=exportable_columns(entity, organisation.id),
         time_zone=organisation.time_zone,
     )
 
