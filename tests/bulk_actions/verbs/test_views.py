@@ -136,6 +136,32 @@ def test_nothing_ticked_is_explained(alice: Person) -> None:
     assert "tick at least one record" in answer.text
 
 
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        ('{"filter": {}, "zone": "Nowhere"}', "There is no time zone called “Nowhere”."),
+        ('{"filter": {}, "zone": "\\u0000"}', "There is no time zone called"),
+        ('{"filter": {}, "zone": "\\ud800"}', "There is no time zone called"),
+        ('{"filter": {"where": ["shoe:is:1"]}}', "There is no field called “shoe”."),
+        ('{"deletion_id": "019aa7a0-0000-7000-8000-000000000000"}', "What was deleted can only be restored."),
+        ('{"ids": []}', "Choose 1 to 10,000 records"),
+        ('{"ids": ["x"]}', "“x” is no id."),
+        ("[]", "Say which records"),
+        ("5", "Say which records"),
+        ("null", "Say which records"),
+        ("{", "The selection cannot be read."),
+        ("[" * 50_000, "The selection cannot be read."),
+    ],
+    ids=lambda text: text[:60],
+)
+@pytest.mark.parametrize("address", ["/bulk-actions/new", "/bulk-actions/start-verb"])
+def test_a_selection_that_cannot_be_used_is_explained(alice: Person, address: str, selection: str, said: str) -> None:
+    data = {"entity": "contacts", "verb": "delete", "selection": selection, "typed_count": "5"}
+    answer = alice.client.post(address, data=data)
+    assert answer.status_code == 400
+    assert said in answer.text
+
+
 def test_charlie_sees_and_undoes_nothing_of_it(alice: Person, charlie: Person, people: BulkAction) -> None:
     for path in ("records", "rows", "file"):
         assert charlie.client.get(f"{people.path}/{path}").status_code == 404

@@ -216,8 +216,10 @@ def _posted_selection() -> Selection:
             arguments = parse_qs(request.form.get("filter", "").lstrip("?"))
             return selection_from({"filter": arguments, "zone": current_organisation().time_zone})
         return selection_from({"ids": request.form.getlist("ids")})
-    except (SelectionError, json.JSONDecodeError) as error:
+    except SelectionError as error:
         abort(400, f"{error} Go back, and tick at least one record.")
+    except (json.JSONDecodeError, RecursionError):
+        abort(400, "The selection cannot be read. Go back, and choose once more.")
 
 
 def _posted_parameters(verb: Verb) -> dict[str, Any]:
