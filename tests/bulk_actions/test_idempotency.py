@@ -152,6 +152,28 @@ def test_a_person_is_told_so_before_the_import_is_started(app: APIFlask, alice: 
     assert f"/bulk-actions/{first['id']}" not in alice.client.get(f"/bulk-actions/{other_id}/mapping").text
 
 
+def test_a_file_that_another_kind_of_records_was_made_of_is_named(app: APIFlask, alice: Person, call: Call) -> None:
+    first = json_of(send(call, key="one"))
+    work_off(app)
+    again = json_of(send(call, PEOPLE, "two", entity="products", mapping='{"1": "sku"}'))
+    assert [(one["id"], one["entity"]) for one in again["earlier_imports"]] == [(first["id"], "contacts")]
+    data = {"entity": "products", "file": (io.BytesIO(PEOPLE), "people.csv")}
+    page = alice.client.post("/bulk-actions", data=data, follow_redirects=True).text
+    assert "This very file was imported before, as contacts" in page
+    assert f"/bulk-actions/{first['id']}" in page
+
+
+@pytest.mark.parametrize(("created_count", "is_named"), [(1, True), (0, False)])
+def test_a_cancelled_import_is_named_when_it_wrote_something(
+    services: Settings, call: Call, created_count: int, *, is_named: bool
+) -> None:
+    first = json_of(send(call, key="one"))
+    call(f"/api/v1/bulk-actions/{first['id']}/cancel", "POST")
+    with owner_connection(services) as connection:
+        connection.execute("UPDATE bulk_actions SET created_count = %s", [created_count])
+    assert len(json_of(send(call, key="two"))["earlier_imports"]) == int(is_named)
+
+
 def test_another_organisation_is_not_told(app: APIFlask, call: Call, charlie: Person) -> None:
     send(call)
     assert json_of(send(calling_as(app, charlie.organisation_id)))["earlier_imports"] == []

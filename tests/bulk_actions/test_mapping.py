@@ -1,4 +1,4 @@
-"""Columns find their fields by name, and e-mail by what stands in it."""
+"""Columns find their fields by name, and e-mail and phone by what stands in them."""
 
 from __future__ import annotations
 
@@ -35,6 +35,25 @@ def test_the_first_of_two_columns_for_one_field_gets_it() -> None:
 def test_a_column_of_addresses_is_found_whatever_its_name() -> None:
     rows = [["x", "a@example.com"], ["y", ""], ["z", "b@example.com"]]
     assert match_columns(["Name?", "Login"], rows, CONTACTS) == {"0": None, "1": "email"}
+
+
+def test_a_column_of_phone_numbers_is_found_whatever_its_name() -> None:
+    rows = [
+        ["a@example.com", "5", "+49 30 1234567"],
+        ["b@example.com", "+6", ""],
+        ["c@example.com", "7", "+4930 99 88"],
+    ]
+    assert match_columns(["X", "Points", "Kontakt"], rows, CONTACTS) == {"0": "email", "1": None, "2": "phone"}
+    assert match_columns(["X", "Phone", "Kontakt"], rows, CONTACTS) == {"0": "email", "1": "phone", "2": None}
+
+
+def test_numbers_that_are_dialled_in_one_country_alone_may_be_anything() -> None:
+    assert match_columns(["Mail", "Number"], [["a@example.com", "030 1234567"]], CONTACTS)["1"] is None
+
+
+def test_fewer_than_half_of_a_column_do_not_make_it_the_phones() -> None:
+    rows = [["a@example.com", "+49 30 1234567"], ["b@example.com", "none"], ["c@example.com", "call me"]]
+    assert match_columns(["Mail", "Remark"], rows, CONTACTS)["1"] is None
 
 
 def test_a_mapping_without_the_key_is_refused() -> None:

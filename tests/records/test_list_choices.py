@@ -10,12 +10,14 @@ import pytest
 from apiflask import APIFlask
 
 from tests.bulk_actions.support import HEADER, csv_of, import_file
+from tests.bulk_actions.test_api import calling_as
 from tests.conftest import Person, owner_connection
 from tests.records.people import add_contact, add_many, emails
 from tests.records.support import add_record
 from tests.records.test_merge import import_rows
 from webapp.config import Settings
 from webapp.lib.ids import uuid7
+from webapp.records import list_views, queries, search
 from webapp.records.entities import Entity
 from webapp.records.list_settings import MAX_COLUMNS, MAX_NAME_LENGTH
 from webapp.records.search import PAGE_SIZE
@@ -166,6 +168,38 @@ def test_an_import_of_somebody_else_is_unknown(app: APIFlask, alice: Person, cha
     page = alice.client.get(f"/contacts?import={import_id}").text
     assert chips(page) == [("Came with an unknown import", "/contacts")]
     assert emails(page) == []
+
+
+def test_a_page_that_holds_all_that_match_counts_them_itself(
+    app: APIFlask, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "GLANCE_ROWS", 3)
+    add_many(app, alice, 10)
+    call = calling_as(app, alice.organisation_id)
+    for where, number in (("city:is:Nowhere", 0), ("last_name:contains:00", 10)):
+        assert f">{number} contacts found</p>" in alice.client.get(f"/contacts?where={where}").text
+        answer = call(f"/api/v1/contacts?where={where}").json
+        assert answer is not None
+        assert (answer["total"], answer["total_is_exact"]) == (number, True)
+
+
+def test_a_count_that_met_none_yet_is_still_counting(
+    app: APIFlask, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, rows in (("FIRST_STEPS", 2), ("WALK_ROWS", 4)):
+        monkeypatch.setattr(search, name, rows)
+    monkeypatch.setattr(queries, "GLANCE_ROWS", 3)
+    add_many(app, alice, 10)
+    address = "/contacts?where=city:is:Nowhere"
+    page = alice.client.get(address).text
+    assert re.search(r'hx-get="/contacts/count\?[^>]*><span data-needs-script hidden>Counting…</span></p>', page)
+    assert "Over 0" not in page
+    assert alice.client.get(address.replace("?", "/count?")).text == "0 contacts found"
+    monkeypatch.setattr(list_views, "COUNT_WALK_ROWS", 5)
+    words = alice.client.get(address.replace("?", "/count?")).text
+    assert words == "None found among the newest 5 contacts"
+    monkeypatch.setattr(queries, "GLANCE_ROWS", 7)
+    assert "Over 6 contacts found" in alice.client.get("/contacts?where=last_name:is_not:L008").text
 
 
 def test_a_count_follows_the_filter(app: APIFlask, alice: Person, charlie: Person) -> None:

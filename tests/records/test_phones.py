@@ -56,3 +56,20 @@ def test_the_short_way_never_says_anything_else_than_the_library() -> None:
 )
 def test_a_number_is_read_as_people_write_it(text: str, region: str, number: str | None) -> None:
     assert phones.as_e164(text, region) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "beginning"),
+    [
+        ("+49 30", "+4930"),
+        ("+49 (0)30 12-34", "+49301234"),
+        ("0049/30", "+4930"),
+        ("+4930", "+4930"),
+        ("030 123", "030 123"),
+        ("+ plus", "+ plus"),
+        ("ada lovelace", "ada lovelace"),
+        ("", ""),
+    ],
+)
+def test_the_beginning_of_a_number_is_searched_for_as_it_is_kept(text: str, beginning: str) -> None:
+    assert phones.beginning_of(text) == beginning

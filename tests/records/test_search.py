@@ -198,3 +198,10 @@ def test_what_follows_a_search_may_be_planned_in_every_way_again(here: UUID) -> 
     list_records(CONTACTS, here, RecordFilter(q="a"))
     count_records(CONTACTS, here)
     assert [db.session.scalar(text(f"SHOW {way}")) for way in search.WAYS] == ["on"] * len(search.WAYS)
+
+
+@pytest.mark.parametrize("q", ["+4930", "+49 30 12", "+49 (0)30", "0049 30", "+49-30-1234567"])
+def test_a_phone_number_is_found_however_it_is_written(here: UUID, q: str) -> None:
+    create_record(CONTACTS, here, {"email": "phone@example.com", "phone": "+49 30 1234567"})
+    create_record(CONTACTS, here, {"email": "other@example.com", "phone": "+49 40 1234567"})
+    assert names(here, q) == ["phone"]

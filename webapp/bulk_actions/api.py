@@ -21,7 +21,7 @@ from webapp.bulk_actions.encoding import ENCODINGS
 from webapp.bulk_actions.files import UploadTooLargeError, deleted_on_error
 from webapp.bulk_actions.idempotency import IdempotencyKeyIn, fingerprint_of, idempotency_key, keep_once
 from webapp.bulk_actions.import_options import OptionError, apply_options, is_dry_run, run_at_of
-from webapp.bulk_actions.importing import start_draft, start_dry_run
+from webapp.bulk_actions.importing import LateTryError, start_draft, start_dry_run
 from webapp.bulk_actions.mapping import MappingError
 from webapp.bulk_actions.models import BulkAction, BulkActionState, Verb
 from webapp.bulk_actions.progress import progress_of, publish_progress
@@ -265,7 +265,7 @@ def upload() -> dict[str, Any]:
             started = _started(draft, options, key)
             if started.file_key != file_key:  # an earlier call with this key was the first
                 _storage().delete(file_key)
-    except (MappingError, OptionError, UnreadableFileError) as error:
+    except (LateTryError, MappingError, OptionError, UnreadableFileError) as error:
         raise Problem(422, "The file cannot be imported like that", str(error)) from error
     db.session.commit()
     send_work()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +25,8 @@ from webapp.records.entities import get_entity
 from webapp.records.field_types import regions
 from webapp.records.rules import as_json, rules_from
 
+DRAFT_LIFETIME = timedelta(days=7)
+"""A file that nobody started is kept so long."""
 SAMPLES_PER_COLUMN = 3
 SAMPLE_LENGTH = 60
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from webapp.bulk_actions.detect import FileFormat
-from webapp.bulk_actions.drafts import require_draft
+from webapp.bulk_actions.drafts import DRAFT_LIFETIME, require_draft
 from webapp.bulk_actions.mapping import ColumnMapping, check_mapping, fingerprint
 from webapp.bulk_actions.models import BulkAction, BulkActionState, ImportMapping, Phase
 from webapp.bulk_actions.queries import get_mapping, lock_running_tries
@@ -20,6 +20,19 @@ from webapp.records.entities import ATTRIBUTE_PREFIX, get_entity
 from webapp.records.service import note_attribute_names
 
 JOB_KIND = "import"
+TRY_TIME = timedelta(hours=1)
+"""So long before its file goes a try must have begun."""
+
+
+class LateTryError(ValueError):
+    """A try shall begin when its file is gone; the message says until when it may."""
+
+    def __init__(self, latest: datetime) -> None:
+        days = DRAFT_LIFETIME.days
+        super().__init__(
+            f"The file of a dry run is kept for {days} days, so it must begin by {latest:%Y-%m-%dT%H:%M}Z."
+            " An import itself may begin later: its file is kept until then."
+        )
 
 
 def start_import(
@@ -27,15 +40,16 @@ def start_import(
 ) -> None:
     """Queue the draft with this mapping (default: the suggested one), and remember it for the next such file.
 
-    With `run_at` it waits until then. Commit, then `send_work`. Raises MappingError, or NotADraftError when it
-    was started before.
+    A dry run leaves nothing behind, so it is not remembered. With `run_at` it waits until then. Commit, then
+    `send_work`. Raises MappingError, or NotADraftError when it was started before.
     """
     require_draft(bulk_action)
     chosen = bulk_action.mapping if mapping is None else mapping
     complete = check_mapping(chosen, FileFormat(**bulk_action.format).column_count, get_entity(bulk_action.entity))
     bulk_action.mapping = dict(complete)
-    _remember(bulk_action)
-    note_attribute_names(bulk_action.organisation_id, bulk_action.entity, _attribute_names(complete))
+    if not bulk_action.is_dry_run:
+        _remember(bulk_action)
+        note_attribute_names(bulk_action.organisation_id, bulk_action.entity, _attribute_names(complete))
     job = create_chunked_job(
         bulk_action.organisation_id,
         JOB_KIND,
@@ -85,8 +99,13 @@ def start_as_tried(draft: BulkAction, tried: BulkAction) -> None:
 
 
 def start_dry_run(draft: BulkAction, user_id: UUID | None, *, run_at: datetime | None = None) -> BulkAction:
-    """Queue everything but the writing of a draft's import, which stays a draft with its file. Raises MappingError."""
+    """Queue everything but the writing of a draft's import, which stays a draft with its file.
+
+    Raises MappingError, or LateTryError when the file will not be kept until `run_at`.
+    """
     require_draft(draft)
+    if run_at is not None and run_at > (latest := draft.created_at + DRAFT_LIFETIME - TRY_TIME):
+        raise LateTryError(latest)
     copied = ("organisation_id", "entity", "file_name", "file_key", "file_byte_count", "file_sha256")
     tried = BulkAction(
         **{name: getattr(draft, name) for name in copied},

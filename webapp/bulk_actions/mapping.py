@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
 from webapp.records.field_types import is_email
 from webapp.records.fields import Field
+from webapp.records.phones import as_e164
 
 ColumnMapping = dict[str, str | None]
 MAX_ATTRIBUTE_NAME = 100
 REPORT_COLUMNS = ("Row number", "Reason")
 """What a file of rejected rows has behind the columns of its own."""
-EMAIL_SHARE = 0.5
-"""So much of a column's filled cells must be addresses before it is taken for the column of addresses."""
+CONTENT_SHARE = 0.5
+"""So much of a column's filled cells must be addresses, or phone numbers, before it is taken for their column."""
 
 
 class MappingError(ValueError):
@@ -60,29 +61,40 @@ def _spellings(entity: Entity) -> dict[str, str]:
 
 
 def match_columns(header: Sequence[str], rows: Sequence[Sequence[str]], entity: Entity) -> ColumnMapping:
-    """Match by name; the first of two columns that mean the same field gets it. Find e-mail by content if need be."""
+    """Match by name; the first of two columns that mean the same field gets it. Content tells what names do not."""
     mapping: ColumnMapping = {}
     taken: set[str] = set()
     for column, name in enumerate(header):
         field = field_for(name, entity)
         mapping[str(column)] = field if field not in taken else None
         taken.add(field or "")
-    if entity.key.type == "email" and entity.key.name not in taken:
-        _match_email_by_content(mapping, rows, entity.key)
+    for wanted in entity.fields:
+        if wanted.type in CONTENTS and wanted.name not in taken:
+            _match_by_content(mapping, rows, wanted)
     return mapping
 
 
-def _match_email_by_content(mapping: ColumnMapping, rows: Sequence[Sequence[str]], key: Field) -> None:
-    """The unmatched column with most addresses."""
-    shares = {column: _email_share(int(column), rows) for column, field in mapping.items() if field is None}
+def _match_by_content(mapping: ColumnMapping, rows: Sequence[Sequence[str]], wanted: Field) -> None:
+    """The unmatched column with most cells that fit."""
+    fits = CONTENTS[wanted.type]
+    shares = {column: _share(int(column), rows, fits) for column, field in mapping.items() if field is None}
     best = max(shares, key=lambda column: shares[column], default=None)
-    if best is not None and shares[best] >= EMAIL_SHARE:
-        mapping[best] = key.name
+    if best is not None and shares[best] >= CONTENT_SHARE:
+        mapping[best] = wanted.name
 
 
-def _email_share(column: int, rows: Sequence[Sequence[str]]) -> float:
+def _share(column: int, rows: Sequence[Sequence[str]], fits: Callable[[str], object]) -> float:
     cells = [row[column].strip() for row in rows if column < len(row) and row[column].strip()]
-    return sum(1 for cell in cells if is_email(cell)) / len(cells) if cells else 0.0
+    return sum(1 for cell in cells if fits(cell)) / len(cells) if cells else 0.0
+
+
+def _is_whole_phone(cell: str) -> bool:
+    """Whether it is a phone number wherever it is dialled: others look too much like any number."""
+    return as_e164(cell, "") is not None
+
+
+CONTENTS: dict[str, Callable[[str], object]] = {"email": is_email, "tel": _is_whole_phone}
+"""Types of fields that are told by what stands in a cell."""
 
 
 def known_target(target: str | None, entity: Entity) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, and_, select, text
+from sqlalchemy import ColumnElement, Table, and_, or_, select, text
 
 from webapp.bulk_actions.models import (
     RUNNING_STATES,
@@ -51,14 +51,18 @@ def lock_running_tries(organisation_id: UUID, draft_id: UUID) -> Sequence[BulkAc
 
 
 def list_same_file(organisation_id: UUID, draft: BulkAction, limit: int = 3) -> Sequence[BulkAction]:
-    """Imports of the very same bytes that were started before, newest first."""
+    """Imports of the very same bytes that were started before, into whatever, newest first.
+
+    One that was cancelled counts when it wrote something before.
+    """
+    has_written = BulkAction.created_count + BulkAction.updated_count > 0
     query = select(BulkAction).where(
         BulkAction.organisation_id == organisation_id,
         BulkAction.file_sha256 == draft.file_sha256,
-        BulkAction.entity == draft.entity,
         BulkAction.id != draft.id,
         BulkAction.is_dry_run.is_(False),
-        BulkAction.state.not_in([BulkActionState.DRAFT, BulkActionState.CANCELLED]),
+        BulkAction.state != BulkActionState.DRAFT,
+        or_(BulkAction.state != BulkActionState.CANCELLED, has_written),
     )
     return db.session.scalars(query.order_by(BulkAction.id.desc()).limit(limit)).all()
 

@@ -17,6 +17,7 @@ class EarlierImportOut(Schema):
     """An import that had the very same file."""
 
     id = fields.UUID()
+    entity = fields.String(metadata={"description": "What it imported, perhaps another kind of records."})
     state = fields.String(metadata={"example": "completed"})
     created_by = fields.String(allow_none=True, metadata={"description": "The person's name; null for a program."})
     created_at = fields.DateTime()
@@ -35,6 +36,7 @@ def earlier_imports_json(bulk_action: BulkAction) -> list[dict[str, Any]]:
     return [
         {
             "id": earlier.id,
+            "entity": earlier.entity,
             "state": earlier.state.value,
             "created_by": people.get(earlier.created_by) if earlier.created_by else None,
             "created_at": earlier.created_at,

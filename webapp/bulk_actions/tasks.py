@@ -65,7 +65,6 @@ CLEAN_AFTER = timedelta(seconds=5)
 PLAN_AFTER = timedelta(seconds=5)
 """So long a message may take to freeze a selection."""
 ERROR_LIMIT = 500
-DRAFT_LIFETIME = timedelta(days=7)
 UNOWNED_AFTER = timedelta(days=1)
 EXPORTS_KEPT_FOR = timedelta(days=7)
 REMOVE_LIMIT = 1_000
@@ -362,7 +361,7 @@ def _remove_unwanted(organisation_id: UUID, ids_by_key: dict[str, UUID], storage
     """Rows first: a file without a row is found again, a draft without its file would stay."""
     ids = set(ids_by_key.values())
     with tenant(organisation_id):
-        drafts.delete_drafts(organisation_id, ids, utc_now() - DRAFT_LIFETIME)
+        drafts.delete_drafts(organisation_id, ids, utc_now() - drafts.DRAFT_LIFETIME)
         db.session.commit()
         wanted = find_with_file(organisation_id, ids)
         db.session.rollback()

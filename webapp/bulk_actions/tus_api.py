@@ -13,7 +13,7 @@ from webapp.accounts.current import current_organisation
 from webapp.bulk_actions import tus_views as tus
 from webapp.bulk_actions.api import ImportOptionsIn, ImportOut, import_json
 from webapp.bulk_actions.import_options import OptionError, apply_options, is_dry_run, run_at_of
-from webapp.bulk_actions.importing import start_draft, start_dry_run
+from webapp.bulk_actions.importing import LateTryError, start_draft, start_dry_run
 from webapp.bulk_actions.mapping import MappingError
 from webapp.bulk_actions.models import BulkAction, BulkActionState
 from webapp.bulk_actions.progress import publish_progress
@@ -172,7 +172,7 @@ def _start(draft: BulkAction, options: dict[str, str]) -> BulkAction:
             started = start_dry_run(draft, None, run_at=run_at_of(options))
         else:
             start_draft(draft, run_at=run_at_of(options))
-    except (MappingError, OptionError, UnreadableFileError) as error:
+    except (LateTryError, MappingError, OptionError, UnreadableFileError) as error:
         raise Problem(422, "The file cannot be imported like that", str(error)) from error
     db.session.commit()
     send_work()

@@ -18,7 +18,6 @@ from webapp.records import queries, service
 from webapp.records.entities import ATTRIBUTE_PREFIX, ATTRIBUTES
 from webapp.records.filters_api import add_saved_filters
 from webapp.records.refusals import refused
-from webapp.records.search import GLANCE_ROWS
 from webapp.records.shared_api import Calls, filter_of, locked, not_found, saved, url_of
 from webapp.records.trash_api import add_trash
 
@@ -67,7 +66,7 @@ def _add_list(bp: APIBlueprint, calls: Calls) -> None:
             )
         except BadCursorError as error:
             raise refused({"cursor": str(error)}, place="query") from error
-        total = queries.count_records(entity, organisation_id, wanted, walk_rows=GLANCE_ROWS)
+        total = queries.count_beside(entity, organisation_id, wanted, page, cursor)
         return {
             "data": [only(columns, calls.as_json(record)) for record in page.records],
             "next_cursor": page.next_cursor,

@@ -25,13 +25,14 @@ from webapp.records.going_on import ARGUMENTS, read_so_far
 from webapp.records.imports import find_import, list_offered_imports
 from webapp.records.order import order_of
 from webapp.records.queries import (
+    count_beside,
     count_records,
     list_attribute_names,
     list_records,
     list_saved_filters,
     list_tags,
 )
-from webapp.records.search import GLANCE_ROWS, RecordCount, RecordPage
+from webapp.records.search import COUNT_WALK_ROWS, RecordCount, RecordPage
 
 if TYPE_CHECKING:
     from webapp.records.views import Pages
@@ -77,7 +78,7 @@ def index(pages: Pages) -> BaseResponse:
         chips=[(chip.text, _to(without(_arguments(), chip))) for chip in chips],
         offered_imports=list_offered_imports(organisation.id, entity, chosen_import),
         is_empty=not page.records and wanted.is_empty and not cursor and not problem,
-        count_text="" if problem else _count_text(entity, wanted),
+        count_text=_first_count(entity, organisation.id, wanted, page, cursor) if not problem else "",
         sort=request.args.get("sort", ""),
         direction=request.args.get("direction", ""),
         sorts=_sorts(entity, sort, direction),
@@ -103,7 +104,10 @@ def count(pages: Pages) -> str:
         wanted = read_filter(request.args.to_dict(flat=False), entity, ZoneInfo(organisation.time_zone))
     except FilterError as error:
         abort(400, str(error))
-    return count_text(entity, count_records(entity, organisation.id, wanted), wanted)
+    counted = count_records(entity, organisation.id, wanted, walk_rows=COUNT_WALK_ROWS)
+    if not counted.number and not counted.is_exact:
+        return f"None found among the newest {COUNT_WALK_ROWS:,} {entity.name}"
+    return count_text(entity, counted, wanted)
 
 
 def save_columns(pages: Pages) -> BaseResponse:
@@ -135,15 +139,18 @@ def delete_filter(pages: Pages, filter_id: UUID) -> BaseResponse:
     return redirect(url_for(f"{pages.entity.name}.index"), 303)
 
 
+def _first_count(
+    entity: Entity, organisation_id: UUID, wanted: RecordFilter, page: RecordPage, cursor: str | None
+) -> str | None:
+    """What a short look beside the page tells; None when it found nothing so far."""
+    counted = count_beside(entity, organisation_id, wanted, page, cursor)
+    return count_text(entity, counted, wanted) if counted.is_exact or counted.number else None
+
+
 def count_text(entity: Entity, counted: RecordCount, wanted: RecordFilter) -> str:
     """How many there are, in words: "1 contact", "1,234 contacts found", "Over 100,000 contacts"."""
     over = "" if counted.is_exact else "Over "
     return f"{over}{counted.number:,} {entity.noun(counted.number)}{'' if wanted.is_empty else ' found'}"
-
-
-def _count_text(entity: Entity, wanted: RecordFilter) -> str:
-    """What a short look tells; the page asks `count` for the rest."""
-    return count_text(entity, count_records(entity, current_organisation().id, wanted, walk_rows=GLANCE_ROWS), wanted)
 
 
 def _comparable(entity: Entity, attributes: list[str]) -> list[tuple[str, str, str]]:

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, String, and_, any_, cast, false, func, lit
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
 from webapp.records.fields import Context, FaultError, Field
 from webapp.records.filters import Condition, Operator, RecordFilter
+from webapp.records.phones import beginning_of
 from webapp.visits.queries import was_seen
 
 HIGHEST = "\U0010ffff"
@@ -40,8 +41,9 @@ def search_ranges(entity: Entity, record: Any, q: str) -> list[ColumnElement[boo
     folded = entity.key.fold(q)
     ranges = []
     for name in entity.search_keys:
-        column, text = getattr(record, name), folded if name.endswith("_key") else q
-        ranges.append(begins(column, text))
+        field = entity.fields_by_name.get(name)
+        text = folded if name.endswith("_key") else beginning_of(q) if field and field.type == "tel" else q
+        ranges.append(begins(getattr(record, name), text))
     return ranges
 
 

@@ -19,6 +19,17 @@ PLAIN = re.compile(r"\+[1-9][0-9 .\-]{6,24}")
 SEPARATORS = str.maketrans("", "", " .-")
 
 
+def beginning_of(text: str) -> str:
+    """What a number begins with, as it is kept: "+49 (0)30 12" and "0049 30-12" are "+493012"; other texts stay."""
+    plain = text.replace("(0)", "").translate(BREAKS)
+    plain = f"+{plain[2:]}" if plain.startswith("00") else plain
+    return plain if BEGINNING.fullmatch(plain) else text
+
+
+BREAKS = str.maketrans("", "", " .-/()\u00a0\u2011\u2013")
+BEGINNING = re.compile(r"\+[1-9][0-9]*")
+
+
 @dataclass(frozen=True)
 class _Country:
     prefix: re.Pattern[str] | None

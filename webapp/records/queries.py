@@ -16,7 +16,15 @@ from webapp.records.leads import id_bounds
 from webapp.records.matching import begins
 from webapp.records.models import AttributeName, SavedFilter
 from webapp.records.order import order_of
-from webapp.records.search import COUNT_WALK_ROWS, PAGE_SIZE, RecordCount, RecordPage, Search, along_indexes
+from webapp.records.search import (
+    COUNT_WALK_ROWS,
+    GLANCE_ROWS,
+    PAGE_SIZE,
+    RecordCount,
+    RecordPage,
+    Search,
+    along_indexes,
+)
 
 EVERYTHING = RecordFilter()
 
@@ -109,6 +117,15 @@ def count_records(
     search = Search(entity, organisation_id, wanted)
     with along_indexes():
         return search.count(search.small_set(), walk_rows)
+
+
+def count_beside(
+    entity: Entity, organisation_id: UUID, wanted: RecordFilter, page: RecordPage, cursor: str | None
+) -> RecordCount:
+    """How many match, as far as a short look beside a page tells; a page that holds all of them tells it itself."""
+    if not cursor and page.next_cursor is None:
+        return RecordCount(len(page.records), is_exact=True)
+    return count_records(entity, organisation_id, wanted, walk_rows=GLANCE_ROWS)
 
 
 def count_matching(entity: Entity, organisation_id: UUID, wanted: RecordFilter, created_before: datetime) -> int:

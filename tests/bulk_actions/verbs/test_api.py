@@ -157,6 +157,7 @@ def test_an_export_is_downloaded(app: APIFlask, call: Call) -> None:
 
 def test_too_many_say_when_to_come_back(app: APIFlask, call: Call) -> None:
     settings: Settings = app.extensions["settings"]
+    started(app, call, "export")
     app.extensions["settings"] = dataclasses.replace(settings, bulk_actions_per_hour=1)
     try:
         body = {"verb": "delete", "entity": "contacts", "selection": ALL, "confirm": 5}

@@ -279,9 +279,20 @@ def test_a_workbook_holds_texts_as_texts_and_prices_as_numbers(
 def test_no_more_are_started_within_an_hour_than_the_organisation_may(
     people: BulkAction, app: APIFlask, organisation_id: UUID
 ) -> None:
-    with app.app_context(), tenant(organisation_id), pytest.raises(TooManyError) as caught:
-        start_verb(organisation_id, None, Order(Verb.DELETE, CONTACTS, ALL), most_per_hour=1)
-    assert caught.value.retry_at > people.created_at
+    order = Order(Verb.ADD_TAGS, CONTACTS, ALL, {"tags": ["vip"]})
+    with app.app_context(), tenant(organisation_id):
+        first = start_verb(organisation_id, None, order, most_per_hour=1)
+        with pytest.raises(TooManyError) as caught:
+            start_verb(organisation_id, None, order, most_per_hour=1)
+        assert caught.value.retry_at > first.created_at
+
+
+def test_imports_and_tries_use_up_no_verbs(people: BulkAction, app: APIFlask, organisation_id: UUID) -> None:
+    import_rows(app, organisation_id, [["new@example.com"]], ["Email"], is_dry_run=True)
+    with app.app_context(), tenant(organisation_id):
+        source = lock_bulk_action(organisation_id, people.id)
+        assert source is not None
+        assert start_undo(source, None, most_per_hour=1).source_id == people.id
 
 
 def test_another_organisations_records_are_out_of_reach(

@@ -136,14 +136,17 @@ def find_undo(source: BulkAction) -> BulkAction | None:
 
 
 def refuse_too_many(organisation_id: UUID, most: int) -> None:
-    """Raises TooManyError when the organisation started as many within an hour as it may."""
+    """Raises TooManyError when the organisation started as many verbs within an hour as it may.
+
+    Imports and their tries do not count: nobody shall wait with an undo because of files.
+    """
     db.session.execute(LOCK, {"name": f"bulk actions {organisation_id}"})
     since = utc_now() - WINDOW
     query = select(func.count(), func.min(BulkAction.created_at)).where(
         BulkAction.organisation_id == organisation_id,
         BulkAction.id >= lowest_uuid7(since),
         BulkAction.created_at > since,
-        BulkAction.state != BulkActionState.DRAFT,
+        BulkAction.verb != Verb.IMPORT,
     )
     count, first_at = db.session.execute(query).one()
     if count >= most:
