@@ -24,7 +24,7 @@ from tests.bulk_actions.support import (
     work_off,
 )
 from tests.conftest import owner_connection
-from webapp.bulk_actions import giving_up, tasks, work
+from webapp.bulk_actions import giving_up, rejecting, tasks, work
 from webapp.bulk_actions.chunks import MAX_ATTEMPTS
 from webapp.bulk_actions.models import BulkAction, BulkActionState
 from webapp.bulk_actions.queries import each_rejected_row
@@ -85,7 +85,7 @@ def test_rows_that_cannot_even_be_read_are_one_entry_of_the_report_and_all_count
     app: APIFlask, services: Settings, organisation_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail_when(monkeypatch, work, "parse", lambda data, *_: b"p30@" in data)
-    fail_when(monkeypatch, giving_up, "_rows_of", lambda *_: True)
+    fail_when(monkeypatch, giving_up, "rows_of", lambda *_: True)
     bulk_action = import_stubbornly(app, services, organisation_id, people(100))
     assert bulk_action.state is BulkActionState.COMPLETED_WITH_PROBLEMS
     ((number, reason),) = rejections(app, organisation_id, bulk_action.id).items()
@@ -102,7 +102,7 @@ def test_rows_that_can_never_be_written_are_rejected_and_the_rest_goes_in(
 ) -> None:
     fail_when(monkeypatch, work, "finish_merge", lambda chunk, _: chunk.index == 1)
     if not can_be_read:
-        fail_when(monkeypatch, giving_up, "_rows_of", lambda *_: True)
+        fail_when(monkeypatch, rejecting, "rows_of", lambda *_: True)
     content = people(100)
     bulk_action = import_stubbornly(app, services, organisation_id, content)
     assert (bulk_action.state, bulk_action.given_up_chunk_count) == (BulkActionState.COMPLETED_WITH_PROBLEMS, 1)

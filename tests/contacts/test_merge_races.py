@@ -34,7 +34,7 @@ def test_an_import_overtaken_between_comparing_and_writing_starts_again(
     overtaken = threading.Event()
     update = merge._update
 
-    def update_after_somebody_else(work: merge.Work, is_dry_run: bool) -> int:
+    def update_after_somebody_else(work: merge.Work, is_dry_run: bool) -> tuple[int, tuple[int, ...]]:
         if not overtaken.is_set():
             overtaken.set()
             with psycopg.connect(services.database_url) as connection:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from uuid import UUID
 
 from webapp.bulk_actions.chunks import (
     Sends,
@@ -21,16 +20,18 @@ from webapp.bulk_actions.chunks import (
 from webapp.bulk_actions.copies import make_copy
 from webapp.bulk_actions.detect import FileFormat
 from webapp.bulk_actions.models import BulkAction, BulkActionChunk, Phase
-from webapp.bulk_actions.parse import Layout, Rejected, cells_as_json, keepable, parse
+from webapp.bulk_actions.parse import Layout, Rejected, parse
 from webapp.bulk_actions.queries import get_bulk_action
 from webapp.bulk_actions.records import Span, find_spans
+from webapp.bulk_actions.rejecting import note_rejected, rows_among
 from webapp.bulk_actions.service import new_chunk
 from webapp.bulk_actions.sources import Source, source_of
-from webapp.extensions import db, driver_connection
+from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage
 from webapp.records.context import context_of
 from webapp.records.entities import ATTRIBUTE_PREFIX, get_entity
+from webapp.records.field_types import MAX_TAGS
 from webapp.records.merge import BucketRange, Merge, merge_rows
 from webapp.records.rules import rules_from
 from webapp.records.staging import StagedRows, stage_rows
@@ -38,6 +39,7 @@ from webapp.records.staging import StagedRows, stage_rows
 CHUNK_BYTES = 1024 * 1024
 MIN_CHUNK_BYTES = 64 * 1024
 USUAL_CHUNKS = 16
+CROWDED = f"With the tags that there are already, these are more than {MAX_TAGS}."
 SPANS_PER_STEP = 4
 """Chunks planned in one turn: the first are staged while the rest is still being planned."""
 
@@ -147,21 +149,6 @@ def layout_of(bulk_action: BulkAction) -> Layout:
     )
 
 
-def note_rejected(organisation_id: UUID, bulk_action_id: UUID, rejected: Sequence[Rejected]) -> None:
-    """Keep rejected rows with their cells, which may hold what PostgreSQL cannot: it shows as U+FFFD."""
-    if not rejected:
-        return
-    statement = (
-        "INSERT INTO rejected_rows (organisation_id, bulk_action_id, row_number, reason, cells)"
-        " SELECT %s, %s, row_number, reason, cells::jsonb"
-        " FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS rows (row_number, reason, cells)"
-    )
-    numbers = [row.row_number for row in rejected]
-    reasons = [keepable(row.reason) for row in rejected]
-    cells = [cells_as_json(row.cells) for row in rejected]
-    driver_connection().execute(statement, [organisation_id, bulk_action_id, numbers, reasons, cells])
-
-
 def merge_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     """Merge the staged rows of a range of keys into the records."""
     bulk_action = get_bulk_action(chunk.organisation_id, chunk.bulk_action_id)
@@ -170,4 +157,9 @@ def merge_chunk(chunk: BulkActionChunk, storage: Storage) -> Sends:
     place = (chunk.organisation_id, chunk.bulk_action_id, chunk.start_offset, chunk.end_offset, chunk.index)
     layout = layout_of(bulk_action)
     merge = Merge(layout.entity, layout.rules, BucketRange(*place), bulk_action.is_dry_run)
-    return finish_merge(chunk, merge_rows(merge, utc_now()))
+    counts = merge_rows(merge, utc_now())
+    if counts.crowded:
+        cells = dict(rows_among(counts.crowded, chunk, storage))
+        rejected = [Rejected(number, CROWDED, cells.get(number, [])) for number in counts.crowded]
+        note_rejected(chunk.organisation_id, chunk.bulk_action_id, rejected)
+    return finish_merge(chunk, counts)

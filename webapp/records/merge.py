@@ -10,7 +10,7 @@ is done again. A dry run does all of it but the writing of records.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -55,6 +55,8 @@ class MergeCounts:
     unchanged_count: int = 0
     skipped_count: int = 0
     rejected_count: int = 0
+    crowded: tuple[int, ...] = ()
+    """The numbers of those rejected rows whose record would have too many tags: the caller keeps their cells."""
 
 
 @dataclass
@@ -81,14 +83,18 @@ def merge_rows(merge: Merge, now: datetime) -> MergeCounts:
     """Fold, create, compare and update. All of it belongs to the session's transaction."""
     work = Work(statements_for(merge.entity, merge.rules), _values(merge, now))
     work.run(STEADY_PLANS)
-    duplicate_count = _fold(work)
+    duplicate_count, crowded = _fold(work)
     key_count = work.count(work.statements.count)
     created_count = _create(work, merge)
-    known_count = key_count - created_count
-    counts = {"created_count": created_count}
-    if known_count:
-        counts |= _known(work, merge, known_count)
-    return MergeCounts(row_count=key_count + duplicate_count, duplicate_count=duplicate_count, **counts)
+    known = _known(work, merge, key_count - created_count) if key_count > created_count else MergeCounts(0)
+    return replace(
+        known,
+        row_count=key_count + duplicate_count + len(crowded),
+        duplicate_count=duplicate_count,
+        created_count=created_count,
+        rejected_count=known.rejected_count + len(crowded),
+        crowded=(*crowded, *known.crowded),
+    )
 
 
 def _values(merge: Merge, now: datetime) -> dict[str, Any]:
@@ -108,14 +114,15 @@ def _named(entity: Entity) -> str:
     return label if label.isupper() else f"{label[0].lower()}{label[1:]}"
 
 
-def _fold(work: Work) -> int:
-    """The number of rows that a later one of the same key replaced."""
+def _fold(work: Work) -> tuple[int, list[int]]:
+    """The number of rows that a later one of the same key replaced; the rows that then say too many tags."""
     duplicate_count = work.run(work.statements.note_replaced)
     if duplicate_count:
         for statement in work.statements.folds:
             work.run(statement)
         work.run(work.statements.drop_replaced)
-    return duplicate_count
+        return duplicate_count, [row[0] for row in work.rows(work.statements.drop_crowded)]
+    return duplicate_count, []
 
 
 def _create(work: Work, merge: Merge) -> int:
@@ -124,29 +131,40 @@ def _create(work: Work, merge: Merge) -> int:
     return work.count(work.statements.note_new if merge.is_dry_run else work.statements.create)
 
 
-def _known(work: Work, merge: Merge, known_count: int) -> dict[str, int]:
+def _known(work: Work, merge: Merge, known_count: int) -> MergeCounts:
     """What becomes of rows that created nothing."""
     if merge.rules.mode is Mode.SKIP_EXISTING:
-        return {"skipped_count": work.count(work.statements.note_skipped)}
+        return MergeCounts(known_count, skipped_count=work.count(work.statements.note_skipped))
     if merge.rules.mode is Mode.CREATE_ONLY:
-        return {"rejected_count": work.run(work.statements.reject_known)}
+        return MergeCounts(known_count, rejected_count=work.run(work.statements.reject_known))
     rejected_count = work.run(work.statements.reject_missing) if merge.rules.mode is Mode.UPDATE_ONLY else 0
     unchanged_count = work.count(work.statements.note_unchanged) if known_count - rejected_count else 0
     changed_count = known_count - rejected_count - unchanged_count
-    updated_count = _update(work, merge.is_dry_run) if changed_count else 0
-    if updated_count != changed_count:
+    updated_count, crowded = _update(work, merge.is_dry_run) if changed_count else (0, ())
+    if updated_count + len(crowded) != changed_count:
         raise psycopg.errors.SerializationFailure("Another transaction changed these records after they were compared.")
-    return {"rejected_count": rejected_count, "unchanged_count": unchanged_count, "updated_count": updated_count}
+    return MergeCounts(
+        known_count,
+        unchanged_count=unchanged_count,
+        updated_count=updated_count,
+        rejected_count=rejected_count + len(crowded),
+        crowded=crowded,
+    )
 
 
-def _update(work: Work, is_dry_run: bool) -> int:
-    """Lock the records that change, in the order of keys, keep what they were, and change them."""
+def _update(work: Work, is_dry_run: bool) -> tuple[int, tuple[int, ...]]:
+    """Lock the records that change, in the order of keys, keep what they were, and change them.
+
+    Their number, and the rows that were left out because their record would have too many tags.
+    """
     if is_dry_run:
-        return work.count(work.statements.note_changing)
+        crowded = tuple(row[0] for row in work.rows(work.statements.list_crowded))
+        return work.count(work.statements.note_changing), crowded
     locked = work.rows(work.statements.lock)
-    pairs = {"places": [row[0] for row in locked], "record_places": [row[1] for row in locked]}
+    fitting = [row for row in locked if row[2] is None]
+    pairs = {"places": [row[0] for row in fitting], "record_places": [row[1] for row in fitting]}
     work.run(work.statements.keep_before, **pairs)
-    return work.count(work.statements.update, **pairs)
+    return work.count(work.statements.update, **pairs), tuple(row[2] for row in locked if row[2] is not None)
 
 
 # Statistics lag behind tables that grow by the second: to the planner, an organisation that is new has

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from webapp.records.entities import ATTRIBUTE_PREFIX, ATTRIBUTES, Entity
+from webapp.records.field_types import MAX_TAGS
 from webapp.records.fields import Field
 from webapp.records.rules import TAGS, Policy, Rules
 
@@ -25,12 +26,14 @@ class Statements:
     note_replaced: str
     folds: tuple[str, ...]
     drop_replaced: str
+    drop_crowded: str
     count: str
     create: str
     note_new: str
     note_skipped: str
     note_unchanged: str
     note_changing: str
+    list_crowded: str
     reject_known: str
     reject_missing: str
     lock: str
@@ -62,12 +65,14 @@ class _Maker:
             note_replaced=self.note_replaced(),
             folds=self.folds(),
             drop_replaced=self.drop_replaced(),
+            drop_crowded=self.drop_crowded(),
             count=f"SELECT count(*) FROM {self.staged} WHERE {RANGE}",
             create=self.create(),
             note_new=self.noting("created", self.of_missing("NULL::uuid AS id, s.row_number")),
             note_skipped=self.noting("skipped", self.of_known(KNOWN)),
             note_unchanged=self.noting("unchanged", self.of_known(f"{KNOWN} AND NOT ({self.changes()})")),
-            note_changing=self.noting("updated", self.of_known(f"{KNOWN} AND ({self.changes()})")),
+            note_changing=self.noting("updated", self.of_known(self.written())),
+            list_crowded=self.of_known(f"{KNOWN} AND {self.crowds()}", "s.row_number"),
             reject_known=self.rejecting("exists", self.of_known(KNOWN, "s.row_number, s.cells")),
             reject_missing=self.rejecting("missing", self.of_missing("s.row_number, s.cells")),
             lock=self.lock(),
@@ -101,10 +106,9 @@ class _Maker:
 
     def folds(self) -> tuple[str, ...]:
         """The last row of each key takes over what the rows before it say and it does not."""
-        added = TAGS in self.names and self.rules.policy_of(TAGS) is Policy.ADD
-        plain = [f for f in self.fields if not f.is_key and not (added and f.name == TAGS)]
+        plain = [f for f in self.fields if not f.is_key and not (self.adds_tags and f.name == TAGS)]
         folds = [self._fold_cells(plain)] if plain else []
-        if added:
+        if self.adds_tags:
             folds.append(self._fold_tags())
         if self.attributes:
             folds.append(self._fold_attributes())
@@ -136,6 +140,11 @@ class _Maker:
                   GROUP BY s.{key} HAVING count(DISTINCT s.row_number) > 1) AS folded
             WHERE {RANGE} AND s.{key} = folded.key
         """
+
+    def drop_crowded(self) -> str:
+        """Rows that say more tags together than a record may have; their numbers."""
+        too_many = f"cardinality(s.tags) > {MAX_TAGS}" if self.adds_tags else "false"
+        return f"DELETE FROM {self.staged} WHERE {RANGE} AND {too_many} RETURNING row_number"
 
     def _fold_attributes(self) -> str:
         """An object keeps the last of two values under one name."""
@@ -221,6 +230,23 @@ class _Maker:
             return f"CASE WHEN {new} IS NULL OR {new} <@ {old} THEN {old} ELSE {union} END"
         return self._new(field) if self.rules.clears(field.name) else f"coalesce({new}, {old})"
 
+    @property
+    def adds_tags(self) -> bool:
+        return TAGS in self.names and self.rules.policy_of(TAGS) is Policy.ADD
+
+    def crowds(self) -> str:
+        """Whether the record would have too many tags, together with those that it has."""
+        if not self.adds_tags:
+            return "false"
+        both = "SELECT DISTINCT tag FROM unnest(c.tags || s.tags) AS tag"
+        return (
+            f"(s.tags IS NOT NULL AND cardinality(c.tags) + cardinality(s.tags) > {MAX_TAGS}"
+            f" AND NOT s.tags <@ c.tags AND cardinality(ARRAY({both})) > {MAX_TAGS})"
+        )
+
+    def written(self) -> str:
+        return f"{KNOWN} AND ({self.changes()}) AND NOT {self.crowds()}"
+
     def changes(self) -> str:
         """Whether anything would differ after the update."""
         parts = [self._change(field) for field in self.fields if self.rules.policy_of(field.name) is not Policy.LEAVE]
@@ -245,10 +271,10 @@ class _Maker:
         return [name for name in self.attributes if self.rules.policy_of(ATTRIBUTE_PREFIX + name) is policy]
 
     def lock(self) -> str:
-        """The places of rows and records that differ, locked in the order of keys."""
+        """The places of rows and records that differ, locked in the order of keys; the number of a row that crowds."""
         key = self.entity.key_column
         return f"""
-            SELECT s.place::text, c.record_place::text
+            SELECT s.place::text, c.record_place::text, CASE WHEN {self.crowds()} THEN s.row_number END
             FROM (SELECT s.ctid AS place, s.* FROM {self.staged} WHERE {RANGE} ORDER BY s.{key} OFFSET 0) AS s
             CROSS JOIN LATERAL ({self.record} AND {KNOWN} AND ({self.changes()}) FOR UPDATE) AS c
         """
