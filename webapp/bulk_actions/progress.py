@@ -108,14 +108,14 @@ def _elapsed(bulk_action: BulkAction) -> timedelta:
     return max(elapsed, timedelta(milliseconds=1))
 
 
-def publish_progress(organisation_id: UUID, bulk_action_id: UUID) -> None:
-    """Publish what was committed: at a steady pace, at every twentieth of the way, and always at the end.
+def publish_progress(organisation_id: UUID, bulk_action_id: UUID, *, at_once: bool = False) -> None:
+    """Publish what was committed: at a steady pace or `at_once`, at every twentieth of the way, and always at the end.
 
     Call it after the commit, outside any transaction. A state that was overtaken by the end while it
     was being published is followed by the end, so that late viewers never see it as the last word.
     """
     bulk_action = _reread(organisation_id, bulk_action_id)
-    if bulk_action and not bulk_action.state.is_final and _may_publish(bulk_action):
+    if bulk_action and not bulk_action.state.is_final and (at_once or _may_publish(bulk_action)):
         _publish(bulk_action)
         bulk_action = _reread(organisation_id, bulk_action_id)
     if bulk_action and bulk_action.state.is_final:

@@ -123,7 +123,7 @@ def plan_ahead(organisation: str, bulk_action: str) -> None:
         db.session.commit()
         if take is not None:
             _work(take)
-            publish_progress(organisation_id, bulk_action_id)
+            publish_progress(organisation_id, bulk_action_id, at_once=True)  # nothing follows for long
 
 
 @actor("default")

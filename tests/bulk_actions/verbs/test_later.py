@@ -25,6 +25,8 @@ from webapp.extensions import db, tenant
 from webapp.jobs.models import JobState
 from webapp.jobs.queries import get_job
 from webapp.lib.clock import utc_now
+from webapp.lib.redis import broker_client
+from webapp.live.channels import bulk_action_channel, state_key
 
 Call = Callable[..., Any]
 BONN = {"filter": {"where": ["city:is:Bonn"]}}
@@ -102,6 +104,15 @@ def test_the_page_that_promises_it_keeps_it(
     the_time_has_come(services)
     sweep_and_work_off(app)
     assert list(rows_of(services)) == ["p3@example.com", "p4@example.com"]
+
+
+def test_whoever_watches_is_told_at_once_how_many_it_is_about(
+    app: APIFlask, alice: Person, call: Call, services: Settings, later: datetime
+) -> None:
+    deletion_id = ordered(call, later)
+    work_off(app)
+    kept = broker_client(services).get(state_key(bulk_action_channel(alice.organisation_id, deletion_id)))
+    assert "0 of 3 records" in str(kept)
 
 
 def test_its_job_waits_too(app: APIFlask, alice: Person, call: Call, later: datetime) -> None:
