@@ -112,4 +112,4 @@ def test_rejected_and_replaced_rows_are_listed_page_by_page(app: APIFlask, alice
     assert following
     assert "“nobody 49” is not an e-mail address." in alice.client.get(following[1].replace("&amp;", "&")).text
     replaced = alice.client.get(f"{done.path}/rows?outcome=duplicate").text
-    assert re.search(r"<td>52</td>\s*<td>53</td>", replaced)
+    assert re.search(r'"Row">52</td>\s*<td data-label="Replaced by row">53</td>', replaced)

@@ -91,7 +91,7 @@ def test_a_report_says_how_many_were_ticked(
     app: APIFlask, services: Settings, alice: Person, call: Call, people: BulkAction
 ) -> None:
     ids = [str(record_id) for record_id in list(ids_of(services).values())[:2]]
-    assert "<dd>2 ticked contacts</dd>" in report(app, alice, call, "delete", selection={"ids": ids})
+    assert "<dd>2 ticked contacts</dd>" in report(app, alice, call, "delete", selection={"ids": ids}, confirm=2)
 
 
 def test_the_report_of_deleting_all_says_all(app: APIFlask, alice: Person, call: Call, people: BulkAction) -> None:
