@@ -8,10 +8,6 @@ an organisation that has no contacts yet, so that all of them have the same to d
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -24,9 +20,8 @@ from uuid import UUID
 from flask import Flask
 
 from bench.import_bench import BLOCK_BYTES, POLL_SECONDS, SUBJECTS, file_of, workers
-from bench.support import ROOT, print_figures
-from webapp.config import Settings, settings_from
-from webapp.embedded.servers import running_servers
+from bench.support import empty_app, print_figures
+from webapp.config import Settings
 
 ALONE_COUNT = 5
 MOST_ALLOWED_RATIO = 2.0
@@ -117,21 +112,13 @@ def small_ones(app: Flask, path: Path, large: Large) -> list[Small]:
     return found
 
 
-def measure(large_count: int, small_count: int, folder: Path) -> bool:
+def measure(large_count: int, small_count: int) -> bool:
     large_path, small_path = (file_of(SUBJECTS["contacts"], count) for count in (large_count, small_count))
-    os.environ["DATA_DIR"] = str(folder / "var")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    settings = settings_from(os.environ)
-    with running_servers(settings):
-        subprocess.run([sys.executable, "-m", "webapp.cli", "migrate"], cwd=ROOT, env=environment, check=True)
-        from webapp.app import create_app
-
-        app = create_app(settings)
-        with workers(settings, environment):
-            alone = [import_file(app, f"alone-{n}", small_path, lambda _: None)[1] for n in range(ALONE_COUNT)]
-            large = Large(app, large_path)
-            large.start()
-            beside = small_ones(app, small_path, large)
+    with empty_app() as (app, settings, environment), workers(settings, environment):
+        alone = [import_file(app, f"alone-{n}", small_path, lambda _: None)[1] for n in range(ALONE_COUNT)]
+        large = Large(app, large_path)
+        large.start()
+        beside = small_ones(app, small_path, large)
     ratio = median(one.ended for one in beside) / median(alone)
     print_figures("fair", {**figures_of(alone, beside), "large s": round(large.seconds, 1), "ratio": round(ratio, 2)})
     return ratio <= MOST_ALLOWED_RATIO
@@ -155,9 +142,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--small-rows", type=int, default=10_000)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="footfall-bench-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        return 0 if measure(arguments.rows, arguments.small_rows, Path(folder)) else 1
+    return 0 if measure(arguments.rows, arguments.small_rows) else 1
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,10 +26,9 @@ import psutil
 import psycopg
 from flask import Flask
 
-from bench.support import RESULTS, ROOT, print_figures
-from webapp.config import Settings, settings_from
+from bench.support import RESULTS, ROOT, empty_app, print_figures
+from webapp.config import Settings
 from webapp.embedded.postgres import find_cluster
-from webapp.embedded.servers import running_servers
 from webapp.generate.contacts import write as write_contacts
 from webapp.generate.products import write as write_products
 
@@ -254,15 +252,8 @@ def changed_file(subject: Subject, path: Path) -> Path:
     return changed
 
 
-def measure(row_count: int, folder: Path, names: list[str]) -> None:
-    os.environ["DATA_DIR"] = str(folder / "var")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    settings = settings_from(os.environ)
-    with running_servers(settings):
-        subprocess.run([sys.executable, "-m", "webapp.cli", "migrate"], cwd=ROOT, env=environment, check=True)
-        from webapp.app import create_app
-
-        app = create_app(settings)
+def measure(row_count: int, names: list[str]) -> None:
+    with empty_app() as (app, settings, environment):
         organisation_id = _organisation(app)
         for name in names:
             measure_subject(app, settings, environment, organisation_id, SUBJECTS[name], row_count)
@@ -309,9 +300,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--entity", choices=SUBJECTS, action="append")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="footfall-bench-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        measure(arguments.rows, Path(folder), arguments.entity or list(SUBJECTS))
+    measure(arguments.rows, arguments.entity or list(SUBJECTS))
 
 
 if __name__ == "__main__":

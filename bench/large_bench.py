@@ -8,10 +8,6 @@ each figure of the large one is that of the small one, and that of a small impor
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,9 +16,7 @@ from flask import Flask
 
 from bench.fair_bench import Large, import_file
 from bench.import_bench import SUBJECTS, PeakMemory, file_of, workers
-from bench.support import ROOT, print_figures
-from webapp.config import settings_from
-from webapp.embedded.servers import running_servers
+from bench.support import empty_app, print_figures
 
 MOST_ALLOWED_RATIO = 1.1
 MOST_ALLOWED_MEGABYTES = 400
@@ -43,27 +37,19 @@ class Curve:
         self.megabytes.setdefault(f"{step * 100 // STEPS} %", round(self._memory.peak_bytes / 1024**2))
 
 
-def measure(row_count: int, large_count: int, small_count: int, folder: Path) -> bool:
+def measure(row_count: int, large_count: int, small_count: int) -> bool:
     contacts = SUBJECTS["contacts"]
     usual, large, small = (file_of(contacts, count) for count in (row_count, large_count, small_count))
-    os.environ["DATA_DIR"] = str(folder / "var")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    settings = settings_from(os.environ)
-    with running_servers(settings):
-        subprocess.run([sys.executable, "-m", "webapp.cli", "migrate"], cwd=ROOT, env=environment, check=True)
-        from webapp.app import create_app
-
-        app = create_app(settings)
-        with workers(settings, environment) as pid:
-            memory = PeakMemory(pid)
-            memory.start()
-            alone = [import_file(app, f"alone-{n}", small, lambda _: None)[1] for n in range(3)]
-            usual_seconds = import_file(app, "usual", usual, lambda _: None)[1]
-            usual_bytes = memory.peak_bytes
-            curve = Curve(memory)
-            beside: list[tuple[float, float]] = []
-            seconds = _import_with_others(app, large, small, curve, beside)
-            peak_bytes = memory.stop()
+    with empty_app() as (app, settings, environment), workers(settings, environment) as pid:
+        memory = PeakMemory(pid)
+        memory.start()
+        alone = [import_file(app, f"alone-{n}", small, lambda _: None)[1] for n in range(3)]
+        usual_seconds = import_file(app, "usual", usual, lambda _: None)[1]
+        usual_bytes = memory.peak_bytes
+        curve = Curve(memory)
+        beside: list[tuple[float, float]] = []
+        seconds = _import_with_others(app, large, small, curve, beside)
+        peak_bytes = memory.stop()
     print_figures(
         "large",
         {
@@ -99,9 +85,7 @@ def main() -> int:
     parser.add_argument("--large-rows", type=int, default=10_000_000)
     parser.add_argument("--small-rows", type=int, default=10_000)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="footfall-bench-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        return 0 if measure(given.rows, given.large_rows, given.small_rows, Path(folder)) else 1
+    return 0 if measure(given.rows, given.large_rows, given.small_rows) else 1
 
 
 if __name__ == "__main__":

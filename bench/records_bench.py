@@ -8,16 +8,11 @@ to answer a filter by reading all rows.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -27,9 +22,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from bench.live_bench import percentile
-from bench.support import ROOT, print_figures
-from webapp.config import Settings, settings_from
-from webapp.embedded.servers import running_servers
+from bench.support import empty_app, print_figures
+from webapp.config import Settings
 
 SIZES = (1_000_000, 5_000_000)
 CHUNK = 250_000
@@ -250,19 +244,12 @@ def measure(bench: Bench, count: int) -> dict[str, Any]:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Bench]:
-    """Servers in a folder, migrated, and the app on them."""
-    folder.chmod(0o755)  # for root, whose PostgreSQL runs as somebody else
-    os.environ["DATA_DIR"] = str(folder / "var")
-    settings = settings_from(os.environ)
-    with running_servers(settings):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        subprocess.run([sys.executable, "-m", "webapp.cli", "migrate"], cwd=ROOT, env=environment, check=True)
-        from webapp.app import create_app
-        from webapp.settling import settle
+def running() -> Iterator[Bench]:
+    """The app as a web process has it, on servers of its own."""
+    from webapp.settling import settle
 
-        app = create_app(settings)
-        settle(app)  # as a web process does
+    with empty_app() as (app, settings, _):
+        settle(app)
         yield Bench(settings, app)
 
 
@@ -270,10 +257,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, action="append", help="how many contacts (several times for several sizes)")
     options = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="footfall-bench-", ignore_cleanup_errors=True) as folder,
-        running(Path(folder)) as bench,
-    ):
+    with running() as bench:
         for count in options.rows or SIZES:
             print_figures("records", measure(bench, count))
 

@@ -10,21 +10,42 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import requests
+from flask import Flask
 
+from webapp.config import Settings, settings_from
+from webapp.embedded.servers import running_servers
 from webapp.generate.contacts import write as write_contacts
 from webapp.lib.ids import uuid7
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results"
 START_SECONDS = 120.0
+
+
+@contextmanager
+def empty_app() -> Iterator[tuple[Flask, Settings, dict[str, str]]]:
+    """The app on embedded servers of its own, its settings, and its processes' environment; all go afterwards."""
+    with TemporaryDirectory(prefix="footfall-bench-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # for root, whose PostgreSQL runs as somebody else
+        os.environ["DATA_DIR"] = str(Path(folder) / "var")
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        settings = settings_from(os.environ)
+        with running_servers(settings):
+            subprocess.run([sys.executable, "-m", "webapp.cli", "migrate"], cwd=ROOT, env=environment, check=True)
+            from webapp.app import create_app
+
+            yield create_app(settings), settings, environment
 
 
 class Footfall:

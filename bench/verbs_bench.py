@@ -7,12 +7,7 @@ plain statement of `psql` that does the same to a table with the same columns an
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 from uuid import UUID
 
 import psycopg
@@ -28,9 +23,8 @@ from bench.import_bench import (
     import_once,
     workers,
 )
-from bench.support import ROOT, print_figures
-from webapp.config import Settings, settings_from
-from webapp.embedded.servers import running_servers
+from bench.support import empty_app, print_figures
+from webapp.config import Settings
 
 REFERENCES = {
     "add a tag": "UPDATE plain SET tags = tags || '{vip}', updated_at = now()",
@@ -148,15 +142,8 @@ def theirs(settings: Settings) -> dict[str, float]:
     return seconds
 
 
-def measure(row_count: int, folder: Path) -> None:
-    os.environ["DATA_DIR"] = str(folder / "var")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    settings = settings_from(os.environ)
-    with running_servers(settings):
-        subprocess.run([sys.executable, "-m", "webapp.cli", "migrate"], cwd=ROOT, env=environment, check=True)
-        from webapp.app import create_app
-
-        app = create_app(settings)
+def measure(row_count: int) -> None:
+    with empty_app() as (app, settings, environment):
         organisation_id = _organisation(app)
         with workers(settings, environment) as pid:
             memory = PeakMemory(pid)
@@ -176,9 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="footfall-bench-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        measure(arguments.rows, Path(folder))
+    measure(arguments.rows)
 
 
 if __name__ == "__main__":
