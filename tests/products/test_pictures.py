@@ -86,6 +86,20 @@ def test_an_own_picture_is_kept_and_removed(product: Product, alice: Person) -> 
     assert reread(product).image_id is None
 
 
+def test_products_with_and_without_a_picture_are_found(product: Product, alice: Person, organisation: UUID) -> None:
+    create_record(PRODUCTS, organisation, {"sku": "MUG-1", "name": "Mug"})
+    db.session.commit()
+    upload(alice, product, jpeg())
+    without, having = (alice.client.get(f"/products?where=image_id:{way}:").text for way in ("blank", "filled"))
+    assert "Picture is blank" in without
+    assert 'data-operators="blank filled">Picture<' in without
+    assert ("MUG-1" in without, product.sku in without) == (True, False)
+    assert ("MUG-1" in having, product.sku in having) == (False, True)
+    answer = alice.client.get("/products?where=image_id:is:5")
+    assert answer.status_code == 422
+    assert "“Picture” cannot be compared by “is”." in answer.text
+
+
 def undo_of(person: Person, product: Product) -> dict[str, str]:
     """What the "Undo" button on the product's page would post."""
     found = re.search(r'name="undo" value="([^"]+)"', person.client.get(f"/products/{product.id}").text)

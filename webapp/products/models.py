@@ -70,5 +70,6 @@ PRODUCTS = register_entity(
         search_keys=("sku_key", "name_key"),
         label_of=lambda product: product.label,
         shown_columns=("sku", "price", "is_active", "tags"),
+        attached={"image_id": "Picture"},
     )
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +22,8 @@ class Entity:
 
     `name` is its table, its address and its name in the API. `sorts` are the orders of its list by name: the
     column of each, or None for that of creation, which is the id's own. `search_keys` are columns with byte
-    order in which a search for a beginning looks.
+    order in which a search for a beginning looks. `attached` are columns with their labels that people do not type:
+    lists find records with and without them.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Entity:
     search_keys: tuple[str, ...]
     label_of: Callable[[Any], str]
     shown_columns: tuple[str, ...]
+    attached: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def title(self) -> str:
@@ -72,7 +74,7 @@ class Entity:
     def label_of_column(self, name: str) -> str:
         """What people call a field or an own attribute."""
         field = self.fields_by_name.get(name)
-        return field.label if field else name.removeprefix(ATTRIBUTE_PREFIX)
+        return field.label if field else self.attached.get(name) or name.removeprefix(ATTRIBUTE_PREFIX)
 
 
 _entities: dict[str, Entity] = {}

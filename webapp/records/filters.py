@@ -58,6 +58,7 @@ OPERATOR_LABELS = {
 TEXT_OPERATORS = (
     Operator.IS, Operator.IS_NOT, Operator.BEGINS, Operator.CONTAINS, Operator.BLANK, Operator.FILLED,
 )  # fmt: skip
+ATTACHED_OPERATORS = (Operator.BLANK, Operator.FILLED)
 OPERATORS: dict[str, tuple[Operator, ...]] = {
     "numeric": (Operator.IS, Operator.IS_NOT, Operator.ABOVE, Operator.BELOW, Operator.BLANK, Operator.FILLED),
     "boolean": (Operator.IS,),
@@ -67,7 +68,9 @@ OPERATORS: dict[str, tuple[Operator, ...]] = {
 
 
 def operators_of(entity: Entity, column: str) -> tuple[Operator, ...]:
-    """The comparisons that a field, or an own attribute, knows."""
+    """The comparisons that a field, an attached column, or an own attribute knows."""
+    if column in entity.attached:
+        return ATTACHED_OPERATORS
     field = entity.fields_by_name.get(column)
     return OPERATORS.get(field.sql_type, TEXT_OPERATORS) if field else TEXT_OPERATORS
 
@@ -143,7 +146,7 @@ def write_filter(record_filter: RecordFilter, zone: tzinfo) -> dict[str, list[st
 def _condition(text: str, entity: Entity) -> Condition:
     """ "city:is:Berlin"; the name of an own attribute may hold colons, so it is told by the operator after it."""
     column, operator, value = _split(text)
-    if column not in entity.fields_by_name and not column.startswith(ATTRIBUTE_PREFIX):
+    if column not in {*entity.field_names, *entity.attached} and not column.startswith(ATTRIBUTE_PREFIX):
         raise FilterError(f"There is no field called “{column}”.")
     if operator not in operators_of(entity, column):
         label = entity.label_of_column(column)

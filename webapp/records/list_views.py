@@ -155,7 +155,7 @@ def count_text(entity: Entity, counted: RecordCount, wanted: RecordFilter) -> st
 
 def _comparable(entity: Entity, attributes: list[str]) -> list[tuple[str, str, str]]:
     """(name, label, its operators' names) of everything that a comparison may be about."""
-    names = [*entity.field_names, *(ATTRIBUTE_PREFIX + name for name in attributes)]
+    names = [*entity.field_names, *entity.attached, *(ATTRIBUTE_PREFIX + name for name in attributes)]
     return [
         (name, entity.label_of_column(name), " ".join(operator.value for operator in operators_of(entity, name)))
         for name in names

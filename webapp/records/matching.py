@@ -60,6 +60,8 @@ def bears(record: Any, tag: str) -> ColumnElement[bool]:
 def compare(entity: Entity, record: Any, condition: Condition, context: Context) -> ColumnElement[bool]:
     """A comparison, of texts without regard to case. What cannot be a value of the field is none of them."""
     field = entity.fields_by_name.get(condition.column)
+    if condition.column in entity.attached:
+        return _compare_presence(getattr(record, condition.column), condition)
     if field is None:
         name = condition.column.removeprefix(ATTRIBUTE_PREFIX)
         return _compare_text(func.coalesce(record.attributes[name].astext, ""), condition)
@@ -67,10 +69,14 @@ def compare(entity: Entity, record: Any, condition: Condition, context: Context)
         return _compare_tags(record, condition)
     column = getattr(record, field.name)
     if condition.operator in {Operator.BLANK, Operator.FILLED}:
-        return bool_of(column.is_(None) if condition.operator is Operator.BLANK else column.is_not(None))
+        return _compare_presence(column, condition)
     if field.sql_type == "text":
         return _compare_field(entity, record, field, condition, context)
     return _compare_value(column, field, condition, context)
+
+
+def _compare_presence(column: Any, condition: Condition) -> ColumnElement[bool]:
+    return bool_of(column.is_(None) if condition.operator is Operator.BLANK else column.is_not(None))
 
 
 def _compare_field(
