@@ -19,6 +19,10 @@ RANGE = (
 KNOWN = "NOT (c.created_at = %(now)s AND c.bulk_action_id IS NOT DISTINCT FROM %(bulk_action_id)s)"
 
 
+KEEPING = (Policy.FILL, Policy.LEAVE)
+"""Where a value is there, it stays."""
+
+
 @dataclass(frozen=True)
 class Statements:
     """All that a merge may run. Those that note an outcome return how many records have it."""
@@ -105,7 +109,10 @@ class _Maker:
         """
 
     def folds(self) -> tuple[str, ...]:
-        """The last row of each key takes over what the rows before it say and it does not."""
+        """The last row of each key takes over what the rows before it say and it does not.
+
+        In a column that does not overwrite, what was said first stays, as if the rows had come one after another.
+        """
         plain = [f for f in self.fields if not f.is_key and not (self.adds_tags and f.name == TAGS)]
         folds = [self._fold_cells(plain)] if plain else []
         if self.adds_tags:
@@ -126,10 +133,16 @@ class _Maker:
         """
 
     def _last(self, field: Field) -> str:
-        """The last cell, or the last one that is not blank. Lists go as texts: an array of them would be a matrix."""
+        """The last cell, or the last one that is not blank; the first of these in a column that does not overwrite.
+
+        Lists go as texts: an array of them would be a matrix.
+        """
         cell, back = (f"{field.name}::text", f"::{field.sql_type}") if "[]" in field.sql_type else (field.name, "")
         blanks = "" if self.rules.clears(field.name) else f" FILTER (WHERE {field.name} IS NOT NULL)"
-        return f"(array_agg({cell} ORDER BY row_number DESC){blanks})[1]{back}"
+        keeps_first = self.rules.policy_of(field.name) in KEEPING
+        order = "ASC" if keeps_first else "DESC"
+        blanks = f" FILTER (WHERE {field.name} IS NOT NULL)" if keeps_first else blanks
+        return f"(array_agg({cell} ORDER BY row_number {order}){blanks})[1]{back}"
 
     def _fold_tags(self) -> str:
         key = self.entity.key_column
@@ -149,9 +162,11 @@ class _Maker:
     def _fold_attributes(self) -> str:
         """An object keeps the last of two values under one name."""
         key = self.entity.key_column
+        kept = [name for policy in KEEPING for name in self._attributes_with(policy)]
+        order = f"CASE WHEN cell.key = ANY ({_texts(kept)}) THEN -s.row_number ELSE s.row_number END"
         return f"""
             UPDATE {self.staged} SET attributes = folded.attributes
-            FROM (SELECT s.{key} AS key, jsonb_object_agg(cell.key, cell.value ORDER BY s.row_number) AS attributes
+            FROM (SELECT s.{key} AS key, jsonb_object_agg(cell.key, cell.value ORDER BY {order}) AS attributes
                   FROM {self.staged}, jsonb_each(s.attributes) AS cell WHERE {RANGE} GROUP BY s.{key}) AS folded
             WHERE {RANGE} AND s.{key} = folded.key
         """
