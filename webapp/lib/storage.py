@@ -6,6 +6,8 @@ to one installation: uploads that its database does not know are removed.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -89,10 +91,19 @@ class Storage:
         return True
 
     def delete_folder(self, folder: str) -> None:
-        """Remove all objects whose key begins with the folder and a slash."""
-        for page in obstore.list(self._store, prefix=folder, chunk_size=KEYS_PER_PAGE):
-            for found in page:
-                self.delete(found["path"])
+        """Remove all objects whose key begins with the folder and a slash, and the folder.
+
+        For folders of one writer: another might just be about to open a file in it.
+        """
+        for key in self.keys(folder):
+            self.delete(key)
+        if self._folder:
+            _remove_empty(self._folder / folder)
+
+    def keys(self, folder: str) -> list[str]:
+        """The keys that begin with the folder and a slash."""
+        pages = obstore.list(self._store, prefix=folder, chunk_size=KEYS_PER_PAGE)
+        return [found["path"] for page in pages for found in page]
 
     def key_pages(self, modified_before: datetime) -> Iterator[list[str]]:
         """The keys of all objects that are older, some hundreds at a time, in no order."""
@@ -101,9 +112,18 @@ class Storage:
 
     def delete_unfinished(self, modified_before: datetime) -> None:
         """Remove what writers left in the folder who were killed. A bucket does so by its own lifecycle rule."""
-        for path in self._folder.rglob("*#*") if self._folder else ():
-            if UNFINISHED.search(path.name) and _is_older(path, modified_before):
-                path.unlink(missing_ok=True)
+        for folder, _, names in os.walk(self._folder) if self._folder else ():  # which bears that folders vanish
+            for path in (Path(folder, name) for name in names if UNFINISHED.search(name)):
+                if _is_older(path, modified_before):
+                    path.unlink(missing_ok=True)
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError as error:  # it never was, or a late writer is at work in it
+        if error.errno not in {errno.ENOENT, errno.ENOTEMPTY}:
+            raise
 
 
 def _is_older(path: Path, moment: datetime) -> bool:
@@ -121,4 +141,4 @@ def storage_at(url: str) -> Storage:
         return Storage(from_url(url))
     folder = Path(unquote(parts.path))
     folder.mkdir(parents=True, exist_ok=True)
-    return Storage(LocalStore(prefix=folder, automatic_cleanup=True), folder)  # of folders that are empty
+    return Storage(LocalStore(prefix=folder), folder)
