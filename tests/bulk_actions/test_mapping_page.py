@@ -287,3 +287,15 @@ def test_a_file_that_was_imported_before_says_so_when_and_by_whom(
     assert "by Alice: 1 created" in page
     assert f'href="{first.path}"' in page
     assert "imported before" not in charlie.client.get(f"{drop(charlie, content)}/mapping").text
+
+
+def test_what_cannot_start_leaves_nothing_and_ends_no_try(app: APIFlask, alice: Person, services: Settings) -> None:
+    draft = drop(alice, csv_of([["ada@example.com", "Ada"]], HEADER))
+    waiting = alice.client.post(f"{draft}/start", data={"then": "try"}).location
+    without_key = {"column-0": "", "column-1": "first_name"}
+    assert alice.client.post(f"{draft}/start", data=without_key).status_code == 422
+    assert alice.client.post(f"{draft}/start", data={**without_key, "then": "try"}).status_code == 422
+    assert read(app, alice.organisation_id, UUID(waiting.rsplit("/", 1)[1])).state.value == "pending"
+    with owner_connection(services) as connection:
+        (drafts,) = connection.execute("SELECT count(*) FROM bulk_actions WHERE state = 'draft'").fetchone() or (0,)
+    assert drafts == 1

@@ -45,7 +45,7 @@ def start_import(
     """
     require_draft(bulk_action)
     chosen = bulk_action.mapping if mapping is None else mapping
-    complete = check_mapping(chosen, FileFormat(**bulk_action.format).column_count, get_entity(bulk_action.entity))
+    complete = _checked(bulk_action, chosen)
     bulk_action.mapping = dict(complete)
     if not bulk_action.is_dry_run:
         _remember(bulk_action)
@@ -64,6 +64,11 @@ def start_import(
     bulk_action.state = BulkActionState.PENDING
     db.session.add(new_chunk(bulk_action, Phase.PLAN, 0))
     db.session.flush()
+
+
+def _checked(bulk_action: BulkAction, mapping: Mapping[str, str | None]) -> ColumnMapping:
+    """The mapping, complete; raises MappingError."""
+    return check_mapping(mapping, FileFormat(**bulk_action.format).column_count, get_entity(bulk_action.entity))
 
 
 def _attribute_names(mapping: ColumnMapping) -> list[str]:
@@ -85,6 +90,8 @@ def _remember(bulk_action: BulkAction) -> None:
 
 def start_draft(draft: BulkAction, *, run_at: datetime | None = None) -> None:
     """`start_import`, which ends tries of the draft that still run: its file goes when the import is over."""
+    require_draft(draft)
+    _checked(draft, draft.mapping)  # before anything is changed: what cannot start ends no try
     for tried in lock_running_tries(draft.organisation_id, draft.id):
         cancel(tried)
     start_import(draft, run_at=run_at)
@@ -104,6 +111,7 @@ def start_dry_run(draft: BulkAction, user_id: UUID | None, *, run_at: datetime |
     Raises MappingError, or LateTryError when the file will not be kept until `run_at`.
     """
     require_draft(draft)
+    _checked(draft, draft.mapping)
     if run_at is not None and run_at > (latest := draft.created_at + DRAFT_LIFETIME - TRY_TIME):
         raise LateTryError(latest)
     copied = ("organisation_id", "entity", "file_name", "file_key", "file_byte_count", "file_sha256")
