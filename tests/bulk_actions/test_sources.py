@@ -341,6 +341,23 @@ def test_a_process_that_ends_before_its_time_takes_nobody_with_it(
     assert not [path for path in tmp_path.rglob("*.copies/*") if path.is_file()]
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_machine_that_shuts_down_says_nothing_of_the_workbook(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    bulk_action = draft(storage, workbook_of({"A": PEOPLE}))
+    look(bulk_action, storage)
+    package = tmp_path / "webapp" / "bulk_actions"
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").touch()
+    end = f"signal.signal(signal.{name}, signal.SIG_DFL)\nos.kill(os.getpid(), signal.{name})"
+    (package / "sheets.py").write_text(f"import os, signal\n{end}\n")
+    monkeypatch.setattr(workbooks, "ROOT", tmp_path)
+    with pytest.raises(ChildProcessError):
+        convert(storage, bulk_action)
+
+
 def test_a_workbook_that_breaks_off_behind_its_first_rows_ends_in_a_reason_and_leaves_no_copy(
     storage: Storage, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ A workbook that takes too much memory, or far too long, costs nobody else anythi
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from webapp.lib.storage import Storage
 ROOT = Path(__file__).parents[2]
 PIPE_BLOCK_BYTES = 1024 * 1024
 ERROR_LENGTH = 2_000
+STOPPING = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+"""What a machine that shuts down sends to all: it says nothing of the workbook, which is read again later."""
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +62,9 @@ def _made_by(verb: str, path: Path, *arguments: str) -> Iterator[bytes]:
         except BaseException:  # nobody reads on
             process.kill()
             raise
-        if process.wait():
+        if -process.wait() in STOPPING:
+            raise ChildProcessError("Reading a workbook was stopped from outside.")
+        if process.returncode:
             raise UnreadableFileError(_reason(process.returncode, problems))
 
 
