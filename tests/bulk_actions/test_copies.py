@@ -66,11 +66,11 @@ def test_each_sheet_has_a_copy_of_its_own_and_a_try_shares_it(app: APIFlask, ser
     alice.client.post(f"{path}/mapping", data={"sheet": "Others"})
     assert "zoe@example.com" in alice.client.get(f"{path}/mapping").text
     work_off(app)
-    assert len(stored(uploads(app), f"{bulk_action_id}.csv.copies/")) == 2
+    assert len(stored(uploads(app), f"{bulk_action_id}.csv.copies/")) == 1  # of the sheet before there is none any more
     tried = alice.client.post(f"{path}/start", data={"then": "try"}).headers["Location"].rsplit("/", 1)[1]
     work_off(app)
     assert read(app, alice.organisation_id, UUID(tried)).created_count == 1
-    assert len(stored(uploads(app), f"{bulk_action_id}.csv.copies/")) == 2
+    assert len(stored(uploads(app), f"{bulk_action_id}.csv.copies/")) == 1
     alice.client.post(f"{path}/start")
     work_off(app)
     assert [row[0] for row in contacts(services, alice.organisation_id)] == ["zoe@example.com"]
@@ -114,6 +114,42 @@ def test_a_draft_that_was_started_needs_no_copy_for_its_preview(app: APIFlask, a
     work_off(app)
     assert read(app, alice.organisation_id, draft_id).state is BulkActionState.COMPLETED
     assert stored(uploads(app), str(draft_id)) == []
+
+
+def test_whoever_waits_asks_again_when_nobody_is_at_it(
+    app: APIFlask, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/bulk-actions/{upload(app, alice.organisation_id, WORKBOOK)}"
+    alice.client.get(f"{path}/mapping")
+
+    def fail(storage: Storage, bulk_action: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copies, "convert", fail)
+        with pytest.raises(OSError, match="No space"):
+            work_off(app)
+    for _ in range(2):  # of which the second finds that a message waits
+        assert "preview/wait" in alice.client.get(f"{path}/preview/wait").text
+    assert work_off(app) == 1
+    assert 'hx-trigger="load"' in alice.client.get(f"{path}/preview/wait").text
+
+
+def test_only_one_copy_of_an_organisation_is_made_at_a_time(app: APIFlask, alice: Person, bob: Person) -> None:
+    drafts = [upload(app, alice.organisation_id, WORKBOOK) for _ in range(2)]
+    with app.app_context(), tenant(alice.organisation_id):
+        first, second = (read(app, alice.organisation_id, draft) for draft in drafts)
+        with db.engine.connect() as holder:
+            holder.execute(copies.LOCK, {"key": f"copies of {first.organisation_id}"})
+            copies.prepare_copy(second, uploads(app))
+        assert not copies.has_copy(second, uploads(app))
+        db.session.rollback()
+
+
+def test_a_tab_that_waits_for_a_started_import_goes_to_its_page(app: APIFlask, alice: Person) -> None:
+    path = f"/bulk-actions/{upload(app, alice.organisation_id, WORKBOOK)}"
+    alice.client.post(f"{path}/start")
+    assert alice.client.get(f"{path}/preview/wait").headers["HX-Redirect"] == path
 
 
 def test_nobody_else_learns_of_the_copy(app: APIFlask, alice: Person, charlie: Person) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from webapp.bulk_actions.detect import FileFormat
 from webapp.bulk_actions.files import COPIES_SUFFIX
 from webapp.bulk_actions.models import BulkAction
+from webapp.bulk_actions.queries import lock_running_tries
 from webapp.bulk_actions.records import UnreadableFileError
 from webapp.bulk_actions.workbooks import local_copy, rows_of
 from webapp.extensions import db
@@ -57,14 +58,30 @@ def make_copy(bulk_action: BulkAction, storage: Storage) -> None:
 
 
 def prepare_copy(bulk_action: BulkAction, storage: Storage) -> None:
-    """Make the copy for the preview, unless somebody is at it; keep the reason when it cannot be made."""
+    """Make the copy for the preview, unless somebody is at it; keep the reason when it cannot be made.
+
+    One at a time in an organisation, so that many large workbooks hold up nobody else; of a draft, only the last
+    that was looked at is kept. Whoever waits for another asks again.
+    """
     key = copy_key(bulk_action)
-    if not db.session.execute(TRY_LOCK, {"key": key}).scalar_one() or has_copy(bulk_action, storage):
+    names = (f"copies of {bulk_action.organisation_id}", key)
+    if not all(db.session.execute(TRY_LOCK, {"key": name}).scalar_one() for name in names):
         return
+    if has_copy(bulk_action, storage):
+        return
+    _delete_others(bulk_action, storage)
     try:
         convert(storage, bulk_action)
     except UnreadableFileError as error:
         storage.write(key + PROBLEM_SUFFIX, [str(error).encode()])
+
+
+def _delete_others(bulk_action: BulkAction, storage: Storage) -> None:
+    """Copies of the draft as it was read before, unless a try may read one."""
+    if lock_running_tries(bulk_action.organisation_id, bulk_action.id):
+        return
+    for other in storage.keys(bulk_action.file_key + COPIES_SUFFIX):
+        storage.delete(other)
 
 
 def convert(storage: Storage, bulk_action: BulkAction) -> None:

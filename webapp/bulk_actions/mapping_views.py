@@ -27,6 +27,7 @@ from webapp.bulk_actions.tasks import prepare, send_work
 from webapp.bulk_actions.views import blueprint, bulk_action_or_404, locked_or_404, uploads
 from webapp.bulk_actions.wording import DELIMITER_LABELS, ENCODING_LABELS
 from webapp.extensions import db
+from webapp.jobs.broker import waiting_count
 from webapp.lib.ids import uuid7
 from webapp.lib.run_times import RunAtError
 from webapp.lib.storage import StorageMissingError
@@ -117,14 +118,19 @@ def preview_more(bulk_action_id: UUID) -> str:
 
 
 @blueprint.get("/<uuid:bulk_action_id>/preview/wait")
-def preview_wait(bulk_action_id: UUID) -> str:
+def preview_wait(bulk_action_id: UUID) -> str | Response:
     """Whether the whole file can be looked at by now: the page asks until it can."""
     bulk_action = bulk_action_or_404(bulk_action_id)
+    if bulk_action.state is not BulkActionState.DRAFT:  # it was started in another tab
+        return Response(headers={"HX-Redirect": url_for(".show", bulk_action_id=bulk_action_id)})
+    is_ready, problem = not is_waiting(bulk_action, uploads()), problem_of_copy(bulk_action, uploads())
+    if not is_ready and not problem and not waiting_count("imports"):  # nobody is about to begin with it
+        prepare.send(str(bulk_action.organisation_id), str(bulk_action_id))
     return render_template(
         "bulk_actions/_preview_wait.html",
         bulk_action=bulk_action,
-        is_ready=not is_waiting(bulk_action, uploads()),
-        copy_problem=problem_of_copy(bulk_action, uploads()),
+        is_ready=is_ready,
+        copy_problem=problem,
         only_problems=bool(request.args.get("problems")),
         nonce=uuid7().hex,
     )
