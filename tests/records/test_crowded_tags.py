@@ -51,12 +51,12 @@ def test_a_row_that_would_bring_too_many_is_rejected_with_its_cells(
     done = import_rows(app, organisation_id, ROWS, HEADER, is_dry_run=is_dry_run)
     assert done.state is BulkActionState.COMPLETED
     outcomes = (done.created_count, done.updated_count, done.rejected_count, done.duplicate_count, done.unchanged_count)
-    assert outcomes == (0, 2, 2, 1, 0)
+    assert outcomes == (0, 2, 3, 0, 0)
     assert done.left_out_count == 0
-    assert rejections(app, organisation_id, done.id) == {3: CROWDED, 6: CROWDED}
+    assert rejections(app, organisation_id, done.id) == {3: CROWDED, 5: CROWDED, 6: CROWDED}
     with owner_connection(services) as connection:
         cells = connection.execute("SELECT cells FROM rejected_rows ORDER BY row_number").fetchall()
-    assert [row[0] for row in cells] == [ROWS[1], ROWS[4]]
+    assert [row[0] for row in cells] == [ROWS[1], ROWS[3], ROWS[4]]
     after = {**before, "full@example.com": ("New", 50), "none@example.com": ("New", 50)}
     assert kept(services) == (before if is_dry_run else after)
 
@@ -76,3 +76,13 @@ def test_fifty_together_fit(app: APIFlask, organisation_id: UUID, services: Sett
     done = import_rows(app, organisation_id, rows, HEADER)
     assert (done.updated_count, done.rejected_count, done.duplicate_count) == (1, 0, 1)
     assert kept(services)["some@example.com"] == ("S", 50)
+
+
+@pytest.mark.parametrize(("mode", "counts"), [("skip_existing", (1, 0, 1)), ("create_only", (0, 1, 1))])
+def test_known_records_that_are_left_alone_are_crowded_by_nothing(
+    app: APIFlask, organisation_id: UUID, mode: str, counts: tuple[int, int, int]
+) -> None:
+    rows = [["some@example.com", "", tags(0, 30)], ["some@example.com", "", tags(30, 60)]]
+    done = import_rows(app, organisation_id, rows, HEADER, rules={"mode": mode})
+    assert (done.skipped_count, done.rejected_count, done.duplicate_count) == counts
+    assert CROWDED not in rejections(app, organisation_id, done.id).values()

@@ -15,7 +15,7 @@ HEADER = ["Email", "First name", "City", "Tags", "Shoe size"]
 MAPPING = {"0": "email", "1": "first_name", "2": "city", "3": "tags", "4": "attributes.Shoe size"}
 KNOWN = [["known@example.com", "Ada", "", "old", ""], ["full@example.com", "Flo", "Ulm", "old", "38"]]
 REPEATED = [
-    ["new@example.com", "Nia", "Rome", "a", "40"],
+    ["new@example.com", "Nia", "", "a", ""],
     ["known@example.com", "", "Rome", "a", "40"],
     ["new@example.com", "", "Bonn", "b", "41"],
     ["full@example.com", "Fay", "Rome", "a", "40"],

@@ -115,14 +115,17 @@ def _named(entity: Entity) -> str:
 
 
 def _fold(work: Work) -> tuple[int, list[int]]:
-    """The number of rows that a later one of the same key replaced; the rows that then say too many tags."""
+    """The number of rows that a later one of the same key replaced; those that say too many tags together."""
     duplicate_count = work.run(work.statements.note_replaced)
-    if duplicate_count:
-        for statement in work.statements.folds:
-            work.run(statement)
-        work.run(work.statements.drop_replaced)
-        return duplicate_count, [row[0] for row in work.rows(work.statements.drop_crowded)]
-    return duplicate_count, []
+    if not duplicate_count:
+        return 0, []
+    crowded = work.rows(work.statements.drop_crowded)
+    if crowded:
+        duplicate_count -= work.run(work.statements.forget_replaced, keys=[row[1] for row in crowded])
+    for statement in work.statements.folds:
+        work.run(statement)
+    work.run(work.statements.drop_replaced)
+    return duplicate_count, [row[0] for row in crowded]
 
 
 def _create(work: Work, merge: Merge) -> int:

@@ -31,6 +31,7 @@ class Statements:
     folds: tuple[str, ...]
     drop_replaced: str
     drop_crowded: str
+    forget_replaced: str
     count: str
     create: str
     note_new: str
@@ -70,6 +71,7 @@ class _Maker:
             folds=self.folds(),
             drop_replaced=self.drop_replaced(),
             drop_crowded=self.drop_crowded(),
+            forget_replaced=self.forget_replaced(),
             count=f"SELECT count(*) FROM {self.staged} WHERE {RANGE}",
             create=self.create(),
             note_new=self.noting("created", self.of_missing("NULL::uuid AS id, s.row_number")),
@@ -133,15 +135,16 @@ class _Maker:
         """
 
     def _last(self, field: Field) -> str:
-        """The last cell, or the last one that is not blank; the first of these in a column that does not overwrite.
+        """The last cell, or the last one that is not blank; the first of these in a column that fills blanks only.
 
-        Lists go as texts: an array of them would be a matrix.
+        Of one that leaves what is there, the first row's own cell counts, blank or not. Lists go as texts: an array
+        of them would be a matrix.
         """
         cell, back = (f"{field.name}::text", f"::{field.sql_type}") if "[]" in field.sql_type else (field.name, "")
         blanks = "" if self.rules.clears(field.name) else f" FILTER (WHERE {field.name} IS NOT NULL)"
-        keeps_first = self.rules.policy_of(field.name) in KEEPING
-        order = "ASC" if keeps_first else "DESC"
-        blanks = f" FILTER (WHERE {field.name} IS NOT NULL)" if keeps_first else blanks
+        policy = self.rules.policy_of(field.name)
+        order = "ASC" if policy in KEEPING else "DESC"
+        blanks = "" if policy is Policy.LEAVE else blanks
         return f"(array_agg({cell} ORDER BY row_number {order}){blanks})[1]{back}"
 
     def _fold_tags(self) -> str:
@@ -155,19 +158,41 @@ class _Maker:
         """
 
     def drop_crowded(self) -> str:
-        """Rows that say more tags together than a record may have; their numbers."""
-        too_many = f"cardinality(s.tags) > {MAX_TAGS}" if self.adds_tags else "false"
-        return f"DELETE FROM {self.staged} WHERE {RANGE} AND {too_many} RETURNING row_number"
+        """All rows of keys of which they say more tags together than a record may have; their numbers and keys.
+
+        Known records that this import leaves alone stay out of it.
+        """
+        key = self.entity.key_column
+        known = f"SELECT FROM {self.entity.name} c WHERE c.organisation_id = %(organisation_id)s AND c.{key} = s.{key}"
+        concerns = "true" if self.rules.may_update else f"NOT EXISTS ({known})"
+        return f"""
+            DELETE FROM {self.staged} WHERE {RANGE} AND {"true" if self.adds_tags else "false"} AND {concerns}
+            AND s.{key} IN (SELECT s.{key} FROM {self.staged}, unnest(s.tags) AS tag WHERE {RANGE}
+                            GROUP BY s.{key} HAVING count(DISTINCT tag) > {MAX_TAGS})
+            RETURNING s.row_number, s.{key}
+        """
+
+    def forget_replaced(self) -> str:
+        """Rows of these keys are not replaced after all."""
+        return (
+            "DELETE FROM replaced_rows WHERE organisation_id = %(organisation_id)s"
+            " AND bulk_action_id = %(bulk_action_id)s AND record_key = ANY (%(keys)s)"
+        )
 
     def _fold_attributes(self) -> str:
-        """An object keeps the last of two values under one name."""
+        """An object keeps the last of two values under one name; a name that leaves what is there, the first row's."""
         key = self.entity.key_column
         kept = [name for policy in KEEPING for name in self._attributes_with(policy)]
+        left = self._attributes_with(Policy.LEAVE)
         order = f"CASE WHEN cell.key = ANY ({_texts(kept)}) THEN -s.row_number ELSE s.row_number END"
         return f"""
             UPDATE {self.staged} SET attributes = folded.attributes
-            FROM (SELECT s.{key} AS key, jsonb_object_agg(cell.key, cell.value ORDER BY {order}) AS attributes
-                  FROM {self.staged}, jsonb_each(s.attributes) AS cell WHERE {RANGE} GROUP BY s.{key}) AS folded
+            FROM (SELECT s.key, coalesce(jsonb_object_agg(cell.key, cell.value ORDER BY {order})
+                      FILTER (WHERE s.is_first OR NOT cell.key = ANY ({_texts(left)})), '{{}}') AS attributes
+                  FROM (SELECT s.{key} AS key, s.row_number, s.attributes,
+                               s.row_number = min(s.row_number) OVER (PARTITION BY s.{key}) AS is_first
+                        FROM {self.staged} WHERE {RANGE}) AS s, jsonb_each(s.attributes) AS cell
+                  GROUP BY s.key) AS folded
             WHERE {RANGE} AND s.{key} = folded.key
         """
 
