@@ -60,6 +60,7 @@ def test_signing_out_ends_what_the_browser_may_see(watched: WatchedPage, install
     page: Page = watched.page
     sign_in(page, installation.web_url, "demo@example.com")
     page.locator(".sidebar").get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     page.goto(f"{installation.web_url}/visits")
     expect(page).to_have_url(f"{installation.web_url}/sign-in?next=/visits")
     watched.assert_clean()

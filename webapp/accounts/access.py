@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from flask import Flask, current_app, g, redirect, request, session, url_for
@@ -12,7 +13,7 @@ from flask_wtf.csrf import validate_csrf
 from webapp.accounts import current, queries
 from webapp.accounts.models import Organisation, User
 from webapp.accounts.queries import Place, ReceivedInvitation
-from webapp.extensions import csrf, login_manager
+from webapp.extensions import csrf, htmx, login_manager
 from webapp.problems import Problem, is_api_request
 
 PUBLIC_ENDPOINTS = frozenset(
@@ -101,8 +102,16 @@ def received_invitations() -> list[ReceivedInvitation]:
 
 def send_to_sign_in() -> ResponseReturnValue:
     """To the sign-in page, and back to this one afterwards if it was only being read."""
-    wanted = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
+    wanted = _page_path()
     return redirect(url_for("accounts.sign_in", next=None if wanted == "/" else wanted))
+
+
+def _page_path() -> str | None:
+    """The page that the browser shows: of a part of one, which htmx asks for, the whole."""
+    if htmx and htmx.current_url:
+        page = urlsplit(htmx.current_url)
+        return f"{page.path}?{page.query}" if page.query else page.path
+    return request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
 
 
 def template_context() -> dict[str, object]:
