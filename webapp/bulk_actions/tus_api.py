@@ -145,7 +145,7 @@ def destroy(upload_id: UUID) -> Response:
     summary="Import an uploaded file",
     description=(
         "Starts the import, with the options of `POST /bulk-actions/upload` as form fields. Called again, it answers"
-        " with the import that the first call started."
+        " with the import that the first call started. Each call for a dry run starts one."
     ),
     responses={409: "Bytes of the file are missing.", 422: "The file or an option cannot be used."},
 )
