@@ -95,7 +95,7 @@ def _get_site(organisation_id: UUID, settings: Settings) -> Site:
     """The demo website's site; it moves along when the website is served on another port."""
     site = find_site_by_name(organisation_id, SITE_NAME)
     if site is None:
-        site = create_site(organisation_id, SITE_NAME, settings.demo_url)
+        site = create_site(organisation_id, SITE_NAME, settings.demo_url, ZONE)
     if settings.demo_url not in site.origins:
         site.origins = [settings.demo_url]
     db.session.commit()

@@ -6,6 +6,7 @@ same step, so that the stream can be bounded by beacons and not by entries.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -46,8 +47,23 @@ class BacklogFullError(Exception):
     """More beacons wait to be counted than may."""
 
 
+class Kind(enum.IntEnum):
+    """What a row in the stream reports."""
+
+    PAGEVIEW = 0
+    EVENT = 1
+    ENGAGEMENT = 2
+    PRODUCT = 3
+    IDENTIFY = 4
+    DROPPED = 5
+
+
 class Row(msgspec.Struct, array_like=True, gc=False):
-    """An accepted beacon in the stream. Ids are their 16 bytes, times milliseconds since 1970."""
+    """An accepted beacon in the stream. Ids are their 16 bytes, times milliseconds since 1970.
+
+    `name` is an event's name, a SKU, an identity, or why beacons were dropped; `engaged_ms` of dropped ones is
+    how many they are. A text that is not known is ''.
+    """
 
     organisation_id: bytes
     site_id: bytes
@@ -58,6 +74,22 @@ class Row(msgspec.Struct, array_like=True, gc=False):
     page_url: str
     referrer: str
     screen: str
+    kind: int = Kind.PAGEVIEW
+    language: str = ""
+    country: str = ""
+    device: str = ""
+    browser: str = ""
+    system: str = ""
+    utm_source: str = ""
+    utm_medium: str = ""
+    utm_campaign: str = ""
+    utm_term: str = ""
+    utm_content: str = ""
+    click_id: str = ""
+    name: str = ""
+    props: str = ""
+    engaged_ms: int = 0
+    scroll: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,8 +100,23 @@ class Entry:
     content: bytes
 
 
-encode_rows = msgspec.msgpack.Encoder().encode
-decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[list[Any]])
+
+
+def encode_rows(rows: list[Row]) -> bytes:
+    """Rows column by column, as whoever adds up many of them wants them."""
+    return _encoder.encode(list(zip(*map(msgspec.structs.astuple, rows), strict=True)))
+
+
+def decode_columns(content: bytes) -> list[list[Any]]:
+    """The columns of a group, in the order of a row's fields."""
+    return _decoder.decode(content)
+
+
+def decode_rows(content: bytes) -> list[Row]:
+    """The rows of a group."""
+    return [Row(*values) for values in zip(*decode_columns(content), strict=True)]
 
 
 def add(client: redis.Redis, rows: list[Row], limit: int) -> None:

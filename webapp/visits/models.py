@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import enum
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Identity, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.extensions import Model
@@ -33,6 +33,34 @@ class Grain(enum.Enum):
     MONTH = "month"
 
 
+class RawKind(enum.Enum):
+    """What a chunk of raw rows holds."""
+
+    ACTIVITY = "activity"
+    VISIT = "visit"
+
+
+class Dimension(enum.Enum):
+    """What else than pages is counted value by value."""
+
+    REFERRER = "referrer"
+    CHANNEL = "channel"
+    UTM_SOURCE = "utm_source"
+    UTM_MEDIUM = "utm_medium"
+    UTM_CAMPAIGN = "utm_campaign"
+    UTM_TERM = "utm_term"
+    UTM_CONTENT = "utm_content"
+    COUNTRY = "country"
+    LANGUAGE = "language"
+    DEVICE = "device"
+    BROWSER = "browser"
+    SYSTEM = "system"
+    SCREEN = "screen"
+    EVENT = "event"
+    PROPERTY = "property"
+    PRODUCT = "product"
+
+
 class Site(Model):
     """A website that reports its visits."""
 
@@ -47,6 +75,7 @@ class Site(Model):
     name: Mapped[str]
     site_key: Mapped[str]
     origins: Mapped[list[Any]] = mapped_column(default=list)
+    time_zone: Mapped[str] = mapped_column(default="UTC")
     created_at: Mapped[CreatedAt]
 
 
@@ -105,6 +134,11 @@ class SiteRollUp(Model):
     grain: Mapped[Grain] = mapped_column(text_enum(Grain), primary_key=True)
     bucket_at: Mapped[datetime] = mapped_column(primary_key=True)
     pageview_count: Mapped[int] = mapped_column(BigInteger)
+    visit_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    bounce_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    visit_ms: Mapped[int] = mapped_column(BigInteger, default=0)
+    event_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    engaged_ms: Mapped[int] = mapped_column(BigInteger, default=0)
     page_count: Mapped[int] = mapped_column(BigInteger)
     visitors: Mapped[bytes] = mapped_column(LargeBinary)
 
@@ -120,6 +154,82 @@ class PageRollUp(Model):
     bucket_at: Mapped[datetime] = mapped_column(primary_key=True)
     page_id: Mapped[UUID] = mapped_column(primary_key=True)
     pageview_count: Mapped[int] = mapped_column(BigInteger)
+    entry_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    exit_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    bounce_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    engaged_ms: Mapped[int] = mapped_column(BigInteger, default=0)
+    scroll_sum: Mapped[int] = mapped_column(BigInteger, default=0)
+    scroll_count: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class DimensionRollUp(Model):
+    """What one value of a dimension (a country, a referrer, an event's name) counts in one bucket.
+
+    Buckets are days and months of the site's zone. Visitors are kept where they are asked for: events and products.
+    """
+
+    __tablename__ = "dimension_roll_ups"
+
+    organisation_id: Mapped[TenantKey]
+    site_id: Mapped[UUID] = mapped_column(primary_key=True)
+    dimension: Mapped[Dimension] = mapped_column(text_enum(Dimension), primary_key=True)
+    grain: Mapped[Grain] = mapped_column(text_enum(Grain), primary_key=True)
+    bucket_at: Mapped[datetime] = mapped_column(primary_key=True)
+    value: Mapped[str] = mapped_column(primary_key=True)
+    pageview_count: Mapped[int] = mapped_column(BigInteger)
+    visit_count: Mapped[int] = mapped_column(BigInteger)
+    bounce_count: Mapped[int] = mapped_column(BigInteger)
+    visit_ms: Mapped[int] = mapped_column(BigInteger)
+    event_count: Mapped[int] = mapped_column(BigInteger)
+    visitors: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class Visit(Model):
+    """One visitor's activity on a site until 30 minutes idle; kept for as long as a late beacon may change it.
+
+    `visitor` and `visit` are the numbers that raw rows carry; `attributes` are those of the visit's entry.
+    """
+
+    __tablename__ = "visits"
+
+    organisation_id: Mapped[TenantKey]
+    site_id: Mapped[UUID] = mapped_column(primary_key=True)
+    visitor: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    started_at: Mapped[datetime] = mapped_column(primary_key=True)
+    last_at: Mapped[datetime]
+    visit: Mapped[int] = mapped_column(BigInteger)
+    pageview_count: Mapped[int]
+    event_count: Mapped[int]
+    entry_page: Mapped[str]
+    exit_page: Mapped[str]
+    attributes: Mapped[str]
+
+
+class RawChunk(Model):
+    """Raw rows of one site as they were counted, compressed together, until they are sealed."""
+
+    __tablename__ = "raw_chunks"
+
+    organisation_id: Mapped[TenantKey]
+    site_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[RawKind] = mapped_column(text_enum(RawKind), primary_key=True)
+    chunk: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    from_at: Mapped[datetime]
+    to_at: Mapped[datetime]
+    row_count: Mapped[int]
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class DropCount(Model):
+    """How many of a site's beacons were not counted on one day (UTC), by reason."""
+
+    __tablename__ = "drop_counts"
+
+    organisation_id: Mapped[TenantKey]
+    site_id: Mapped[UUID] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    reason: Mapped[str] = mapped_column(String(64), primary_key=True)
+    drop_count: Mapped[int] = mapped_column(BigInteger)
 
 
 class ReferrerRollUp(Model):

@@ -280,8 +280,11 @@ SKETCHES = """
     ) AS kept
 """
 ADD_TO_SITES = """
-    INSERT INTO site_roll_ups (organisation_id, site_id, grain, bucket_at, pageview_count, page_count, visitors)
-    SELECT %s, w.* FROM unnest(
+    INSERT INTO site_roll_ups (
+        organisation_id, site_id, grain, bucket_at, pageview_count, page_count, visitors,
+        visit_count, bounce_count, visit_ms, event_count, engaged_ms
+    )
+    SELECT %s, w.*, 0, 0, 0, 0, 0 FROM unnest(
         %s::uuid[], %s::text[], %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bytea[]
     ) AS w (site_id, grain, bucket_at, pageview_count, page_count, visitors)
     ON CONFLICT (organisation_id, site_id, grain, bucket_at) DO UPDATE SET
@@ -290,8 +293,11 @@ ADD_TO_SITES = """
         visitors = excluded.visitors
 """
 ADD_TO_PAGES = """
-    INSERT INTO page_roll_ups (organisation_id, site_id, grain, bucket_at, page_id, pageview_count)
-    SELECT %s, w.* FROM unnest(
+    INSERT INTO page_roll_ups (
+        organisation_id, site_id, grain, bucket_at, page_id, pageview_count,
+        entry_count, exit_count, bounce_count, engaged_ms, scroll_sum, scroll_count
+    )
+    SELECT %s, w.*, 0, 0, 0, 0, 0, 0 FROM unnest(
         %s::uuid[], %s::text[], %s::timestamptz[], %s::uuid[], %s::bigint[]
     ) AS w (site_id, grain, bucket_at, page_id, pageview_count)
     ON CONFLICT (organisation_id, site_id, grain, bucket_at, page_id) DO UPDATE SET

@@ -30,7 +30,7 @@ class BadSiteError(ValueError):
         self.field = field
 
 
-def create_site(organisation_id: UUID, name: str, origin: str) -> Site:
+def create_site(organisation_id: UUID, name: str, origin: str, time_zone: str = "UTC") -> Site:
     """A new site that takes visits from one origin; raises BadSiteError."""
     name = name.strip()
     if not 1 <= len(name) <= NAME_LIMIT:
@@ -43,6 +43,7 @@ def create_site(organisation_id: UUID, name: str, origin: str) -> Site:
         name=name,
         site_key=make_site_key(organisation_id),
         origins=[origin_of(origin)],
+        time_zone=time_zone,
     )
     db.session.add(site)
     db.session.flush()

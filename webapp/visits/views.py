@@ -106,7 +106,8 @@ def add_site() -> ResponseReturnValue:
     """Make a site, then show its snippet."""
     organisation = current_organisation()
     try:
-        site = create_site(organisation.id, request.form.get("name", ""), request.form.get("origin", ""))
+        name, origin = request.form.get("name", ""), request.form.get("origin", "")
+        site = create_site(organisation.id, name, origin, organisation.time_zone)
     except BadSiteError as error:
         errors = {error.field: str(error)}
         return render_page("visits/new.html", status=422, values=request.form, errors=errors, is_first=False)
