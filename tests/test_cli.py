@@ -26,7 +26,7 @@ from webapp.embedded import running_servers
 from webapp.embedded.postgres import find_cluster, is_accepting
 from webapp.embedded.processes import wait_until
 from webapp.embedded.servers import stop_servers
-from webapp.visits.beacon import check_beacon, read_beacon
+from webapp.visits.collecting.beacon import check_beacon, read_beacon
 
 COMMAND = (sys.executable, "-m", "webapp.cli")
 START_SECONDS = 90.0

@@ -17,7 +17,7 @@ from uuid import UUID
 import pytest
 
 from webapp.generate import beacons, contacts, products
-from webapp.visits.beacon import check_beacon, read_beacon
+from webapp.visits.collecting.beacon import check_beacon, read_beacon
 
 Write = Callable[[TextIO, int, int], None]
 END = datetime(2026, 6, 1, tzinfo=UTC)

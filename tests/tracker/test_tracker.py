@@ -26,7 +26,7 @@ from tests.tracker.support import (
     stage,
     website_handler,
 )
-from webapp.visits.beacon import check_beacon, read_beacon
+from webapp.visits.collecting.beacon import check_beacon, read_beacon
 
 SIZE_LIMIT_BYTES = 3_000
 QUEUED = "Object.keys(localStorage).filter((key) => key.startsWith('footfall.beacon.')).length"

@@ -20,7 +20,7 @@ from webapp.lib.ids import uuid7
 from webapp.lib.redis import beacons_client
 from webapp.visits import backlog
 from webapp.visits.backlog import Row
-from webapp.visits.collect import Collector
+from webapp.visits.collecting.collect import Collector
 from webapp.visits.models import Site
 from webapp.visits.service import create_site
 from webapp.visits.tasks import roll_up_once

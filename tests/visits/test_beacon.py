@@ -12,7 +12,7 @@ import pytest
 
 from tests.visits.support import MISSING, make_beacon
 from webapp.lib.ids import uuid7
-from webapp.visits.beacon import BODY_LIMIT_BYTES, CheckedBeacon, RefusedError, check_beacon, read_beacon
+from webapp.visits.collecting.beacon import BODY_LIMIT_BYTES, CheckedBeacon, RefusedError, check_beacon, read_beacon
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)

@@ -14,8 +14,8 @@ from tests.visits.support import MISSING, ORIGIN, add_site, ask, make_beacon, po
 from webapp.config import Settings
 from webapp.lib.redis import beacons_client
 from webapp.visits import backlog
-from webapp.visits.collect import Collector
-from webapp.visits.site_keys import make_site_key
+from webapp.visits.collecting.collect import Collector
+from webapp.visits.collecting.site_keys import make_site_key
 
 NOWHERE = "postgresql://footfall@127.0.0.1:21399/footfall"
 

@@ -28,7 +28,8 @@ from webapp.metrics import beacon_counter
 from webapp.problems import Problem, answer
 from webapp.visits import backlog, queries
 from webapp.visits.backlog import BacklogFullError, Row
-from webapp.visits.beacon import (
+from webapp.visits.buckets import BUCKET_LIMITS, Aggregation, TooManyBucketsError, local_midnight, make_edges
+from webapp.visits.collecting.beacon import (
     BODY_LIMIT_BYTES,
     CheckedBeacon,
     RefusedError,
@@ -38,7 +39,6 @@ from webapp.visits.beacon import (
     too_large,
     wrong_fields,
 )
-from webapp.visits.buckets import BUCKET_LIMITS, Aggregation, TooManyBucketsError, local_midnight, make_edges
 from webapp.visits.models import Site
 from webapp.visits.periods import FIRST_YEAR, LAST_YEAR, is_possible, utc_iso
 

@@ -16,10 +16,10 @@ from webapp.config import Settings
 from webapp.lib.problem import CONTENT_TYPE, problem_body
 from webapp.lib.redis import async_beacons_client
 from webapp.metrics import beacon_counter
-from webapp.visits import beacon as beacons
 from webapp.visits.backlog import AsyncAdder, BacklogFullError, Row
-from webapp.visits.beacon import BODY_LIMIT_BYTES, RefusedError, check_beacon, read_beacon
-from webapp.visits.site_directory import DirectoryError, KnownSite, SiteDirectory
+from webapp.visits.collecting import beacon as beacons
+from webapp.visits.collecting.beacon import BODY_LIMIT_BYTES, RefusedError, check_beacon, read_beacon
+from webapp.visits.collecting.site_directory import DirectoryError, KnownSite, SiteDirectory
 
 GATHER_SECONDS = 0.001
 DRAIN_LIMIT_BYTES = 4 * 1024 * 1024

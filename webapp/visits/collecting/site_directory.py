@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from webapp.visits.site_keys import organisation_of
+from webapp.visits.collecting.site_keys import organisation_of
 
 APP_ROLE = "footfall_app"
 FRESH_SECONDS = 30.0
