@@ -12,8 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from webapp.config import settings_from
+from webapp.visits.tracker_script import tracker_script
+
 ROOT = Path(__file__).resolve().parents[2]
-TRACKER = ROOT / "tracker" / "tracker.js"
+SCRIPT = tracker_script(settings_from({"SECRET_KEY": "of a test"}))
 SITE_KEY = "site-key-of-alice"
 WAIT_SECONDS = 15.0
 
@@ -58,11 +61,19 @@ class Collector:
     def beacons(self) -> list[dict[str, Any]]:
         return [received.beacon for received in self.received]
 
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        """The beacons of one kind in order of arrival, each id once; a pageview does not say its kind."""
+        by_id = {beacon["id"]: beacon for beacon in self.beacons if beacon.get("kind", "pageview") == kind}
+        return list(by_id.values())
+
+    def wait_for_kind(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
+        self.wait_for(lambda it: len(it.of_kind(kind)) >= count, f"fewer than {count} beacons of {kind} came")
+        return self.of_kind(kind)
+
     @property
     def paths(self) -> list[str]:
         """The pages seen, in order of arrival, each beacon id once."""
-        by_id = {beacon["id"]: "/" + beacon["pageUrl"].split("/", 3)[3] for beacon in self.beacons}
-        return list(by_id.values())
+        return ["/" + beacon["pageUrl"].split("/", 3)[3] for beacon in self.of_kind("pageview")]
 
     def wait_for(self, holds: Callable[[Collector], bool], what: str) -> None:
         """Wait until the condition holds, or fail with what was received instead."""
@@ -95,7 +106,7 @@ def collector_handler(collector: Collector) -> type[QuietHandler]:
     class Handler(QuietHandler):
         def do_GET(self) -> None:
             if self.path == "/tracker.js":
-                return self.answer(200, {"Content-Type": "text/javascript"}, TRACKER.read_bytes())
+                return self.answer(200, {"Content-Type": "text/javascript"}, SCRIPT.content)
             return self.answer(404, {})
 
         def do_OPTIONS(self) -> None:
@@ -116,16 +127,17 @@ def collector_handler(collector: Collector) -> type[QuietHandler]:
     return Handler
 
 
-def website_handler(head: str) -> type[QuietHandler]:
-    """A website whose every page embeds the tracker; `/plain` does not."""
+def website_handler(head: str, body: str = "", headers: dict[str, str] | None = None) -> type[QuietHandler]:
+    """A website whose every page embeds the tracker; `/plain` does not, and `/missing` is not there."""
 
     class Handler(QuietHandler):
         def do_GET(self) -> None:
             if self.path == "/favicon.ico":
                 return self.answer(204, {})
             embedded = "" if self.path.startswith("/plain") else head
-            html = f"<!doctype html><title>{self.path}</title>{embedded}<h1>{self.path}</h1>"
-            return self.answer(200, {"Content-Type": "text/html; charset=utf-8"}, html.encode())
+            html = f"<!doctype html><title>{self.path}</title>{embedded}<h1>{self.path}</h1>{body}"
+            status = 404 if self.path.startswith("/missing") else 200
+            return self.answer(status, {"Content-Type": "text/html; charset=utf-8", **(headers or {})}, html.encode())
 
     return Handler
 
@@ -155,12 +167,14 @@ class Stage:
 
 
 @contextmanager
-def stage(*, attributes: str = "", before: str = "", after: str = "") -> Iterator[Stage]:
+def stage(
+    *, attributes: str = "", before: str = "", after: str = "", body: str = "", headers: dict[str, str] | None = None
+) -> Iterator[Stage]:
     """A website with the tracker, cross-origin to its collector; scripts may stand before and after it."""
     collector = Collector()
     with serving(collector_handler(collector)) as edge:
         snippet = f'<script defer src="{edge}/tracker.js" data-site-key="{SITE_KEY}" {attributes}></script>'
-        with serving(website_handler(f"{before}{snippet}{after}")) as website:
+        with serving(website_handler(f"{before}{snippet}{after}", body, headers)) as website:
             try:
                 yield Stage(website, edge, collector)
             finally:

@@ -14,12 +14,21 @@ from typing import Any
 
 from webapp.config import Settings
 from webapp.lib.problem import CONTENT_TYPE, problem_body
-from webapp.lib.redis import async_beacons_client
+from webapp.lib.redis import async_beacons_client, async_broker_client
 from webapp.metrics import beacon_counter
 from webapp.visits.backlog import AsyncAdder, BacklogFullError, Row
 from webapp.visits.collecting import beacon as beacons
-from webapp.visits.collecting.beacon import BODY_LIMIT_BYTES, RefusedError, check_beacon, read_beacon
+from webapp.visits.collecting.beacon import (
+    BODY_LIMIT_BYTES,
+    URL_LIMIT,
+    Beacon,
+    RefusedError,
+    check_beacon,
+    read_beacon,
+)
+from webapp.visits.collecting.pixel import GIF, headers_for, read_pixel
 from webapp.visits.collecting.site_directory import DirectoryError, KnownSite, SiteDirectory
+from webapp.visits.heard import Heard, Listener
 
 GATHER_SECONDS = 0.001
 DRAIN_LIMIT_BYTES = 4 * 1024 * 1024
@@ -114,6 +123,7 @@ class Collector:
         self._redis = async_beacons_client(settings)
         self._group = GroupCommit(AsyncAdder(self._redis, settings.beacons_limit))
         self._directory = SiteDirectory(settings.database_url)
+        self._listener = Listener(async_broker_client(settings))
 
     async def start(self) -> None:
         await self._directory.open()
@@ -121,6 +131,7 @@ class Collector:
     async def stop(self) -> None:
         await self._group.close()
         await self._directory.close()
+        await self._listener.close()
         await self._redis.aclose()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,21 +140,46 @@ class Collector:
             await _answer_other_method(scope["method"], send)
             return
         try:
-            await self._take(scope, receive)
+            await self.take_one(await _read_body(receive), _origin_of(scope))
         except RefusedError as refusal:
             await _refuse(refusal, send)
         else:
             await send(ACCEPTED)
             await send(EMPTY)
 
-    async def _take(self, scope: Scope, receive: Receive) -> None:
-        origin = _origin_of(scope)
-        beacon = read_beacon(await _read_body(receive))
+    async def handle_pixel(self, scope: Scope, send: Send) -> None:
+        """Answer a request for the pixel of a page without scripts."""
+        body, as_posted = read_pixel(scope)
+        reason = ""
+        try:
+            await self.take_one(body, _origin_of(as_posted))
+        except RefusedError as refusal:
+            reason = refusal.reason
+            beacon_counter(reason)(1)
+        await send({"type": "http.response.start", "status": 200, "headers": headers_for(reason)})
+        await send({"type": "http.response.body", "body": GIF})
+
+    async def take_one(self, body: bytes, origin: str | None) -> None:
+        """Done when Redis has the beacon; raises RefusedError."""
+        beacon = read_beacon(body)
         site = self._directory.find_known(beacon.site_key) or await self._find_site(beacon.site_key)
+        try:
+            await self._take(beacon, site, origin)
+        except RefusedError as refusal:
+            self._note(beacon, site, refusal)
+            raise
+        self._note(beacon, site)
+
+    async def _take(self, beacon: Beacon, site: KnownSite, origin: str | None) -> None:
         if not site.allows(origin):
             raise RefusedError(403, "origin-not-allowed", f"This site does not take visits from {origin}.")
         checked = check_beacon(beacon, time.time_ns() // 1_000_000)
         await self._group.add(make_row(site.organisation_id, site.site_id, checked))
+
+    def _note(self, beacon: Beacon, site: KnownSite, refusal: RefusedError | None = None) -> None:
+        reason, detail = (refusal.reason, refusal.detail) if refusal else ("", "")
+        heard = Heard(time.time_ns() // 1_000_000, beacon.page_url[:URL_LIMIT], reason=reason, detail=detail)
+        self._listener.note(site.organisation_id, site.site_id, heard)
 
     async def _find_site(self, site_key: str) -> KnownSite:
         try:
