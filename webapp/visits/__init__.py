@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 def init_app(app: APIFlask) -> None:
     """Register the visits pages and their API."""
+    from webapp.visits import installation_views  # noqa: F401 (its routes join those of the visits page)
     from webapp.visits.api import api_visits
     from webapp.visits.views import visits
 

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, abort, current_app, redirect, request, url_for
+from flask import Blueprint, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.accounts.current import current_organisation
@@ -24,6 +24,7 @@ from webapp.visits.models import Site
 from webapp.visits.periods import CUSTOM, DEFAULT_PRESET, PRESETS, BadPeriodError, Period, make_period
 from webapp.visits.service import BadSiteError, create_site
 from webapp.visits.sketches import ERROR_PERCENT, EXACT_LIMIT
+from webapp.visits.snippets import make_snippet
 from webapp.visits.tallies import PAGE_LIMIT_A_DAY
 
 TOP_COUNT = 10
@@ -115,23 +116,6 @@ def add_site() -> ResponseReturnValue:
     return redirect(url_for("visits.show_site", site_id=site.id), code=303)
 
 
-@visits.get("/sites/<uuid:site_id>")
-def show_site(site_id: UUID) -> ResponseReturnValue:
-    """How to embed the tracker in this site."""
-    organisation = current_organisation()
-    site = next((site for site in queries.list_sites(organisation.id) if site.id == site_id), None)
-    if site is None:
-        abort(404)
-    is_heard = queries.has_pageviews(organisation.id, [site.id])
-    return render_page("visits/site.html", site=site, snippet=snippet_of(site), is_heard=is_heard)
-
-
-def snippet_of(site: Site) -> str:
-    """What a website embeds."""
-    edge_url = _settings().edge_url
-    return f'<script defer src="{edge_url}/tracker.js" data-site-key="{site.site_key}"></script>'
-
-
 def _settings() -> Settings:
     settings: Settings = current_app.extensions["settings"]
     return settings
@@ -175,7 +159,11 @@ def _context(organisation: Organisation, choice: Choice) -> dict[str, Any]:
         "exact_limit": EXACT_LIMIT,
         "error_percent": ERROR_PERCENT,
         "is_heard": queries.has_pageviews(*asked),
-        "snippets": [(site, snippet_of(site)) for site in choice.sites if site is choice.site or not choice.site],
+        "snippets": [
+            (site, make_snippet(_settings(), site.site_key))
+            for site in choice.sites
+            if site is choice.site or not choice.site
+        ],
         "stream_url": stream_url(_settings(), visits_channel(organisation.id)),
     }
 
