@@ -105,7 +105,7 @@ def collector_handler(collector: Collector) -> type[QuietHandler]:
 
     class Handler(QuietHandler):
         def do_GET(self) -> None:
-            if self.path == "/tracker.js":
+            if SCRIPT.is_at(self.path):
                 return self.answer(200, {"Content-Type": "text/javascript"}, SCRIPT.content)
             return self.answer(404, {})
 
