@@ -21,7 +21,7 @@ from webapp.visits import queries, snippets
 from webapp.visits.drop_queries import list_drops
 from webapp.visits.heard import Heard, read_heard
 from webapp.visits.models import Site
-from webapp.visits.snippets import Chosen, make_snippet
+from webapp.visits.snippets import Chosen, make_noscript, make_snippet
 from webapp.visits.views import visits
 
 TEMPLATE = "visits/site.html"
@@ -69,6 +69,7 @@ def _context(site: Site) -> dict[str, Any]:
         "options": snippets.OPTIONS,
         "more_options": (snippets.EARLY, snippets.NOSCRIPT, snippets.PINNED),
         "snippet": make_snippet(settings, site.site_key, chosen),
+        "noscript": make_noscript(settings, site.site_key) if snippets.NOSCRIPT.name in chosen.names else "",
         "edge_url": settings.edge_url,
         "stream_url": stream_url(settings, visits_channel(site.organisation_id)),
         **_heard(site),

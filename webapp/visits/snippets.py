@@ -35,9 +35,7 @@ OPTIONS = (
 PINNED = Option(
     "pinned", "", "This version only", "Kept for a year and checked by its hash. After an upgrade, paste the line anew."
 )
-NOSCRIPT = Option(
-    "noscript", "", "Browsers without scripts", "Counts their pages by an invisible picture; it goes into the body."
-)
+NOSCRIPT = Option("noscript", "", "Browsers without scripts", "Counts their pages by a picture that nobody sees.")
 EARLY = Option("early", "", "Calls before it has loaded", "Keeps calls of footfall(…) until the tracker is there.")
 
 
@@ -56,12 +54,18 @@ class Chosen:
 
 
 def make_snippet(settings: Settings, site_key: str, chosen: Chosen = Chosen()) -> str:
-    """The lines to put into the pages."""
+    """The lines to put into the head of every page."""
     lines = [f"<script>{QUEUE}</script>"] if EARLY.name in chosen.names else []
     lines.append(_script(settings, site_key, chosen))
-    if NOSCRIPT.name in chosen.names:
-        lines.append(_noscript(settings, site_key))
     return "\n".join(lines)
+
+
+def make_noscript(settings: Settings, site_key: str) -> str:
+    """The line for the body, where browsers run no scripts; only because the picture asks for it is the whole
+    address of the page sent."""
+    address = f"{settings.edge_url}{settings.pixel_path}?site={site_key}"
+    picture = f'<img src="{address}" referrerpolicy="no-referrer-when-downgrade" alt="" width="1" height="1">'
+    return f"<noscript>{picture}</noscript>"
 
 
 def _script(settings: Settings, site_key: str, chosen: Chosen) -> str:
@@ -75,10 +79,3 @@ def _script(settings: Settings, site_key: str, chosen: Chosen) -> str:
         attributes.append(f'integrity="{script.integrity}" crossorigin="anonymous"')
     rest = "".join(f" {attribute}" for attribute in attributes)
     return f'<script defer src="{settings.edge_url}{address}" data-site-key="{site_key}"{rest}></script>'
-
-
-def _noscript(settings: Settings, site_key: str) -> str:
-    """The whole address of the page is sent only because the picture asks for it."""
-    address = f"{settings.edge_url}{settings.pixel_path}?site={site_key}"
-    picture = f'<img src="{address}" referrerpolicy="no-referrer-when-downgrade" alt="" width="1" height="1">'
-    return f"<noscript>{picture}</noscript>"
