@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -83,6 +84,14 @@ class Collector:
     def wait_for_count(self, count: int) -> list[Received]:
         self.wait_for(lambda it: len(it.received) >= count, f"fewer than {count} requests came")
         return self.received[:]
+
+
+def free_port() -> int:
+    """One that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 class QuietHandler(BaseHTTPRequestHandler):

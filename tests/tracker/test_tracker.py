@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from tests.tracker.support import (
     Answer,
     Collector,
     collector_handler,
+    free_port,
     serving,
     stage,
     website_handler,
@@ -29,13 +29,6 @@ STORAGE_THROWS = """
 Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('denied', 'SecurityError') }});
 """
 STORAGE_FULL = "Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError') };"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def test_a_page_that_loads_posts_one_whole_beacon(browser: Browser) -> None:
