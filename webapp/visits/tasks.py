@@ -19,7 +19,7 @@ from webapp.lib.redis import beacons_client
 from webapp.live.channels import visits_channel
 from webapp.live.publish import publish
 from webapp.visits import backlog
-from webapp.visits.roll_up import Counted, begin_batch, count_entries
+from webapp.visits.counting.roll_up import Counted, begin_batch, count_entries
 
 ROLL_UP_SECONDS = 20.0
 """How long one message may keep its worker; the scheduler sends the next while beacons wait."""
@@ -80,8 +80,7 @@ def backlog_count() -> int:
 
 def _tell_pages(counted: Counted) -> None:
     for organisation_id, count in counted.pageview_counts.items():
-        if count:
-            _tell_page(organisation_id, count)
+        _tell_page(organisation_id, count)
 
 
 def _tell_page(organisation_id: UUID, count: int) -> None:

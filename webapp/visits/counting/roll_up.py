@@ -2,7 +2,7 @@
 
 1. One writer at a time holds an advisory lock, since sketches are read, changed and written.
 2. The entries after the kept position are read and their rows counted, organisation by organisation:
-   ids not seen before, raw pageviews, roll-ups.
+   ids not seen before, visits, raw rows, roll-ups.
 3. Rows that PostgreSQL refuses are found by halving and laid aside.
 4. The position moves in the same transaction, so a crash at any point counts nothing twice and
    loses nothing. Whatever is counted leaves the stream after the commit.
@@ -11,19 +11,21 @@
 from __future__ import annotations
 
 import logging
-import struct
-from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import msgspec
+import polars as pl
 import psycopg
 
 from webapp.accounts.models import SYSTEM_ORGANISATION_ID
 from webapp.lib.ids import uuid7
-from webapp.visits import backlog, roll_up_sql
+from webapp.visits import backlog
 from webapp.visits.backlog import Entry, Row
+from webapp.visits.counting import batch, statements
+from webapp.visits.counting.organisations import count_for_organisation
 
 POISON = (
     psycopg.DataError,
@@ -34,7 +36,7 @@ POISON = (
     LookupError,  # a time zone that this machine does not know
     RuntimeError,  # a sketch that cannot be read
     TypeError,
-    struct.error,
+    pl.exceptions.PolarsError,
 )
 """What one row, or one organisation's rows, can cause: they alone are laid aside. Anything else is a server
 or a lock, and the batch is tried again as a whole."""
@@ -51,71 +53,77 @@ class Counted:
     position: str
     row_count: int = 0
     pageview_counts: dict[UUID, int] = field(default_factory=dict)
+    """By organisation of which anything was counted."""
     dead_count: int = 0
 
-    def add(self, organisation_id: bytes, count: int) -> None:
+    def add(self, organisation_id: bytes, row_count: int, pageview_count: int) -> None:
         key = UUID(bytes=organisation_id)
-        self.pageview_counts[key] = self.pageview_counts.get(key, 0) + count
+        if row_count:
+            self.pageview_counts[key] = self.pageview_counts.get(key, 0) + pageview_count
 
 
 def begin_batch(connection: Connection) -> str | None:
     """The position, inside a transaction that is now the only one to count; None when another is."""
-    if not roll_up_sql.try_lock(connection):
+    if not statements.try_lock(connection):
         return None
-    roll_up_sql.set_tenant(connection, SYSTEM_ORGANISATION_ID)
-    return roll_up_sql.get_position(connection) or backlog.START
+    statements.set_tenant(connection, SYSTEM_ORGANISATION_ID)
+    return statements.get_position(connection) or backlog.START
 
 
 def count_entries(connection: Connection, entries: list[Entry]) -> Counted:
     """Count all rows of these entries and move the position behind them."""
     counted = Counted(entries[-1].id)
-    rows: list[Row] = []
+    columns = batch.Columns()
     for entry in entries:
         try:
-            rows += backlog.decode_rows(entry.content)
-        except (msgspec.MsgspecError, ValueError) as error:
+            columns.add(entry.content)
+        except POISON as error:
             _lay_aside(connection, SYSTEM_ORGANISATION_ID, entry.content, error, counted)
-    counted.row_count = len(rows) + counted.dead_count
+    rows = columns.frame()
+    counted.row_count = rows.height + counted.dead_count
     _count_or_halve(connection, rows, counted)
-    roll_up_sql.set_tenant(connection, SYSTEM_ORGANISATION_ID)
-    roll_up_sql.set_position(connection, counted.position)
+    statements.set_tenant(connection, SYSTEM_ORGANISATION_ID)
+    statements.set_position(connection, counted.position)
     return counted
 
 
-def _count_or_halve(connection: Connection, rows: list[Row], counted: Counted) -> None:
+def _count_or_halve(connection: Connection, rows: pl.DataFrame, counted: Counted) -> None:
     """Count rows; when PostgreSQL refuses them, halve until the bad ones stand alone."""
-    if not rows:
+    if rows.is_empty():
         return
     try:
         with connection.transaction():
-            counts = count_rows(connection, rows)
+            counts = _count_frame(connection, rows)
     except POISON as error:
-        if len(rows) == 1:
-            _lay_aside_row(connection, rows[0], error, counted)
+        if rows.height == 1:
+            _lay_aside_row(connection, rows, error, counted)
             return
-        middle = len(rows) // 2
-        _count_or_halve(connection, rows[:middle], counted)
-        _count_or_halve(connection, rows[middle:], counted)
+        middle = rows.height // 2
+        _count_or_halve(connection, rows.slice(0, middle), counted)
+        _count_or_halve(connection, rows.slice(middle), counted)
         return
-    for organisation_id, count in counts.items():
-        counted.add(organisation_id, count)
+    for organisation_id, (row_count, pageview_count) in counts.items():
+        counted.add(organisation_id, row_count, pageview_count)
 
 
-def count_rows(connection: Connection, rows: list[Row]) -> dict[bytes, int]:
-    """Count rows that were not counted before, all or none; how many, by organisation."""
-    by_organisation: dict[bytes, dict[bytes, Row]] = defaultdict(dict)
-    for row in rows:
-        by_organisation[row.organisation_id].setdefault(row.id, row)
+def _count_frame(connection: Connection, rows: pl.DataFrame) -> dict[bytes, tuple[int, int]]:
+    batch.check(rows)
     return {
-        organisation_id: roll_up_sql.count_for_organisation(connection, organisation_id, list(by_id.values()))
-        for organisation_id, by_id in sorted(by_organisation.items())
+        organisation_id: count_for_organisation(connection, organisation_id, part)
+        for organisation_id, part in batch.by_organisation(rows)
     }
 
 
-def _lay_aside_row(connection: Connection, row: Row, error: Exception, counted: Counted) -> None:
-    is_id = len(row.organisation_id) == 16
-    organisation_id = UUID(bytes=row.organisation_id) if is_id else SYSTEM_ORGANISATION_ID
-    _lay_aside(connection, organisation_id, msgspec.msgpack.encode(row), error, counted)
+def count_rows(connection: Connection, rows: Iterable[Row]) -> None:
+    """Count rows that were not counted before, all or none."""
+    _count_frame(connection, batch.frame_of_rows(rows))
+
+
+def _lay_aside_row(connection: Connection, row: pl.DataFrame, error: Exception, counted: Counted) -> None:
+    organisation_id = row.item(0, "organisation_id")
+    is_id = len(organisation_id) == 16
+    owner = UUID(bytes=organisation_id) if is_id else SYSTEM_ORGANISATION_ID
+    _lay_aside(connection, owner, msgspec.msgpack.encode(row.row(0)), error, counted)
 
 
 def _lay_aside(
@@ -123,6 +131,6 @@ def _lay_aside(
 ) -> None:
     reason = f"{type(error).__name__}: {error}".replace("\x00", "")[:REASON_LIMIT]
     logger.error("A beacon of organisation %s cannot be stored: %s", organisation_id, reason)
-    roll_up_sql.set_tenant(connection, organisation_id)
-    roll_up_sql.insert_dead_beacon(connection, organisation_id, uuid7(), content, reason)
+    statements.set_tenant(connection, organisation_id)
+    statements.insert_dead_beacon(connection, organisation_id, uuid7(), content, reason)
     counted.dead_count += 1
