@@ -24,10 +24,10 @@ from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 from webapp.records.service import create_record
 from webapp.visits.backlog import Row
-from webapp.visits.models import Site
-from webapp.visits.queries import find_site_by_name, has_pageviews
 from webapp.visits.counting.roll_up import count_rows
 from webapp.visits.counting.statements import wait_for_lock
+from webapp.visits.models import Site
+from webapp.visits.queries import find_site_by_name, has_pageviews
 from webapp.visits.service import create_site
 
 SLUG, NAME, ZONE = "demo", "Harbour Coffee", "Europe/London"

@@ -33,6 +33,7 @@ def upgrade() -> None:
     for table in NEW_TABLES:
         protect(table)
     lend("footfall_prune_visits(before timestamptz) RETURNS void", PRUNE_VISITS, "sql VOLATILE")
+    lend("footfall_unchecked_organisations(since timestamptz) RETURNS SETOF uuid", UNCHECKED_ORGANISATIONS)
     for table in OLD_TABLES:
         op.drop_table(table)
     _replace_make_partitions(MAKE_SEEN_PARTITIONS)
@@ -41,6 +42,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     _create_old_tables()
     _replace_make_partitions(import_module("migrations.versions.0002_visits").MAKE_PARTITIONS)
+    op.execute("DROP FUNCTION footfall_unchecked_organisations(timestamptz)")
     op.execute("DROP FUNCTION footfall_prune_visits(timestamptz)")
     for table in reversed(NEW_TABLES):
         op.drop_table(table)
@@ -106,6 +108,7 @@ def _create_visits() -> None:
         sa.Column("visit", sa.BigInteger(), nullable=False),
         sa.Column("pageview_count", sa.Integer(), nullable=False),
         sa.Column("event_count", sa.Integer(), nullable=False),
+        sa.Column("product_count", sa.Integer(), nullable=False),
         sa.Column("entry_page", sa.Text(), nullable=False),
         sa.Column("exit_page", sa.Text(), nullable=False),
         sa.Column("attributes", sa.Text(), nullable=False),
@@ -144,25 +147,27 @@ def _create_drop_counts() -> None:
 
 def _create_identities() -> None:
     """Who a visitor said they are; the first link wins, and later ones to somebody else are listed."""
-    owner = [sa.Column(name, sa.Uuid(), nullable=False) for name in ("organisation_id", "site_id")]
-    visitor = sa.Column("visitor", sa.BigInteger(), nullable=False)
     op.create_table(
         "identities",
-        *owner,
-        visitor,
-        sa.Column("identity", sa.Text(collation="C"), nullable=False),
+        *_visitor_columns(),
         sa.Column("first_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("organisation_id", "site_id", "visitor", name="pk_identities"),
     )
     op.create_index("ix_identities_identity", "identities", ["organisation_id", "identity"])
     op.create_table(
         "refused_merges",
-        *[column.copy() for column in owner],
-        visitor.copy(),
-        sa.Column("identity", sa.Text(collation="C"), nullable=False),
+        *_visitor_columns(),
         sa.Column("at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("organisation_id", "site_id", "visitor", "identity", name="pk_refused_merges"),
     )
+
+
+def _visitor_columns() -> list[sa.Column[object]]:
+    return [
+        *[sa.Column(name, sa.Uuid(), nullable=False) for name in ("organisation_id", "site_id")],
+        sa.Column("visitor", sa.BigInteger(), nullable=False),
+        sa.Column("identity", sa.Text(collation="C"), nullable=False),
+    ]
 
 
 def _create_old_tables() -> None:
@@ -197,6 +202,12 @@ def _create_old_tables() -> None:
         protect(table)
 
 
+UNCHECKED_ORGANISATIONS = """
+    SELECT DISTINCT organisation_id FROM sites s WHERE NOT EXISTS (
+        SELECT 1 FROM jobs j
+        WHERE j.organisation_id = s.organisation_id AND j.kind = 'check_roll_ups' AND j.created_at > since
+    )
+"""
 PRUNE_VISITS = "DELETE FROM visits WHERE last_at < before"
 # Rows that already lie in the default partition move along, or PostgreSQL would refuse to attach the new one.
 MAKE_SEEN_PARTITIONS = """

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy import Identity as Numbered
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -176,8 +176,8 @@ class Visit(Model):
 
     `visitor` and `visit` are the numbers that raw rows carry; `attributes` are those of the visit's entry.
     `started_at` and `last_at` span all activity. The visit counts from its entry, the first pageview, custom event
-    or product view: engagement alone, without `pageview_count` and `event_count`, is none, but may belong to one
-    that is still on its way.
+    or product view: engagement alone, without any of the three counts, is none, but may belong to one that is still
+    on its way.
     """
 
     __tablename__ = "visits"
@@ -192,6 +192,7 @@ class Visit(Model):
     visit: Mapped[int] = mapped_column(BigInteger)
     pageview_count: Mapped[int]
     event_count: Mapped[int]
+    product_count: Mapped[int]
     entry_page: Mapped[str]
     exit_page: Mapped[str]
     attributes: Mapped[str]
@@ -228,6 +229,7 @@ class Identity(Model):
     """Who a visitor said they are, folded as records fold their keys; the first link wins."""
 
     __tablename__ = "identities"
+    __table_args__ = (Index("ix_identities_identity", "organisation_id", "identity"),)
 
     organisation_id: Mapped[TenantKey]
     site_id: Mapped[UUID] = mapped_column(primary_key=True)

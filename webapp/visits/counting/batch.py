@@ -57,7 +57,9 @@ def frame_of_rows(rows: Iterable[Row]) -> pl.DataFrame:
 def check(batch: pl.DataFrame) -> None:
     """Raise UnstorableError when a row has an id, a time or a text that no table takes."""
     ids = [pl.col(name).bin.size() != 16 for name, kind in ROW_SCHEMA.items() if kind == pl.Binary()]
-    texts = [pl.col(name).str.contains("\x00", literal=True) for name, kind in ROW_SCHEMA.items() if kind == pl.String()]
+    texts = [
+        pl.col(name).str.contains("\x00", literal=True) for name, kind in ROW_SCHEMA.items() if kind == pl.String()
+    ]
     time = ~pl.col("visited_ms").is_between(0, LAST_MS)
     kind = ~pl.col("kind").is_between(min(backlog.Kind), max(backlog.Kind))
     bad = batch.select(pl.any_horizontal(*ids, *texts, time, kind).any()).item()

@@ -43,9 +43,9 @@ def _copy(connection: Connection, statement: sql.Composed, content: bytes | memo
 
 def copy_out(connection: Connection, query: str, parameters: Sequence[object], schema: pl.Schema) -> pl.DataFrame:
     """What a query without missing values finds, as a frame."""
-    statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(sql.SQL(query))  # type: ignore[arg-type]
+    statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(sql.SQL(query))
     with connection.cursor() as cursor, cursor.copy(statement, parameters) as copy:
         content = b"".join(copy)
     if not content:
         return pl.DataFrame(schema=schema)
-    return pl.read_csv(content, has_header=False, schema=schema, missing_utf8_is_empty_string=True)
+    return pl.read_csv(content, has_header=False, schema=schema)

@@ -17,7 +17,7 @@ SEPARATOR = "\x1f"
 TEXT_LIMIT = 300
 """Characters of a value that is counted by itself: an index cannot hold very long ones."""
 CAMPAIGN = ("utm_source", "utm_medium", "utm_campaign", "click_id")
-BOUNDED = tuple(name for name in ATTRIBUTES if name not in {"referrer", "channel"}) + ("name",)
+BOUNDED = (*[name for name in ATTRIBUTES if name not in {"referrer", "channel"}], "name")
 
 
 def enrich(rows: pl.DataFrame) -> pl.DataFrame:
@@ -47,7 +47,8 @@ def _with_referrers(rows: pl.DataFrame) -> pl.DataFrame:
     """The referrer's host; `is_own` where that is the site's."""
     urls = rows.get_column("referrer").unique()
     known = pl.DataFrame(
-        {"referrer": urls, "referrer_host": [host_of(url) for url in urls]}, schema_overrides={"referrer_host": pl.String}
+        {"referrer": urls, "referrer_host": [host_of(url) for url in urls]},
+        schema_overrides={"referrer_host": pl.String},
     )
     rows = rows.join(known, on="referrer", how="left", maintain_order="left")
     is_own = (pl.col("referrer_host") != "") & (pl.col("referrer_host") == pl.col("host"))

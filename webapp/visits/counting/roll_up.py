@@ -55,6 +55,8 @@ class Counted:
     pageview_counts: dict[UUID, int] = field(default_factory=dict)
     """By organisation of which anything was counted."""
     dead_count: int = 0
+    stale_organisations: set[UUID] = field(default_factory=set)
+    """Those with sites whose days are cut in another zone than theirs."""
 
     def add(self, organisation_id: bytes, row_count: int, pageview_count: int) -> None:
         key = UUID(bytes=organisation_id)
@@ -82,6 +84,9 @@ def count_entries(connection: Connection, entries: list[Entry]) -> Counted:
     rows = columns.frame()
     counted.row_count = rows.height + counted.dead_count
     _count_or_halve(connection, rows, counted)
+    counted.stale_organisations = {
+        organisation_id for organisation_id in counted.pageview_counts if _has_stale_sites(connection, organisation_id)
+    }
     statements.set_tenant(connection, SYSTEM_ORGANISATION_ID)
     statements.set_position(connection, counted.position)
     return counted
@@ -117,6 +122,11 @@ def _count_frame(connection: Connection, rows: pl.DataFrame) -> dict[bytes, tupl
 def count_rows(connection: Connection, rows: Iterable[Row]) -> None:
     """Count rows that were not counted before, all or none."""
     _count_frame(connection, batch.frame_of_rows(rows))
+
+
+def _has_stale_sites(connection: Connection, organisation_id: UUID) -> bool:
+    statements.set_tenant(connection, organisation_id)
+    return statements.has_stale_sites(connection, organisation_id)
 
 
 def _lay_aside_row(connection: Connection, row: pl.DataFrame, error: Exception, counted: Counted) -> None:

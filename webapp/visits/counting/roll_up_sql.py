@@ -5,7 +5,8 @@ PostgreSQL refuses COPY into a table with a policy, so rows arrive in tables of 
 
 from __future__ import annotations
 
-from webapp.visits.counting.tallying import DIMENSION_COUNTS, PAGE_COUNTS as PAGE_COUNT_NAMES, SITE_COUNTS
+from webapp.visits.counting.tallying import DIMENSION_COUNTS, SITE_COUNTS
+from webapp.visits.counting.tallying import PAGE_COUNTS as PAGE_COUNT_NAMES
 
 AT = "to_timestamp({} / 1000.0)"
 MS = "(extract(epoch FROM {}) * 1000)::bigint"
@@ -89,7 +90,8 @@ ADD_TO_DIMENSIONS = f"""
     ON CONFLICT (organisation_id, site_id, dimension, grain, bucket_at, value) DO UPDATE SET
         {_added("dimension_roll_ups", DIMENSION_COUNTS)}
 """  # noqa: S608
-_NAMED_KEYS = "unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::text[]{more}) AS w (site_id, grain, bucket, dimension, value{name})"
+_NAMED_KEYS = """unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::text[]{more})
+    AS w (site_id, grain, bucket, dimension, value{name})"""
 _NAMED_MATCH = f"""
     r.organisation_id = %s AND r.site_id = w.site_id AND r.dimension = w.dimension AND r.grain = w.grain
     AND r.bucket_at = {AT.format("w.bucket")} AND r.value = w.value

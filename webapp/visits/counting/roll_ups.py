@@ -109,9 +109,7 @@ def _crowded_values(connection: Connection, batch: Batch, tally: pl.DataFrame) -
     values = tally.select(*VALUE_DAY, "value").unique(maintain_order=True)
     staged = values.join(batch.sites, on="site", maintain_order="left")
     _stage(connection, "staged_day_values", staged.select("site_id", "site", "day", "dimension", "value"))
-    schema = pl.Schema(
-        {"site": pl.UInt32(), "day": pl.Int64(), "dimension": pl.String(), "value": pl.String()}
-    )
+    schema = pl.Schema({"site": pl.UInt32(), "day": pl.Int64(), "dimension": pl.String(), "value": pl.String()})
     known = copy_out(connection, roll_up_sql.COUNTED_VALUES, [batch.tenant], schema)
     new = capping.new_values(values, known, VALUE_DAY, "value", capping.OTHER_VALUE)
     if new.is_empty():
@@ -145,7 +143,7 @@ def _merge_named(connection: Connection, batch: Batch, named: pl.DataFrame) -> N
     keys = sorted(made)
     arrays = [list(column) for column in zip(*keys, strict=True)]
     for *key, sketch in connection.execute(roll_up_sql.NAMED_SKETCHES, [*arrays, batch.tenant], prepare=False):
-        made[tuple(key)].append(sketch)  # type: ignore[index]
+        made[tuple(key)].append(sketch)
     merged = [merge(made[key]) for key in keys]
     connection.execute(roll_up_sql.SET_NAMED_SKETCHES, [*arrays, merged, batch.tenant])
 
@@ -202,7 +200,7 @@ def _by_grain(batch: Batch, tally: pl.DataFrame, key: list[str], counts: tuple[s
 
 
 def _stage(connection: Connection, table: str, frame: pl.DataFrame) -> None:
-    connection.execute(f"TRUNCATE {table}")  # type: ignore[arg-type]
+    connection.execute(f"TRUNCATE {table}")
     copy_in(connection, table, frame)
 
 
@@ -212,15 +210,10 @@ def _site_ids(batch: Batch) -> dict[int, UUID]:
 
 def _arrays(frame: pl.DataFrame, *names: str) -> list[list[object]]:
     """Columns as lists, ids as UUIDs."""
-    return [
-        [UUID(bytes=value) for value in frame.get_column(name)] if name == "site_id" else frame.get_column(name).to_list()
-        for name in names
-    ]
+    return [[UUID(bytes=value) if name == "site_id" else value for value in frame.get_column(name)] for name in names]
 
 
-def _on_sites(
-    batch: Batch, rows: list[tuple[Any, ...]], name: str, kind: pl.DataType | None = None
-) -> pl.DataFrame:
+def _on_sites(batch: Batch, rows: list[tuple[Any, ...]], name: str, kind: pl.DataType | None = None) -> pl.DataFrame:
     """Rows of site, day and something as a frame with the sites' numbers."""
     schema = {"site_id": pl.Binary(), "day": pl.Int64(), name: kind or pl.Int64()}
     found = pl.DataFrame(rows, schema=schema, orient="row")

@@ -46,6 +46,12 @@ def insert_dead_beacon(
     connection.execute(INSERT_DEAD, [organisation_id, row_id, content, reason, utc_now()])
 
 
+def has_stale_sites(connection: Connection, organisation_id: UUID) -> bool:
+    """Whether a site's time zone was changed since its days were cut."""
+    row = connection.execute(HAS_STALE_SITES, [organisation_id]).fetchone()
+    return bool(row and row[0])
+
+
 GET_POSITION = "SELECT last_id FROM stream_positions WHERE organisation_id = %s AND name = %s"
 SET_POSITION = """
     INSERT INTO stream_positions (organisation_id, name, last_id) VALUES (%s, %s, %s)
@@ -65,6 +71,9 @@ ADD_TO_DROPS = """
     SELECT %s, w.* FROM unnest(%s::uuid[], %s::date[], %s::text[], %s::bigint[]) AS w (site_id, day, reason, drop_count)
     ON CONFLICT (organisation_id, site_id, day, reason) DO UPDATE SET
         drop_count = drop_counts.drop_count + excluded.drop_count
+"""
+HAS_STALE_SITES = """
+    SELECT EXISTS (SELECT 1 FROM sites WHERE organisation_id = %s AND cut_zone IS NOT NULL AND cut_zone <> time_zone)
 """
 # What is counted first says in which zone a site's days are cut.
 SITE_ZONES = """

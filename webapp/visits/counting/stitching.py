@@ -27,6 +27,7 @@ KEPT_SCHEMA = pl.Schema(
         "visit": pl.Int64(),
         "pageview_count": pl.Int64(),
         "event_count": pl.Int64(),
+        "product_count": pl.Int64(),
         "entry_page": pl.String(),
         "exit_page": pl.String(),
         "attributes": pl.String(),
@@ -34,6 +35,8 @@ KEPT_SCHEMA = pl.Schema(
 )
 """Visits as they are kept for stitching; `site` is the site's number within the batch."""
 IDENTITY = ("site", "visitor", "started_ms")
+COUNTS = ("pageview_count", "event_count", "product_count")
+_COUNTS_AS_VISIT = pl.sum_horizontal(COUNTS) > 0
 _MIX = 0x9E3779B97F4A7C15 - (1 << 64)
 
 
@@ -75,7 +78,8 @@ def _items_of(rows: pl.DataFrame) -> pl.DataFrame:
         started_ms=at, last_ms=at, entry_ms=entry_at, exit_ms=entry_at,
         visit=pl.lit(None, pl.Int64),
         pageview_count=(pl.col("kind") == Kind.PAGEVIEW).cast(pl.Int64),
-        event_count=pl.col("kind").is_in([int(Kind.EVENT), int(Kind.PRODUCT)]).cast(pl.Int64),
+        event_count=(pl.col("kind") == Kind.EVENT).cast(pl.Int64),
+        product_count=(pl.col("kind") == Kind.PRODUCT).cast(pl.Int64),
         entry_page=page, exit_page=page,
         attributes=pl.when(is_entry).then(attributes).otherwise(pl.lit("")),
         row=pl.int_range(pl.len(), dtype=pl.UInt32),
@@ -106,9 +110,9 @@ def _add_up(items: pl.DataFrame) -> pl.DataFrame:
         pl.col("started_ms").min(),
         pl.col("last_ms").max(),
         pl.col("visit").drop_nulls().first(),
-        pl.col("pageview_count", "event_count").sum(),
+        pl.col(COUNTS).sum(),
     )
-    counted = items.filter(pl.col("pageview_count") + pl.col("event_count") > 0)
+    counted = items.filter(_COUNTS_AS_VISIT)
     entries = counted.sort("cluster", "entry_ms", "entry_page", "attributes", "row", nulls_last=True)
     entry = entries.unique("cluster", keep="first", maintain_order=True)
     exits = counted.sort("cluster", "exit_ms", "exit_page").unique("cluster", keep="last", maintain_order=True)
@@ -124,8 +128,9 @@ def _add_up(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_visits(rows: pl.DataFrame, items: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-    counted = pl.col("pageview_count") + pl.col("event_count") > 0
-    visits = after.select("cluster", "entry_row", found=pl.when(counted).then(pl.col("visit")).otherwise(pl.lit(0)))
+    visits = after.select(
+        "cluster", "entry_row", found=pl.when(_COUNTS_AS_VISIT).then(pl.col("visit")).otherwise(pl.lit(0))
+    )
     placed = items.filter(pl.col("row").is_not_null()).select("row", "cluster").join(visits, on="cluster", how="left")
     placed = placed.sort("row")
     is_entry = (placed.get_column("row") == placed.get_column("entry_row")).fill_null(value=False)
@@ -134,13 +139,13 @@ def _with_visits(rows: pl.DataFrame, items: pl.DataFrame, after: pl.DataFrame) -
 
 def _signed(visits: pl.DataFrame, sign: int) -> pl.DataFrame:
     """Visits that count, as rows of a chunk, with their `site`."""
-    counted = visits.filter(pl.col("pageview_count") + pl.col("event_count") > 0)
+    counted = visits.filter(_COUNTS_AS_VISIT)
     parts = pl.col("attributes").str.split_exact(SEPARATOR, len(ATTRIBUTES) - 1).struct.rename_fields(list(ATTRIBUTES))
     return counted.select(
         "site", "visitor", "visit", "pageview_count", "event_count", "entry_page", "exit_page",
         started_ms=pl.col("entry_ms"),
         sign=pl.lit(sign, pl.Int8),
         duration_ms=pl.col("last_ms") - pl.col("entry_ms"),
-        is_bounce=(pl.col("pageview_count") == 1) & (pl.col("event_count") == 0),
+        is_bounce=(pl.col("pageview_count") == 1) & (pl.sum_horizontal(COUNTS) == 1),
         parts=parts,
     ).unnest("parts").select("site", *VISIT_SCHEMA.names())  # fmt: skip

@@ -15,8 +15,8 @@ from webapp.visits.addresses import page_of
 from webapp.visits.backlog import Kind
 from webapp.visits.buckets import QUARTER_MS, day_of, month_of
 from webapp.visits.counting.enrichment import SEPARATOR, TEXT_LIMIT
-from webapp.visits.models import Dimension, Grain
-from webapp.visits.raw.frames import ATTRIBUTES, VISITOR_KINDS
+from webapp.visits.models import Dimension, Grain, RawKind
+from webapp.visits.raw.frames import PLACE, SOURCE, VISITOR_KINDS
 
 CUTS = {Grain.DAY: day_of, Grain.MONTH: month_of}
 BUCKET = ("quarter", "day", "month")
@@ -36,6 +36,7 @@ _OF_VISITS = {
     "bounce_count": (_SIGN * pl.col("is_bounce").cast(pl.Int64)).sum(),
     "visit_ms": (_SIGN * pl.col("duration_ms")).sum(),
 }
+_THEIR_ROWS = {name: (_SIGN * pl.col(name)).sum() for name in ("pageview_count", "event_count")}
 
 
 def with_buckets(frame: pl.DataFrame, time: str, zones: Mapping[int, str]) -> pl.DataFrame:
@@ -53,11 +54,19 @@ def with_buckets(frame: pl.DataFrame, time: str, zones: Mapping[int, str]) -> pl
 def tally_sites(rows: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
     """Counts by site and quarter, with the day and month of each."""
     key = ["site", *BUCKET]
-    parts = [
-        rows.group_by(key).agg(**_OF_ROWS, engaged_ms=pl.col("engaged_ms").filter(_ENGAGEMENT).sum()),
-        visits.group_by(key).agg(**_OF_VISITS),
-    ]
+    parts = [_sum_by(RawKind.ACTIVITY, rows, key), _sum_by(RawKind.VISIT, visits, key)]
     return _sum(parts, key, SITE_COUNTS)
+
+
+def tally_quarters(kind: RawKind, frame: pl.DataFrame) -> pl.DataFrame:
+    """What raw rows of one kind, of one site, add to each `quarter`."""
+    return _sum_by(kind, frame, ["quarter"])
+
+
+def _sum_by(kind: RawKind, frame: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    if kind is RawKind.VISIT:
+        return frame.group_by(key).agg(**_OF_VISITS)
+    return frame.group_by(key).agg(**_OF_ROWS, engaged_ms=pl.col("engaged_ms").filter(_ENGAGEMENT).sum())
 
 
 def list_visitors(rows: pl.DataFrame) -> pl.DataFrame:
@@ -90,14 +99,12 @@ def _with_page_ids(pages: pl.DataFrame) -> pl.DataFrame:
 
 
 def tally_dimensions(rows: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
-    """Counts by site, day, month, dimension and value."""
+    """Counts by site, day, month, dimension and value. What brought a visit brought all that it did."""
     key = ["site", "day", "month", "dimension", "value"]
     doings = rows.filter(_PAGEVIEW | _EVENT)
-    parts = []
-    for name in ATTRIBUTES:
-        # Where the site itself led to a page, no referrer did.
-        some = doings.filter(pl.col("channel") != "") if name == "referrer" else doings
-        parts += [_by_value(some, name, _OF_ROWS), _by_value(visits, name, _OF_VISITS)]
+    parts = [_by_value(visits, name, {**_OF_VISITS, **_THEIR_ROWS}) for name in SOURCE]
+    for name in PLACE:
+        parts += [_by_value(doings, name, _OF_ROWS), _by_value(visits, name, _OF_VISITS)]
     named = list_named(rows)
     parts.append(named.group_by(key).agg(event_count=pl.len().cast(pl.Int64)))
     return _sum(parts, key, DIMENSION_COUNTS)

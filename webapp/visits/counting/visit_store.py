@@ -52,7 +52,8 @@ MAKE_STAGED_REACHES = """
 MAKE_STAGED_VISITS = """
     CREATE TEMP TABLE IF NOT EXISTS staged_visits (
         site_id uuid, visitor bigint, started_ms bigint, last_ms bigint, entry_ms bigint, exit_ms bigint,
-        visit bigint, pageview_count int, event_count int, entry_page text, exit_page text, attributes text
+        visit bigint, pageview_count int, event_count int, product_count int,
+        entry_page text, exit_page text, attributes text
     ) ON COMMIT DELETE ROWS;
     CREATE TEMP TABLE IF NOT EXISTS staged_gone (
         site_id uuid, visitor bigint, started_ms bigint
@@ -64,7 +65,8 @@ _AT = "to_timestamp({} / 1000.0)"
 # One index look-up for each, whatever the planner thinks of the sizes.
 FIND_VISITS = f"""
     SELECT w.site, v.visitor, {_MS.format("v.started_at")}, {_MS.format("v.last_at")}, {_MS.format("v.entry_at")},
-        {_MS.format("v.exit_at")}, v.visit, v.pageview_count, v.event_count, v.entry_page, v.exit_page, v.attributes
+        {_MS.format("v.exit_at")}, v.visit, v.pageview_count, v.event_count, v.product_count,
+        v.entry_page, v.exit_page, v.attributes
     FROM staged_reaches w
     CROSS JOIN LATERAL (
         SELECT * FROM visits v
@@ -81,13 +83,14 @@ REMOVE_VISITS = f"""
 WRITE_VISITS = f"""
     INSERT INTO visits (
         organisation_id, site_id, visitor, started_at, last_at, entry_at, exit_at, visit,
-        pageview_count, event_count, entry_page, exit_page, attributes
+        pageview_count, event_count, product_count, entry_page, exit_page, attributes
     )
     SELECT %s, site_id, visitor, {_AT.format("started_ms")}, {_AT.format("last_ms")}, {_AT.format("entry_ms")},
-        {_AT.format("exit_ms")}, visit, pageview_count, event_count, entry_page, exit_page, attributes
+        {_AT.format("exit_ms")}, visit, pageview_count, event_count, product_count, entry_page, exit_page, attributes
     FROM staged_visits
     ON CONFLICT (organisation_id, site_id, visitor, started_at) DO UPDATE SET
         last_at = excluded.last_at, entry_at = excluded.entry_at, exit_at = excluded.exit_at, visit = excluded.visit,
         pageview_count = excluded.pageview_count, event_count = excluded.event_count,
+        product_count = excluded.product_count,
         entry_page = excluded.entry_page, exit_page = excluded.exit_page, attributes = excluded.attributes
 """  # noqa: S608
