@@ -29,7 +29,8 @@ PRODUCTS = ["SKU-1", "SKU-2"]
 KEYS = ["plan", "a/b", "c~d", 'quo"ted']
 TEXTS = {
     "referrer": ["", "google.com", "news.example"],
-    "channel": ["direct", "search", "news"],
+    "channel": ["direct", "search", "news", ""],
+    "utm_source": ["", "", "letter"],
     "country": ["DE", "FR", "US", ""],
     "device": ["desktop", "mobile"],
     "browser": ["Firefox", "Chromium"],
