@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 def init_app(app: APIFlask) -> None:
     """Register the visits pages and their API."""
     from webapp.visits.api import api_visits
+    from webapp.visits.collecting.api import api_beacons
     from webapp.visits.views import visits
 
     app.register_blueprint(visits)
     app.register_blueprint(api_visits)
+    app.register_blueprint(api_beacons)
