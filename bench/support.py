@@ -31,6 +31,9 @@ from webapp.lib.ids import uuid7
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results"
 START_SECONDS = 120.0
+USER_AGENT = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+)
 
 
 @contextmanager

@@ -10,10 +10,13 @@ if TYPE_CHECKING:
 
 def init_app(app: APIFlask) -> None:
     """Register the visits pages and their API."""
+    from webapp.visits import settings_views  # noqa: F401  (its pages are the blueprint's, too)
     from webapp.visits.api import api_visits
     from webapp.visits.collecting.api import api_beacons
+    from webapp.visits.sites_api import api_sites
     from webapp.visits.views import visits
 
     app.register_blueprint(visits)
     app.register_blueprint(api_visits)
     app.register_blueprint(api_beacons)
+    app.register_blueprint(api_sites)
