@@ -212,7 +212,10 @@ def test_programs_are_told_every_setting_that_cannot_be(client: FlaskClient, key
     assert answer.status_code == 422
     assert {one["field"] for one in (answer.json or {})["errors"]} == {"retention_days", "query_keys"}
     assert (client.get(url, headers=key).json or {})["name"] == "Shop"
-    for wrong in ({"rate_limit": 0}, {"drops_bots": "maybe"}, {"origins": []}, {"origins": [ORIGIN + "/x"]}):
+    wrongs: list[dict[str, Any]] = [
+        {"rate_limit": 0}, {"drops_bots": "maybe"}, {"origins": []}, {"origins": [ORIGIN + "/x"]},
+    ]  # fmt: skip
+    for wrong in wrongs:
         assert client.patch(url, json=wrong, headers=key).status_code == 422, wrong
     for body in ({"name": "x"}, {"name": "x", "origins": []}, {"name": "x", "origins": ["ftp://x"]}):
         assert client.post("/api/v1/sites", json=body, headers=key).status_code == 422, body
