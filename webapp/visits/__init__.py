@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 def init_app(app: APIFlask) -> None:
     """Register the visits pages and their API."""
     from webapp.jobs.kinds import register_kind
+    from webapp.visits import settings_views  # noqa: F401  (its pages are the blueprint's, too)
     from webapp.visits.api import api_visits
     from webapp.visits.collecting.api import api_beacons
     from webapp.visits.counting.rebuild_tasks import CHECK, REBUILD
+    from webapp.visits.sites_api import api_sites
     from webapp.visits.views import visits
 
     register_kind(REBUILD)
@@ -21,3 +23,4 @@ def init_app(app: APIFlask) -> None:
     app.register_blueprint(visits)
     app.register_blueprint(api_visits)
     app.register_blueprint(api_beacons)
+    app.register_blueprint(api_sites)
