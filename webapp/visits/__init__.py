@@ -10,11 +10,15 @@ if TYPE_CHECKING:
 
 def init_app(app: APIFlask) -> None:
     """Register the visits pages and their API."""
+    from webapp.jobs.kinds import register_kind
     from webapp.visits.analytics_api import api_analytics
     from webapp.visits.api import api_visits
-    from webapp.visits.site_page import kept_views, list_views, now_views  # noqa: F401  (they add their pages to `visits`)
+    from webapp.visits.counting.rebuild_tasks import CHECK, REBUILD
+    from webapp.visits.site_page import kept_views, list_views, now_views  # noqa: F401  (they add pages to `visits`)
     from webapp.visits.views import visits
 
+    register_kind(REBUILD)
+    register_kind(CHECK)
     app.register_blueprint(visits)
     app.register_blueprint(api_visits)
     app.register_blueprint(api_analytics)

@@ -177,7 +177,7 @@ def list_visits(query: dict[str, Any]) -> ResponseReturnValue:
     sites = read_sites(organisation.id, query.get("site_id"))
     filters = read_where([*query["where"], *([f"page:is:{query['page']}"] if query.get("page") else [])], sites)
     question = Question(organisation.id, tuple(site.id for site in sites), edges[0], edges[-1], filters)
-    pages = _page_points(question, aggregation, edges, zone, is_own_zone=zone.key == organisation.time_zone)
+    pages = _page_points(question, aggregation, edges, zone)
     timeframes = {edge: utc_iso(edge) for edge in edges}
     data = {
         url: [PageBucket(timeframes[starts_at], count) for starts_at, count in points] for url, points in pages.items()
@@ -186,10 +186,10 @@ def list_visits(query: dict[str, Any]) -> ResponseReturnValue:
 
 
 def _page_points(
-    question: Question, aggregation: Aggregation, edges: list[datetime], zone: ZoneInfo, *, is_own_zone: bool
+    question: Question, aggregation: Aggregation, edges: list[datetime], zone: ZoneInfo
 ) -> dict[str, list[tuple[datetime, int]]]:
     try:
-        if question.filters or not is_own_zone:
+        if question.filters:
             return engine.page_points(question, edges, queries.POINTS_LIMIT)
         return queries.list_page_points(question.organisation_id, question.site_ids, aggregation, edges, zone)
     except (queries.TooManyPointsError, engine.TooManyPointsError) as error:

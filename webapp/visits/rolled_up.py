@@ -17,7 +17,7 @@ from webapp.visits.buckets import local_midnight
 from webapp.visits.models import OTHER_PAGE_ID, Grain, Site
 from webapp.visits.queries import Segment, segments
 from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, PAGE, Figures, Question, Value
-from webapp.visits.sketches import count_visitors, is_estimate
+from webapp.visits.counting.sketches import count_visitors, is_estimate
 
 OTHER = "(other)"
 EVENT_FIELDS = ("event", "property", "product")
@@ -49,9 +49,9 @@ def breakdown(question: Question, field: str, limit: int) -> list[Value]:
 
 
 def zones_of(question: Question) -> dict[UUID, ZoneInfo]:
-    """The zones in which the sites' days and months are cut; of sites that are loaded already nothing is asked."""
+    """The zones in which the sites' days and months are cut so far; sites that are loaded are not asked again."""
     found = {site_id: db.session.get(Site, (question.organisation_id, site_id)) for site_id in question.site_ids}
-    return {site_id: ZoneInfo(site.time_zone) for site_id, site in found.items() if site is not None}
+    return {site_id: ZoneInfo(site.cut_zone or site.time_zone) for site_id, site in found.items() if site is not None}
 
 
 def _pages(question: Question, field: str, limit: int) -> list[Value]:

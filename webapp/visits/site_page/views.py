@@ -27,7 +27,7 @@ from webapp.visits.site_page.filters import WORDS, BadFilterError, chips_of, rea
 from webapp.visits.site_page.goals import can_convert, list_goal_lines
 from webapp.visits.site_page.lists import list_cards
 from webapp.visits.site_page.queries import list_goals, list_segments
-from webapp.visits.sketches import ERROR_PERCENT, EXACT_LIMIT
+from webapp.visits.counting.sketches import ERROR_PERCENT, EXACT_LIMIT
 from webapp.visits.views import snippet_of, visits
 
 TEMPLATE = "visits/index.html"
