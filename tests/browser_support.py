@@ -35,6 +35,8 @@ QUIET_ARGUMENTS = (
 )
 # Playwright switches the back-forward cache off; people's browsers have it on.
 BACK_FORWARD_CACHE_OFF = "--disable-back-forward-cache"
+# A headless browser says so, and is a bot to our own collector; people's browsers do not.
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 LOCAL_SCHEMES = frozenset({"data", "blob", "about"})
 
 
@@ -126,7 +128,7 @@ def new_page(
 
     `own_origins` may be addresses; everything else that the page asks for counts as another site.
     """
-    context = browser.new_context(**context_options)
+    context = browser.new_context(**{"user_agent": USER_AGENT, **context_options})
     context.set_default_timeout(timeout_ms)
     try:
         page = context.new_page()

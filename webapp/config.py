@@ -21,6 +21,7 @@ LOG_FORMATS = ("json", "text")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEMO_OPERATORS = ("demo@example.com", "alice@example.com")
 UNSPLASH_API = "https://api.unsplash.com"
+COUNTRIES_PATH = Path(__file__).parent.parent / "vendor" / "countries.mmdb"
 
 
 class ConfigError(Exception):
@@ -58,6 +59,8 @@ class Settings:
     uploads_url: str
     upload_limit_bytes: int
     trusted_proxies: tuple[str, ...]
+    countries_path: Path
+    address_rate_limit: int
     worker_processes: int
     beacons_limit: int
     roll_up_batch: int
@@ -149,6 +152,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         uploads_url=environment.get("UPLOADS_URL") or f"file://{quote(str(data_dir / 'uploads'))}",
         upload_limit_bytes=_integer(environment, "UPLOAD_LIMIT_BYTES", DEFAULT_UPLOAD_LIMIT_BYTES),
         trusted_proxies=_list(environment, "TRUSTED_PROXIES"),
+        countries_path=Path(environment.get("COUNTRIES_PATH") or COUNTRIES_PATH).absolute(),
+        address_rate_limit=_at_least_one(environment, "ADDRESS_RATE_LIMIT", 100),
         worker_processes=_integer(environment, "WORKER_PROCESSES", os.cpu_count() or 2),
         beacons_limit=_integer(environment, "BEACONS_LIMIT", 2_000_000),
         roll_up_batch=_integer(environment, "ROLL_UP_BATCH", 20_000),

@@ -19,7 +19,7 @@ from webapp.lib.redis import async_broker_client
 from webapp.live.hub import Hub
 from webapp.live.stream import live
 from webapp.metrics import open_streams
-from webapp.visits.collect import Collector
+from webapp.visits.collecting.collect import Collector
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -11,7 +11,7 @@ import pytest
 
 from webapp.app import ROOT
 
-EDGE_MODULES = ["asgi", "webapp.edge", "webapp.visits.collect", "webapp.live.stream", "webapp.lib.problem"]
+EDGE_MODULES = ["asgi", "webapp.edge", "webapp.visits.collecting.collect", "webapp.live.stream", "webapp.lib.problem"]
 FORBIDDEN_AT_THE_EDGE = ("flask", "sqlalchemy", "apiflask", "werkzeug", "dramatiq")
 
 

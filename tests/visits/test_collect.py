@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import replace
 from uuid import uuid4
 
@@ -14,8 +15,9 @@ from tests.visits.support import MISSING, ORIGIN, add_site, ask, make_beacon, po
 from webapp.config import Settings
 from webapp.lib.redis import beacons_client
 from webapp.visits import backlog
-from webapp.visits.collect import Collector
-from webapp.visits.site_keys import make_site_key
+from webapp.visits.backlog import Kind
+from webapp.visits.collecting.collect import Collector
+from webapp.visits.collecting.site_keys import make_site_key
 
 NOWHERE = "postgresql://footfall@127.0.0.1:21399/footfall"
 
@@ -23,7 +25,18 @@ NOWHERE = "postgresql://footfall@127.0.0.1:21399/footfall"
 def waiting(settings: Settings) -> list[backlog.Row]:
     with beacons_client(settings) as client:
         entries = backlog.read_after(client, backlog.START, 10**6)
-    return [row for entry in entries for row in backlog.decode_rows(entry.content)]
+    return [row for entry in entries for row in backlog.decode_rows(entry.content) if row.kind != Kind.DROPPED]
+
+
+def drops(settings: Settings) -> dict[str, int]:
+    """How many beacons the stream says were not counted, by reason."""
+    counts: Counter[str] = Counter()
+    with beacons_client(settings) as client:
+        for entry in backlog.read_after(client, backlog.START, 10**6):
+            for row in backlog.decode_rows(entry.content):
+                if row.kind == Kind.DROPPED:
+                    counts[row.name] += row.engaged_ms
+    return dict(counts)
 
 
 def test_a_beacon_is_accepted_once_redis_has_it(app: APIFlask, alice: Person, services: Settings) -> None:
@@ -68,6 +81,7 @@ def test_every_refusal_has_its_reason_and_can_be_read_across_origins(
         assert (answer.problem["status"], answer.problem["reason"]) == (status, reason)
         assert answer.problem["detail"]
     assert waiting(services) == []
+    assert drops(services) == {"wrong-fields": 1, "bad-page-url": 1}  # the others name no site
 
 
 def test_a_body_in_many_parts_is_one_body(app: APIFlask, alice: Person, services: Settings) -> None:

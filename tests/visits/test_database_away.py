@@ -21,7 +21,7 @@ from webapp.config import Settings, settings_from
 from webapp.embedded.postgres import start_postgres, stop_postgres
 from webapp.embedded.servers import running_servers
 from webapp.extensions import db
-from webapp.visits.collect import Collector
+from webapp.visits.collecting.collect import Collector
 from webapp.visits.models import Site
 
 BEACONS_MEANWHILE = 50

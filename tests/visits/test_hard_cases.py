@@ -14,7 +14,7 @@ from webapp.config import Settings
 from webapp.lib.redis import beacons_client
 from webapp.visits import backlog
 from webapp.visits.backlog import Row
-from webapp.visits.collect import Collector
+from webapp.visits.collecting.collect import Collector
 
 
 def incompressible(length: int) -> str:

@@ -13,6 +13,7 @@ def init_app(app: APIFlask) -> None:
     from webapp.jobs.kinds import register_kind
     from webapp.visits.analytics_api import api_analytics
     from webapp.visits.api import api_visits
+    from webapp.visits.collecting.api import api_beacons
     from webapp.visits.counting.rebuild_tasks import CHECK, REBUILD
     from webapp.visits.site_page import kept_views, list_views, now_views  # noqa: F401  (they add pages to `visits`)
     from webapp.visits.views import visits
@@ -22,3 +23,4 @@ def init_app(app: APIFlask) -> None:
     app.register_blueprint(visits)
     app.register_blueprint(api_visits)
     app.register_blueprint(api_analytics)
+    app.register_blueprint(api_beacons)

@@ -1,10 +1,8 @@
-"""Visits over HTTP for programs: counts by page and time, and visits reported by a site's own server."""
+"""Visits over HTTP for programs: counts by page and time."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,31 +11,15 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 from apiflask import APIBlueprint, Schema
 from apiflask.fields import DateTime, Dict, Integer, List, Nested, String
-from flask import Response, current_app, request
+from flask import Response, request
 from flask.typing import ResponseReturnValue
 from marshmallow import EXCLUDE
-from redis.exceptions import RedisError
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
-from webapp.config import Settings
 from webapp.lib.clock import utc_now
-from webapp.lib.redis import beacons_client
-from webapp.metrics import beacon_counter
-from webapp.problems import Problem, answer
-from webapp.visits import backlog, queries
-from webapp.visits.backlog import BacklogFullError, Row
-from webapp.visits.beacon import (
-    BODY_LIMIT_BYTES,
-    CheckedBeacon,
-    RefusedError,
-    ServerBeacon,
-    beacon_id,
-    check_beacon,
-    too_large,
-    wrong_fields,
-)
+from webapp.problems import Problem
+from webapp.visits import queries
 from webapp.visits.buckets import BUCKET_LIMITS, Aggregation, TooManyBucketsError, local_midnight, make_edges
 from webapp.visits.models import Site
 from webapp.visits.periods import FIRST_YEAR, LAST_YEAR, is_possible, utc_iso
@@ -45,27 +27,12 @@ from webapp.visits.questions import FIELDS, Filter, Operator, Question
 from webapp.visits.raw import engine
 from webapp.visits.site_page.filters import BadFilterError, read_filters, with_origins
 
-BEACONS_LIMIT = 500
-LIST_LIMIT_BYTES = 4 * 1024 * 1024
-BODY_TYPES = ["application/json", "text/plain"]
-FULL_RETRY_SECONDS = 10
-REFUSALS = {
-    400: "Not JSON",
-    403: "No site of the organisation",
-    413: "Too large",
-    422: "No visit that can be counted",
-    503: "Try again later",
-}
 USUAL_SPANS = {
     Aggregation.MINUTE: timedelta(hours=1),
     Aggregation.HOUR: timedelta(days=1),
     Aggregation.DAY: timedelta(days=30),
     Aggregation.MONTH: timedelta(days=365),
 }
-IDENTIFIER_DESCRIPTION = (
-    "Who visited: any text that stays the same. An e-mail address, a customer number or a SKU, in whatever case,"
-    " is found again at the contact or product that has it."
-)
 ALLOWED: dict[str, Any] = {
     "aggregation": [aggregation.value for aggregation in Aggregation],
     "dates": "ISO 8601: a day (2026-01-31, in the organisation's time zone) or a moment (2026-01-31T12:00:00Z)",
@@ -125,39 +92,6 @@ class VisitsAnswer(Schema):
     data = Dict(keys=String(), values=List(Nested(Bucket)), metadata={"description": "Buckets with visits, by page."})
 
 
-class BeaconBody(Schema):
-    """One beacon; a list of up to 500 of them is taken as well."""
-
-    id = String(metadata={"description": "A UUIDv7, the same when it is sent again: it counts once."})
-    site_key = String(
-        data_key="siteKey", metadata={"description": "May be missing when the organisation has one site."}
-    )
-    identifier = String(required=True, metadata={"description": IDENTIFIER_DESCRIPTION})
-    page_url = String(data_key="pageUrl", required=True)
-    visited_at = DateTime(data_key="visitedAt")
-    sent_at = DateTime(data_key="sentAt")
-    referrer = String()
-    screen = String(metadata={"example": "1920x1080"})
-
-
-class Refusal(Schema):
-    index = Integer()
-    reason = String()
-    detail = String()
-
-
-class AcceptedAnswer(Schema):
-    accepted = Integer()
-    ids = List(String(), metadata={"description": "Ids of the accepted beacons, in order."})
-    refused = List(Nested(Refusal))
-
-
-def _takes_beacons(view: Callable[[], Any]) -> Callable[[], Any]:
-    """Describe the body without having it parsed: JSON that goes by another name is understood as well."""
-    vars(view)["_spec"] = {"body": BeaconBody(), "content_type": BODY_TYPES}
-    return view
-
-
 @api_visits.get("/visits")
 @api_visits.auth_required(api_auth)
 @api_visits.input(PagesQuery, location="query", arg_name="query")
@@ -194,152 +128,6 @@ def _page_points(
         return queries.list_page_points(question.organisation_id, question.site_ids, aggregation, edges, zone)
     except (queries.TooManyPointsError, engine.TooManyPointsError) as error:
         raise Problem(422, "Too much at once", str(error), allowed=ALLOWED) from error
-
-
-@api_visits.post("/visits")
-@api_visits.auth_required(api_auth)
-@api_visits.output(AcceptedAnswer, status_code=202)
-@api_visits.doc(summary="Report visits", responses=REFUSALS)
-@_takes_beacons
-def create_visits() -> Response | dict[str, object]:
-    """Report one visit, or a list of up to 500, from a server. They are counted within seconds.
-
-    The body is read as JSON whatever its content type says, so a beacon for `/collect` (text/plain) can be
-    posted here as it is. Every refusal names its reason in X-Footfall-Dropped.
-    """
-    organisation_id = current_organisation().id
-    try:
-        parts, is_list = _split_body()
-    except RefusedError as refusal:
-        return _refuse(refusal)
-    sites = {site.site_key: site for site in queries.list_sites(organisation_id)}
-    batch = _check_all(organisation_id, parts, sites)
-    if not batch.rows:
-        return _refuse_all(batch, is_list)
-    _add(batch.rows)
-    result: dict[str, object] = {
-        "accepted": len(batch.rows),
-        "ids": [beacon_id(row.id) for row in batch.rows],
-        "refused": batch.refused,
-    }
-    return result
-
-
-@dataclass
-class Batch:
-    """What became of the beacons of one request."""
-
-    rows: list[Row] = field(default_factory=list)
-    refused: list[dict[str, object]] = field(default_factory=list)
-    first_refusal: RefusedError | None = None
-
-    def refuse(self, index: int, refusal: RefusedError) -> None:
-        beacon_counter(refusal.reason)(1)
-        self.first_refusal = self.first_refusal or refusal
-        self.refused.append({"index": index, "reason": refusal.reason, "detail": refusal.detail})
-
-
-def _split_body() -> tuple[list[bytes], bool]:
-    """The beacons in the body, each still as JSON, and whether they came as a list."""
-    body = _read_body()
-    if not body.lstrip().startswith(b"["):
-        return [body], False
-    try:
-        parts = msgspec.json.decode(body, type=list[msgspec.Raw])
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(400, "malformed", f"This is not a list of beacons in JSON: {error}") from error
-    if not 1 <= len(parts) <= BEACONS_LIMIT:
-        raise RefusedError(422, "wrong-count", f"Send 1 to {BEACONS_LIMIT} visits at a time.")
-    return [bytes(part) for part in parts], True
-
-
-def _read_body() -> bytes:
-    request.max_content_length = LIST_LIMIT_BYTES
-    try:
-        return request.get_data()
-    except RequestEntityTooLarge as error:
-        limit = f"{LIST_LIMIT_BYTES // 1024**2} MiB"
-        raise RefusedError(
-            413, "too-large", f"At most {limit} at a time, and at most {BEACONS_LIMIT} visits."
-        ) from error
-
-
-def _check_all(organisation_id: UUID, parts: list[bytes], sites: dict[str, Site]) -> Batch:
-    now_ms = time.time_ns() // 1_000_000
-    batch = Batch()
-    for index, part in enumerate(parts):
-        try:
-            beacon = _read(part)
-            site = _find_site(beacon.site_key, sites)
-            checked = check_beacon(beacon, now_ms, trusted=True)
-        except RefusedError as refusal:
-            batch.refuse(index, refusal)
-        else:
-            batch.rows.append(_row(organisation_id, site, checked))
-    return batch
-
-
-def _read(part: bytes) -> ServerBeacon:
-    if len(part) > BODY_LIMIT_BYTES:
-        raise too_large()
-    try:
-        return msgspec.json.decode(part, type=ServerBeacon)
-    except msgspec.ValidationError as error:
-        raise wrong_fields(error) from error
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(400, "malformed", f"This is not a beacon in JSON: {error}") from error
-
-
-def _find_site(site_key: str, sites: dict[str, Site]) -> Site:
-    if not site_key and len(sites) == 1:
-        return next(iter(sites.values()))
-    if not site_key:
-        detail = "`siteKey` may be missing only when the organisation has exactly one site."
-        raise RefusedError(422, "missing-site-key", detail)
-    if site_key not in sites:
-        raise RefusedError(403, "unknown-site-key", "This organisation has no site with this key.")
-    return sites[site_key]
-
-
-def _row(organisation_id: UUID, site: Site, checked: CheckedBeacon) -> Row:
-    return Row(
-        organisation_id.bytes, site.id.bytes, checked.id, checked.visited_ms, checked.received_ms,
-        checked.visitor, checked.page_url, checked.referrer, checked.screen,
-    )  # fmt: skip
-
-
-def _refuse_all(batch: Batch, is_list: bool) -> Response:
-    first = batch.first_refusal
-    if first is None:
-        raise RuntimeError("A request without beacons was not refused.")
-    if not is_list:
-        return _refuse(first)
-    detail = "None of these visits can be taken; `refused` says why."
-    return _refuse(RefusedError(422, first.reason, detail), title="Visits refused", refused=batch.refused)
-
-
-def _refuse(refusal: RefusedError, title: str = "Visit refused", **extensions: object) -> Response:
-    """The one shape of every refusal here, the same as the collector's."""
-    headers = {"X-Footfall-Dropped": refusal.reason}
-    problem = Problem(refusal.status, title, refusal.detail, headers=headers, reason=refusal.reason, **extensions)
-    return answer(problem)
-
-
-def _add(rows: list[Row]) -> None:
-    settings: Settings = current_app.extensions["settings"]
-    try:
-        with beacons_client(settings) as client:
-            backlog.add(client, rows, settings.beacons_limit)
-    except BacklogFullError as error:
-        raise _come_back("More visits wait to be counted than may.", "backlog-full") from error
-    except RedisError as error:
-        raise _come_back("The queue of visits cannot be reached.", "try-again") from error
-    beacon_counter("accepted")(len(rows))
-
-
-def _come_back(detail: str, reason: str) -> Problem:
-    headers = {"Retry-After": str(FULL_RETRY_SECONDS), "X-Footfall-Dropped": reason}
-    return Problem(503, "Try again later", f"{detail} Send these again later.", headers=headers, reason=reason)
 
 
 def read_aggregation(value: str) -> Aggregation:

@@ -16,8 +16,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.extensions import Model
 from webapp.lib.columns import CreatedAt, NewId, TenantKey, text_enum
+from webapp.visits.collecting.signatures import make_secret
 from webapp.visits.visitor_keys import KeyKind
 
+DEFAULT_RATE_LIMIT = 1000
 OTHER_PAGE_ID = UUID(int=0)
 """Stands for every page beyond the number that is counted one by one."""
 
@@ -63,9 +65,10 @@ class Dimension(enum.Enum):
 
 
 class Site(Model):
-    """A website that reports its visits.
+    """A website that reports its visits, and how it wants them taken.
 
     `cut_zone` is the zone in which its days and months are counted so far: a changed `time_zone` waits for a rebuild.
+    `retention_days` is how long raw rows are kept; without it, for ever. `rate_limit` is in beacons a second.
     """
 
     __tablename__ = "sites"
@@ -81,6 +84,17 @@ class Site(Model):
     origins: Mapped[list[Any]] = mapped_column(default=list)
     time_zone: Mapped[str] = mapped_column(default="UTC")
     cut_zone: Mapped[str | None]
+    retention_days: Mapped[int | None]
+    query_keys: Mapped[list[Any]] = mapped_column(default=list)
+    excluded_pages: Mapped[list[Any]] = mapped_column(default=list)
+    excluded_addresses: Mapped[list[Any]] = mapped_column(default=list)
+    excluded_countries: Mapped[list[Any]] = mapped_column(default=list)
+    drops_bots: Mapped[bool] = mapped_column(default=True)
+    respects_dnt: Mapped[bool] = mapped_column(default=False)
+    is_cookieless: Mapped[bool] = mapped_column(default=False)
+    counts_fragments: Mapped[bool] = mapped_column(default=False)
+    identify_secret: Mapped[str] = mapped_column(default=make_secret)
+    rate_limit: Mapped[int] = mapped_column(default=DEFAULT_RATE_LIMIT)
     created_at: Mapped[CreatedAt]
 
 

@@ -14,10 +14,10 @@ from sqlalchemy import Row, text
 
 from webapp.extensions import db
 from webapp.visits.buckets import local_midnight
+from webapp.visits.counting.sketches import count_visitors, is_estimate
 from webapp.visits.models import OTHER_PAGE_ID, Grain, Site
 from webapp.visits.queries import Segment, segments
 from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, PAGE, Figures, Question, Value
-from webapp.visits.counting.sketches import count_visitors, is_estimate
 
 OTHER = "(other)"
 EVENT_FIELDS = ("event", "property", "product")

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from webapp.extensions import db
 from webapp.lib.ids import uuid7
+from webapp.visits.collecting.site_keys import make_site_key
 from webapp.visits.models import Site
-from webapp.visits.site_keys import make_site_key
 
 NAME_LIMIT = 100
 DEFAULT_PORTS = {"http": 80, "https": 443}

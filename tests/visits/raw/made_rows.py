@@ -29,7 +29,8 @@ PRODUCTS = ["SKU-1", "SKU-2"]
 KEYS = ["plan", "a/b", "c~d", 'quo"ted']
 TEXTS = {
     "referrer": ["", "google.com", "news.example"],
-    "channel": ["direct", "search", "news"],
+    "channel": ["direct", "search", "news", ""],
+    "utm_source": ["", "", "letter"],
     "country": ["DE", "FR", "US", ""],
     "device": ["desktop", "mobile"],
     "browser": ["Firefox", "Chromium"],
@@ -50,7 +51,7 @@ class Made:
         return pl.DataFrame(self.visits, schema=VISIT_SCHEMA)
 
 
-def make_rows(random: Random, visit_count: int, start: datetime = START, days: int = DAYS) -> Made:
+def make_rows(random: Random, visit_count: int, start: datetime = START, days: float = DAYS) -> Made:
     """Visits of a few visitors, some of which changed after they were written."""
     made = Made()
     for _ in range(visit_count):
@@ -94,8 +95,8 @@ def _properties() -> list[str]:
     return [f"{event}\x1f{key}\x1f{value}" for event in EVENTS for key in KEYS for value in ("free", "50%")]
 
 
-def _add_visit(made: Made, random: Random, start: datetime, days: int) -> None:
-    began = start + timedelta(seconds=random.randrange(days * 86_400), milliseconds=random.randrange(1000))
+def _add_visit(made: Made, random: Random, start: datetime, days: float) -> None:
+    began = start + timedelta(seconds=random.randrange(int(days * 86_400)), milliseconds=random.randrange(1000))
     visit, visitor = random.getrandbits(62), random.randrange(-20, 20)
     attributes = {name: random.choice(TEXTS[name]) if name in TEXTS else "x" for name in (*SOURCE, *PLACE)}
     rows = [_activity(random, began, visitor, visit, attributes, index) for index in range(random.choice((1, 1, 2, 5)))]

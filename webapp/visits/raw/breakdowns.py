@@ -14,11 +14,12 @@ from typing import Any
 from webapp.visits.backlog import Kind
 from webapp.visits.questions import ENTRY_PAGE, FIELDS, PAGE, Value
 from webapp.visits.raw.counts import ACTIVITY_COUNTS, VISIT_COUNTS, figures_of, visitor_share
-from webapp.visits.raw.frames import PLACE
+from webapp.visits.raw.frames import PLACE, SOURCE
 from webapp.visits.raw.reading import Reading
 from webapp.visits.raw.selection import EVENT, IS_VISITOR, PRODUCT, PROPERTY, SEPARATOR, VISIT_FIELDS, Parameters
 
 Counts = dict[str, tuple[Any, ...]]
+CAMPAIGN = frozenset(SOURCE) - {"referrer"}
 NAMED_COUNTS = "0, count(*), 0"
 """Events and products are counted as events."""
 PROPERTIES = f"""(
@@ -121,7 +122,7 @@ def _list_of_visits(reading: Reading, field: str, limit: int) -> list[Value]:
     selection, parameters = reading.selection, Parameters()
     statement = f"""
         SELECT {field}, sum(sign * pageview_count), sum(sign * event_count), {VISIT_COUNTS}
-        FROM {selection.tables.visits} WHERE {selection.visits(parameters)}
+        FROM {selection.tables.visits} WHERE {selection.visits(parameters)} AND {_is_told(field)}
         GROUP BY 1 HAVING sum(sign) > 0 ORDER BY 4 DESC, 1 LIMIT {parameters.add(limit)}
     """
     counts = _by_value(reading.rows(statement, parameters))
@@ -131,6 +132,11 @@ def _list_of_visits(reading: Reading, field: str, limit: int) -> list[Value]:
         Value(value, figures_of((*row[:2], 0, people.get(value, (0,))[0]), row[2:], shares[value]))
         for value, row in counts.items()
     ]
+
+
+def _is_told(field: str) -> str:
+    """Most visits come by no campaign: that is no value of one."""
+    return f"{field} <> ''" if field in CAMPAIGN else "true"
 
 
 def _count_visitors_of_visits(reading: Reading, field: str, shares: Mapping[str, int]) -> Counts:

@@ -23,6 +23,7 @@ from webapp.visits.raw.cache import RawCache
 from webapp.visits.raw.models import sealed_key
 
 TRIES = 5
+PIECES_AT_ONCE = 20
 
 
 class RawRowsGoneError(RuntimeError):
@@ -37,6 +38,7 @@ class Piece:
     kind: RawKind
     row_count: int
     chunk: int | None
+    file_id: UUID | None
     file_key: str
     name: str
 
@@ -53,9 +55,9 @@ class RawSources:
     """Raw rows of an installation, with the cache of this machine."""
 
     def __init__(self, settings: Settings) -> None:
-        self._storage = storage_at(settings.uploads_url)
+        self.storage = storage_at(settings.uploads_url)
         self._cache = RawCache(settings.raw_cache_dir, settings.raw_cache_bytes)
-        local = self._storage.local_path("")
+        local = self.storage.local_path("")
         self.folders = (settings.raw_cache_dir, *([local] if local else []))
 
     def read(
@@ -64,26 +66,28 @@ class RawSources:
         """Local files with all rows of each kind in its span, and some around it."""
         for _ in range(TRIES):
             pieces = list_pieces(organisation_id, site_ids, spans)
-            paths = self._paths(organisation_id, pieces)
+            paths = self.paths(organisation_id, pieces)
             if paths is not None:
                 return {kind: _of_kind(kind, pieces, paths) for kind in spans}
         raise RawRowsGoneError("Raw rows were moved as often as they were listed.")
 
-    def _paths(self, organisation_id: UUID, pieces: list[Piece]) -> dict[str, Path] | None:
+    def paths(self, organisation_id: UUID, pieces: Sequence[Piece]) -> dict[str, Path] | None:
         """Where each piece lies, by name; None when one of them is gone."""
         paths = {piece.name: path for piece in pieces if (path := self._find(piece))}
         missing = [piece for piece in pieces if piece.name not in paths]
-        contents = _read_chunks(organisation_id, [piece for piece in missing if piece.chunk is not None])
-        for piece in missing:
-            try:
-                blocks = self._storage.stream(piece.file_key) if piece.chunk is None else [contents[piece.chunk]]
-                paths[piece.name] = self._cache.keep(piece.name, blocks)
-            except (KeyError, StorageMissingError):
-                return None
+        for start in range(0, len(missing), PIECES_AT_ONCE):
+            some = missing[start : start + PIECES_AT_ONCE]
+            contents = _read_chunks(organisation_id, [piece for piece in some if piece.chunk is not None])
+            for piece in some:
+                try:
+                    blocks = self.storage.stream(piece.file_key) if piece.chunk is None else [contents[piece.chunk]]
+                    paths[piece.name] = self._cache.keep(piece.name, blocks)
+                except (KeyError, StorageMissingError):
+                    return None
         return paths
 
     def _find(self, piece: Piece) -> Path | None:
-        local = self._storage.local_path(piece.file_key) if piece.chunk is None else None
+        local = self.storage.local_path(piece.file_key) if piece.chunk is None else None
         if local and local.exists():
             return local
         return self._cache.find(piece.name)
@@ -101,18 +105,22 @@ def list_pieces(
         "starts": list(starts),
         "ends": list(ends),
     }
-    return [_piece(organisation_id, row) for row in db.session.execute(text(PIECES), parameters)]
+    found = db.session.execute(text(PIECES), parameters)
+    return [(piece_of_chunk if row.id is None else piece_of_file)(organisation_id, row) for row in found]
 
 
-def _piece(organisation_id: UUID, row: Any) -> Piece:
-    """A chunk's name tells more than its number: a restored database gives the same numbers again."""
+def piece_of_file(organisation_id: UUID, row: Any) -> Piece:
+    """A sealed file by its row."""
+    key = sealed_key(organisation_id, row.site_id, row.month, row.id)
+    return Piece(row.site_id, RawKind(row.kind), row.row_count, None, row.id, key, f"{row.id}.parquet")
+
+
+def piece_of_chunk(organisation_id: UUID, row: Any) -> Piece:
+    """A chunk by its row. Its name tells more than its number: a restored database gives the same numbers again."""
     kind = RawKind(row.kind)
-    if row.id is not None:
-        key = sealed_key(organisation_id, row.site_id, row.month, row.id)
-        return Piece(row.site_id, kind, row.row_count, None, key, f"{row.id}.parquet")
     marks = (row.chunk, int(row.from_at.timestamp() * 1000), int(row.to_at.timestamp() * 1000), row.byte_count)
     name = f"{organisation_id}-{kind.value}-{'-'.join(map(str, marks))}.parquet"
-    return Piece(row.site_id, kind, row.row_count, row.chunk, "", name)
+    return Piece(row.site_id, kind, row.row_count, row.chunk, None, "", name)
 
 
 def _read_chunks(organisation_id: UUID, pieces: list[Piece]) -> dict[int, bytes]:

@@ -15,6 +15,7 @@ from webapp.lib.clock import utc_now
 from webapp.live.channels import stream_url, visits_channel
 from webapp.pages import render_page
 from webapp.visits import answers, queries
+from webapp.visits.counting.sketches import ERROR_PERCENT, EXACT_LIMIT
 from webapp.visits.models import Site
 from webapp.visits.periods import DEFAULT_PRESET, PRESETS, BadPeriodError, make_period
 from webapp.visits.site_page.annotations import list_annotations, marks_of
@@ -27,7 +28,6 @@ from webapp.visits.site_page.filters import WORDS, BadFilterError, chips_of, rea
 from webapp.visits.site_page.goals import can_convert, list_goal_lines
 from webapp.visits.site_page.lists import list_cards
 from webapp.visits.site_page.queries import list_goals, list_segments
-from webapp.visits.counting.sketches import ERROR_PERCENT, EXACT_LIMIT
 from webapp.visits.views import snippet_of, visits
 
 TEMPLATE = "visits/index.html"

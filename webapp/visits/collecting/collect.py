@@ -1,0 +1,180 @@
+"""`POST /collect`: takes beacons from any website, and answers 202 once Redis has them.
+
+Native async, without Flask and the ORM: nothing that a page does can keep a beacon waiting, and
+neither can PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import time
+
+from redis.exceptions import RedisError
+
+from webapp.config import Settings
+from webapp.lib.redis import async_beacons_client
+from webapp.metrics import beacon_counter
+from webapp.visits.backlog import AsyncAdder, Row
+from webapp.visits.collecting import answers
+from webapp.visits.collecting.answers import Receive, Send
+from webapp.visits.collecting.batches import Batch, take_all
+from webapp.visits.collecting.beacon import (
+    LIST_LIMIT_BYTES,
+    Beacon,
+    is_list,
+    read_beacon,
+    read_site_key,
+    split_list,
+)
+from webapp.visits.collecting.clients import client_of
+from webapp.visits.collecting.countries import Countries
+from webapp.visits.collecting.group_commit import GroupCommit
+from webapp.visits.collecting.intake import KnownSite, take, trusted_sender
+from webapp.visits.collecting.rate_limits import Buckets
+from webapp.visits.collecting.refusals import DroppedError, RefusedError, rate_limited, try_again, unknown_site
+from webapp.visits.collecting.senders import Scope, Sender, Senders
+from webapp.visits.collecting.site_directory import DirectoryError, SiteDirectory
+from webapp.visits.collecting.visitors import Salts
+
+
+class Collector:
+    """The ASGI part behind `/collect`. `start` before the first request, `stop` after the last."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._redis = async_beacons_client(settings)
+        self._group = GroupCommit(AsyncAdder(self._redis, settings.beacons_limit))
+        self._directory = SiteDirectory(settings.database_url)
+        self._senders = Senders(Countries(settings.countries_path), settings.trusted_proxies)
+        self._salts = Salts(self._redis)
+        self._by_address, self._by_site = Buckets(), Buckets()
+        self._address_rate = settings.address_rate_limit
+
+    async def start(self) -> None:
+        """Read the lists of bots and browsers now: the first beacon would wait for a second."""
+        client_of(b"Mozilla/5.0")
+        await self._directory.open()
+
+    async def stop(self) -> None:
+        await self._group.close()
+        await self._directory.close()
+        await self._redis.aclose()
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever it holds."""
+        if scope["method"] != "POST":
+            await answers.answer_other_method(scope["method"], send)
+            return
+        try:
+            body = await answers.read_body(receive, LIST_LIMIT_BYTES)
+            if is_list(body):
+                await answers.tell(await self.take_list(body, self.sender_of(scope)), send)
+                return
+            await self.take_one(body, self.sender_of(scope))
+        except DroppedError as outcome:
+            beacon_counter(outcome.reason)(1)
+            await answers.drop(outcome, send)
+        except RefusedError as refusal:
+            beacon_counter(refusal.reason)(1)
+            await answers.refuse(refusal, send)
+        else:
+            await answers.accept(send)
+
+    def sender_of(self, scope: Scope) -> Sender:
+        """Who sent a request."""
+        return self._senders.of(scope)
+
+    async def take_one(self, body: bytes, sender: Sender) -> None:
+        """Done when Redis has the beacon; raises RefusedError or DroppedError once Redis has counted that."""
+        try:
+            beacon = read_beacon(body)
+        except RefusedError as refusal:
+            await self._note(refusal, await self._site_of_broken(body, refusal, sender))
+            raise
+        site = self._directory.find_known(beacon.site_key) or await self._find_site(beacon.site_key, sender)
+        now_ms = time.time_ns() // 1_000_000
+        salt = self._salts.known(now_ms) or await self._find_salt(now_ms)
+        try:
+            row = self._take(beacon, site, sender, body, now_ms, salt)
+        except (RefusedError, DroppedError) as outcome:
+            await self._note(outcome, site)
+            raise
+        await self._group.add(row)
+
+    async def take_list(self, body: bytes, sender: Sender) -> Batch:
+        """What became of each beacon of a list, once Redis has that."""
+        parts = split_list(body)
+        sites = await self._find_sites({read_site_key(part) for part in parts}, sender)
+        now_ms = time.time_ns() // 1_000_000
+        salt = self._salts.known(now_ms) or await self._find_salt(now_ms)
+
+        def find_site(site_key: str) -> KnownSite:
+            found = sites[site_key]
+            if isinstance(found, RefusedError):
+                raise found
+            return found
+
+        batch = take_all(parts, find_site, lambda beacon, site: self._take(beacon, site, sender, body, now_ms, salt))
+        if batch.rows or batch.drops:
+            await self._group.add_all(batch.rows, batch.drops)
+        return batch
+
+    def _take(self, beacon: Beacon, site: KnownSite, sender: Sender, body: bytes, now_ms: int, salt: bytes) -> Row:
+        if sender.signature:
+            sender = trusted_sender(self._senders, site, beacon, sender, body)
+        self._limit(site, sender)
+        return take(beacon, site, sender, now_ms, salt)
+
+    def _limit(self, site: KnownSite, sender: Sender) -> None:
+        """A site's own server speaks for many visitors, so its address has no limit of its own."""
+        now = time.monotonic()
+        wait = 0
+        if not sender.is_trusted:
+            wait = self._by_address.wait_seconds(sender.place.limit_key, 1, self._address_rate, now)
+        wait = wait or self._by_site.wait_seconds(site.site_id, 1, site.rules.rate_limit, now)
+        if wait:
+            raise rate_limited(wait)
+
+    async def _note(self, outcome: RefusedError | DroppedError, site: KnownSite | None) -> None:
+        """Count a beacon that is not taken; its site's owner will see it. What may come again is not lost yet."""
+        if site is not None:
+            await self._group.add_all([], {(site.organisation_id, site.site_id, outcome.reason): 1})
+
+    async def _site_of_broken(self, body: bytes, refusal: RefusedError, sender: Sender) -> KnownSite | None:
+        """Whose the beacon was, when only another of its fields was wrong."""
+        if refusal.reason != "wrong-fields":
+            return None
+        site_key = read_site_key(body)
+        try:
+            return self._directory.find_known(site_key) or await self._find_site(site_key, sender)
+        except RefusedError:
+            return None
+
+    async def _find_sites(self, site_keys: set[str], sender: Sender) -> dict[str, KnownSite | RefusedError]:
+        sites: dict[str, KnownSite | RefusedError] = {}
+        for site_key in site_keys:
+            try:
+                sites[site_key] = self._directory.find_known(site_key) or await self._find_site(site_key, sender)
+            except RefusedError as refusal:
+                if refusal.status == 503:
+                    raise
+                sites[site_key] = refusal
+        return sites
+
+    async def _find_site(self, site_key: str, sender: Sender) -> KnownSite:
+        """A site that was not asked for yet. Looking up costs more than anything else here, so it is limited first."""
+        wait = self._by_address.wait_seconds(sender.place.limit_key, 1, self._address_rate, time.monotonic())
+        if wait:
+            raise rate_limited(wait)
+        try:
+            site = await self._directory.find(site_key)
+        except DirectoryError as error:
+            raise try_again("This site key cannot be looked up now.") from error
+        if site is None:
+            raise unknown_site()
+        return site
+
+    async def _find_salt(self, now_ms: int) -> bytes:
+        """Asked once a day. Without Redis no beacon could be taken anyway."""
+        try:
+            return await self._salts.find(now_ms)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise try_again("The queue of beacons cannot be reached.") from error
