@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from apiflask import APIFlask
@@ -19,9 +20,9 @@ DAY = {"range": "yesterday"}
 
 @pytest.fixture
 def site(app: APIFlask, alice: Person, services: Settings) -> Site:
-    """Four visits of three visitors yesterday, as raw rows; and one pageview that makes the site heard from."""
+    """Four visits of three visitors yesterday, as raw rows; and one of days before, so that the site was heard from."""
     site = add_site(app, alice.organisation_id)
-    add_rows(services, [make_row(site)])
+    add_rows(services, [make_row(site, yesterday() - timedelta(days=3))])
     count_all(app, services)
     store(
         app,
