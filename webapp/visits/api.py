@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 from apiflask import APIBlueprint, Schema
 from apiflask.fields import DateTime, Dict, Integer, List, Nested, String
-from flask import Response
+from flask import Response, request
 from flask.typing import ResponseReturnValue
 from marshmallow import EXCLUDE
 
@@ -20,7 +21,11 @@ from webapp.lib.clock import utc_now
 from webapp.problems import Problem
 from webapp.visits import queries
 from webapp.visits.buckets import BUCKET_LIMITS, Aggregation, TooManyBucketsError, local_midnight, make_edges
+from webapp.visits.models import Site
 from webapp.visits.periods import FIRST_YEAR, LAST_YEAR, is_possible, utc_iso
+from webapp.visits.questions import FIELDS, Filter, Operator, Question
+from webapp.visits.raw import engine
+from webapp.visits.site_page.filters import BadFilterError, read_filters, with_origins
 
 USUAL_SPANS = {
     Aggregation.MINUTE: timedelta(hours=1),
@@ -35,6 +40,13 @@ ALLOWED: dict[str, Any] = {
     "most_buckets": {aggregation.value: limit for aggregation, limit in BUCKET_LIMITS.items()},
     "most_points": queries.POINTS_LIMIT,
 }
+
+WHERE_DESCRIPTION = (
+    "A filter, `field:comparison:value`, as in `country:is:GB`; may be given several times. Values of one field and"
+    f" comparison are alternatives. Fields: {', '.join(FIELDS)}. Comparisons:"
+    f" {', '.join(operator.value for operator in Operator)}. A property's value is event, key and value with U+001F"
+    " between."
+)
 
 api_visits = APIBlueprint("api_visits", __name__, url_prefix="/api/v1", tag="Visits")
 
@@ -54,6 +66,14 @@ class VisitsQuery(Schema):
         data_key="dateTo", metadata={"description": "As dateFrom. A day is included; a moment is where the range ends."}
     )
     site_id = String(data_key="siteId", metadata={"description": "Only this site; without it, all of them."})
+    timezone = String(
+        metadata={"description": "In which days and hours are cut, as in Asia/Kathmandu; else the organisation's."}
+    )
+    where = List(String(), load_default=list, metadata={"description": WHERE_DESCRIPTION})
+
+
+class PagesQuery(VisitsQuery):
+    page = String(metadata={"description": "Only this page: its whole address, or a path on any of the sites."})
 
 
 class Bucket(Schema):
@@ -74,32 +94,44 @@ class VisitsAnswer(Schema):
 
 @api_visits.get("/visits")
 @api_visits.auth_required(api_auth)
-@api_visits.input(VisitsQuery, location="query", arg_name="query")
+@api_visits.input(PagesQuery, location="query", arg_name="query")
 @api_visits.output(VisitsAnswer)
 @api_visits.doc(summary="Visits by page and time", responses={422: "What is allowed instead"})
-def list_visits(query: dict[str, str]) -> ResponseReturnValue:
+def list_visits(query: dict[str, Any]) -> ResponseReturnValue:
     """How often each page was seen, bucket by bucket. Buckets without a visit are left out.
 
     One answer holds up to 250,000 buckets of all pages together; where there are more, 422 says so, and a
-    shorter range, a wider aggregation or a single site is answered.
+    shorter range, a wider aggregation or a single site is answered. Answers carry an ETag: ask with
+    If-None-Match, and what has not changed is answered by 304.
     """
     organisation = current_organisation()
-    zone = ZoneInfo(organisation.time_zone)
-    aggregation = _read_aggregation(query["aggregation"])
-    edges = _read_edges(aggregation, query.get("date_from"), query.get("date_to"), zone)
-    site_ids = _read_site_ids(organisation.id, query.get("site_id"))
-    try:
-        pages = queries.list_page_points(organisation.id, site_ids, aggregation, edges, zone)
-    except queries.TooManyPointsError as error:
-        raise Problem(422, "Too much at once", str(error), allowed=ALLOWED) from error
+    zone = read_zone(query.get("timezone"), organisation.time_zone)
+    aggregation = read_aggregation(query["aggregation"])
+    edges = read_edges(aggregation, query.get("date_from"), query.get("date_to"), zone)
+    sites = read_sites(organisation.id, query.get("site_id"))
+    filters = read_where([*query["where"], *([f"page:is:{query['page']}"] if query.get("page") else [])], sites)
+    question = Question(organisation.id, tuple(site.id for site in sites), edges[0], edges[-1], filters)
+    pages = _page_points(question, aggregation, edges, zone)
     timeframes = {edge: utc_iso(edge) for edge in edges}
     data = {
         url: [PageBucket(timeframes[starts_at], count) for starts_at, count in points] for url, points in pages.items()
     }
-    return Response(msgspec.json.encode({"data": data}), content_type="application/json")
+    return tagged({"data": data})
 
 
-def _read_aggregation(value: str) -> Aggregation:
+def _page_points(
+    question: Question, aggregation: Aggregation, edges: list[datetime], zone: ZoneInfo
+) -> dict[str, list[tuple[datetime, int]]]:
+    try:
+        if question.filters:
+            return engine.page_points(question, edges, queries.POINTS_LIMIT)
+        return queries.list_page_points(question.organisation_id, question.site_ids, aggregation, edges, zone)
+    except (queries.TooManyPointsError, engine.TooManyPointsError) as error:
+        raise Problem(422, "Too much at once", str(error), allowed=ALLOWED) from error
+
+
+def read_aggregation(value: str) -> Aggregation:
+    """The width that is asked for."""
     try:
         return Aggregation(value)
     except ValueError as error:
@@ -107,7 +139,8 @@ def _read_aggregation(value: str) -> Aggregation:
         raise Problem(422, "Unknown aggregation", f"`aggregation` must be one of {names}.", allowed=ALLOWED) from error
 
 
-def _read_edges(aggregation: Aggregation, first: str | None, last: str | None, zone: ZoneInfo) -> list[datetime]:
+def read_edges(aggregation: Aggregation, first: str | None, last: str | None, zone: ZoneInfo) -> list[datetime]:
+    """The edges of the buckets that are asked for."""
     end = _read_moment("dateTo", last, zone, is_end=True) if last else utc_now()
     start = _read_moment("dateFrom", first, zone, is_end=False) if first else end - USUAL_SPANS[aggregation]
     if start >= end:
@@ -140,10 +173,37 @@ def _parse_moment(value: str, zone: ZoneInfo) -> date | datetime:
     return moment.astimezone(zone)
 
 
-def _read_site_ids(organisation_id: UUID, site_id: str | None) -> list[UUID]:
-    site_ids = [site.id for site in queries.list_sites(organisation_id)]
+def read_sites(organisation_id: UUID, site_id: str | None) -> list[Site]:
+    """The site that is asked for, or all."""
+    sites = queries.list_sites(organisation_id)
     if site_id is None:
-        return site_ids
-    if site_id not in {str(one) for one in site_ids}:
+        return sites
+    found = [site for site in sites if str(site.id) == site_id]
+    if not found:
         raise Problem(422, "Unknown site", "`siteId` must be the id of one of the organisation's sites.")
-    return [UUID(site_id)]
+    return found
+
+
+def read_zone(name: str | None, usual: str) -> ZoneInfo:
+    """The time zone that is asked for."""
+    if name is not None and name not in available_timezones():
+        raise Problem(422, "Unknown time zone", "`timezone` must be a name such as Europe/Berlin or Asia/Kathmandu.")
+    return ZoneInfo(name or usual)
+
+
+def read_where(texts: Sequence[str], sites: Sequence[Site]) -> tuple[Filter, ...]:
+    """The filters that are asked for."""
+    try:
+        filters = read_filters(texts)
+    except BadFilterError as error:
+        raise Problem(422, "Not a filter", f"{error} {WHERE_DESCRIPTION}") from error
+    return with_origins(filters, [origin for site in sites for origin in site.origins])
+
+
+def tagged(content: object) -> Response:
+    """As JSON with an ETag, which changes when the numbers do; 304 to whoever has this answer already."""
+    response = Response(msgspec.json.encode(content), content_type="application/json")
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.add_etag()
+    response.make_conditional(request)
+    return response
