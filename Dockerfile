@@ -14,6 +14,7 @@ RUN useradd --system --no-create-home footfall && install --directory --owner fo
 WORKDIR /app
 COPY --from=setup /app/.venv .venv
 COPY --from=setup /app/static/vendor static/vendor
+COPY --from=setup /app/vendor vendor
 COPY . .
 ENV PATH=/app/.venv/bin:$PATH DATA_DIR=/data PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER footfall

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,12 +27,12 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from bench.support import ROOT, Footfall, beacon, print_figures
+from bench.support import ROOT, USER_AGENT, Footfall, beacon, print_figures
 from webapp.config import Settings, settings_from
 
 CONNECTIONS = 64
 READERS = 8
-RATE = 3000
+RATE = 5000
 COUNT_SECONDS = 300.0
 REFERENCE_PORT = 21310
 
@@ -49,7 +50,7 @@ class Load:
 def wrk(url: str, seconds: int, site_key: str) -> Load:
     """64 connections that post one beacon after another."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", "bench/beacons.lua", url]
-    environment = {**os.environ, "SITE_KEY": site_key}
+    environment = {**os.environ, "SITE_KEY": site_key, "USER_AGENT": USER_AGENT}
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
     figures = json.loads(done.stdout.strip().splitlines()[-1])
     if figures["refused"] or figures["broken"]:
@@ -149,7 +150,8 @@ class Schedule:
         self.host, self.port = parts.hostname or "", parts.port or 80
         self.site_key = site_key
         self.head = f"POST /collect HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: text/plain\r\n"
-        self.idle: list[Poster] = []
+        self.head += f"User-Agent: {USER_AGENT}\r\nAccept-Language: en-GB,en;q=0.9\r\nOrigin: https://bench.example\r\n"
+        self.idle: deque[Poster] = deque()  # in turn, since the edge closes a connection that idles for 5 s
         self.delays: list[float] = []
 
     async def run(self, rate: int, seconds: int) -> None:
@@ -159,7 +161,7 @@ class Schedule:
         while posted < total:
             now = time.perf_counter()
             while self.idle and posted < total and start + posted / rate <= now:
-                self.idle.pop().post(start + posted / rate)
+                self.idle.popleft().post(start + posted / rate)
                 posted += 1
             await asyncio.sleep(0.0005)
         async with asyncio.timeout(30):

@@ -1,4 +1,4 @@
-"""Sets up a bare checkout: virtual environment, locked packages, browser libraries, and for tests a browser.
+"""Sets up a bare checkout: virtual environment, locked packages, files out of npm's, and for tests a browser.
 
 Runs on the standard library alone, as any user. A step whose inputs have not changed is skipped.
 """
@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 VENDOR = ROOT / "static" / "vendor"
+DATA = ROOT / "vendor"
 OLDEST_NODE = 18
 
 # From the packages in package-lock.json: what the pages load, under the name that they load it by.
@@ -38,6 +39,8 @@ MINIFIED_TRACKER = VENDOR / "tracker.min.js"
 TERSER = ROOT / "node_modules" / "terser" / "bin" / "terser"
 TERSER_OPTIONS = ("--ecma", "2017", "--compress", "passes=3,unsafe_arrows=true", "--mangle", "--comments", "false")
 FIREFOX_NAMES = ("firefox", "firefox-esr")
+# What the edge reads and nobody is served.
+DATA_FILES = {"@ip-location-db/geo-whois-asn-country-mmdb/geo-whois-asn-country.mmdb": "countries.mmdb"}
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CONSOLE_SCRIPT = """\
 #!{python}
@@ -68,7 +71,7 @@ def set_up(dev: bool, browser: bool) -> None:
     make_environment()
     install_packages("requirements-dev.lock" if dev else "requirements.lock")
     link_project()
-    install_browser_libraries()
+    install_npm_files()
     minify_tracker()
     if browser:
         ensure_browser("Chromium", "CHROMIUM", CHROMIUM_NAMES, "chromium")
@@ -130,18 +133,20 @@ def link_project() -> None:
     script.chmod(script.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
 
 
-def install_browser_libraries() -> None:
-    """npm's packages by lock file, then the few files that pages load, into static/vendor."""
+def install_npm_files() -> None:
+    """npm's packages by lock file, then the few files that are used: pages' into static/vendor, data into vendor."""
+    targets = {source: VENDOR / name for source, name in VENDOR_FILES.items()}
+    targets |= {source: DATA / name for source, name in DATA_FILES.items()}
     stamp = VENDOR / ".stamp"
-    inputs = digest(ROOT / "package-lock.json") + "".join(VENDOR_FILES.values())
-    if is_done(stamp, inputs) and all((VENDOR / name).exists() for name in VENDOR_FILES.values()) and TERSER.exists():
+    inputs = digest(ROOT / "package-lock.json") + "".join(map(str, targets.values()))
+    if is_done(stamp, inputs) and all(target.exists() for target in [*targets.values(), TERSER]):
         return
     npm = find_npm()
-    with step("Installing browser libraries (package-lock.json)"):
+    with step("Installing browser libraries and the countries of addresses (package-lock.json)"):
         run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], "npm")
-        VENDOR.mkdir(parents=True, exist_ok=True)
-        for source, name in VENDOR_FILES.items():
-            shutil.copyfile(ROOT / "node_modules" / source, VENDOR / name)
+        for source, target in targets.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / "node_modules" / source, target)
     stamp.write_text(inputs)
 
 

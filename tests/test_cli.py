@@ -21,12 +21,12 @@ import psutil
 import psycopg
 import pytest
 
+from tests.visits.support import take_beacon
 from webapp.config import Settings, settings_from
 from webapp.embedded import running_servers
 from webapp.embedded.postgres import find_cluster, is_accepting
 from webapp.embedded.processes import wait_until
 from webapp.embedded.servers import stop_servers
-from webapp.visits.collecting.beacon import check_beacon, read_beacon
 
 COMMAND = (sys.executable, "-m", "webapp.cli")
 START_SECONDS = 90.0
@@ -108,7 +108,7 @@ def test_generated_beacons_are_of_the_last_day_unless_another_end_is_given(insta
     fresh = installation.run(*command).stdout.splitlines()
     assert len(fresh) == 300
     for line in fresh:
-        assert now_ms - 25 * 3_600_000 < check_beacon(read_beacon(line.encode()), now_ms + 60_000).visited_ms
+        assert now_ms - 25 * 3_600_000 < take_beacon(line.encode(), now_ms + 60_000).visited_ms
     ends = ("2026-03-01T12:00:00Z", "2026-03-01T12:00", "2026-03-01T14:00:00+02:00")
     once, *others = (installation.run(*command, "--end", end).stdout for end in ends)
     assert once.count('"visitedAt":"2026-0') == 300

@@ -15,7 +15,7 @@ from webapp.accounts import service
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.incoming import MAX_BODY_BYTES
-from webapp.visits.api import LIST_LIMIT_BYTES
+from webapp.visits.collecting.beacon import LIST_LIMIT_BYTES
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"

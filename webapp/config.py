@@ -16,11 +16,16 @@ from urllib.parse import quote, urlsplit
 GOOGLE_ISSUER = "https://accounts.google.com"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 DEFAULT_UPLOAD_LIMIT_BYTES = 2 * 1024**3
+DEFAULT_RAW_CACHE_BYTES = 5 * 1024**3
+DEFAULT_DUCKDB_MEMORY_BYTES = 1024**3
 LOG_FORMATS = ("json", "text")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEMO_OPERATORS = ("demo@example.com", "alice@example.com")
 PATH = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
+SHORTEST_ROLL_UP_SECONDS = 0.25
+LONGEST_SECONDS = 3600.0
 UNSPLASH_API = "https://api.unsplash.com"
+COUNTRIES_PATH = Path(__file__).parent.parent / "vendor" / "countries.mmdb"
 
 
 class ConfigError(Exception):
@@ -58,12 +63,18 @@ class Settings:
     uploads_url: str
     upload_limit_bytes: int
     trusted_proxies: tuple[str, ...]
+    countries_path: Path
+    address_rate_limit: int
     worker_processes: int
     tracker_path: str
     collect_path: str
     pixel_path: str
     beacons_limit: int
     roll_up_batch: int
+    raw_cache_bytes: int
+    duckdb_memory_bytes: int
+    duckdb_threads: int
+    roll_up_seconds: float
     jobs_kept_days: int
     failed_jobs_kept_days: int
     unsplash_access_key: str
@@ -77,6 +88,11 @@ class Settings:
     log_level: str
     otlp_endpoint: str
     smtp_url: str
+
+    @property
+    def raw_cache_dir(self) -> Path:
+        """Where processes keep copies of raw rows for DuckDB; it may be emptied at any time."""
+        return self.data_dir / "cache" / "raw"
 
     @property
     def is_local(self) -> bool:
@@ -144,6 +160,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         uploads_url=environment.get("UPLOADS_URL") or f"file://{quote(str(data_dir / 'uploads'))}",
         upload_limit_bytes=_integer(environment, "UPLOAD_LIMIT_BYTES", DEFAULT_UPLOAD_LIMIT_BYTES),
         trusted_proxies=_list(environment, "TRUSTED_PROXIES"),
+        countries_path=Path(environment.get("COUNTRIES_PATH") or COUNTRIES_PATH).absolute(),
+        address_rate_limit=_at_least_one(environment, "ADDRESS_RATE_LIMIT", 100),
         worker_processes=_integer(environment, "WORKER_PROCESSES", os.cpu_count() or 2),
         **_distinct(
             tracker_path=_path(environment, "TRACKER_PATH", "/tracker.js"),
@@ -151,7 +169,11 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             pixel_path=_path(environment, "PIXEL_PATH", "/pixel.gif"),
         ),
         beacons_limit=_integer(environment, "BEACONS_LIMIT", 2_000_000),
-        roll_up_batch=_integer(environment, "ROLL_UP_BATCH", 20_000),
+        roll_up_batch=_at_least_one(environment, "ROLL_UP_BATCH", 20_000),
+        roll_up_seconds=_seconds(environment, "ROLL_UP_SECONDS", 1.0, SHORTEST_ROLL_UP_SECONDS),
+        raw_cache_bytes=_at_least_one(environment, "RAW_CACHE_BYTES", DEFAULT_RAW_CACHE_BYTES),
+        duckdb_memory_bytes=_at_least_one(environment, "DUCKDB_MEMORY_BYTES", DEFAULT_DUCKDB_MEMORY_BYTES),
+        duckdb_threads=_at_least_one(environment, "DUCKDB_THREADS", os.cpu_count() or 2),
         jobs_kept_days=_at_least_one(environment, "JOBS_KEPT_DAYS", 30),
         failed_jobs_kept_days=_at_least_one(environment, "FAILED_JOBS_KEPT_DAYS", 90),
         unsplash_access_key=environment.get("UNSPLASH_ACCESS_KEY", "").strip(),
@@ -193,6 +215,17 @@ def _at_least_one(environment: Mapping[str, str], name: str, default: int) -> in
     if number < 1:
         raise ConfigError(f"{name} must be 1 or more, but it is {number}.")
     return number
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float, least: float) -> float:
+    text = environment.get(name)
+    try:
+        seconds = float(text) if text else default
+    except ValueError as error:
+        raise ConfigError(f"{name} must be a number of seconds, but it is {text!r}.") from error
+    if not least <= seconds <= LONGEST_SECONDS:
+        raise ConfigError(f"{name} must be {least} to {LONGEST_SECONDS:.0f} seconds, but it is {text}.")
+    return seconds
 
 
 def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:

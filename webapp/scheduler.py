@@ -19,6 +19,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.app import create_app
+from webapp.config import get_settings
 from webapp.extensions import db
 from webapp.jobs.broker import broker, waiting_count
 from webapp.lib.clock import utc_now
@@ -26,8 +27,7 @@ from webapp.process import begin_process
 
 SCHEDULER_LOCK = 7_305_002
 TICK_SECONDS = 0.25
-ROLL_UP_SECONDS = 1.0
-"""A visit shows after about this long; a batch of a second costs a third of four batches of a quarter."""
+RAW_ROWS_SECONDS = 600.0
 QUIET_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,8 @@ def make_ticks() -> list[Tick]:
     from webapp.operations.tasks import sample_queues
     from webapp.pictures.tasks import sweep_pictures
     from webapp.records.tasks import empty_trash
+    from webapp.visits.counting.rebuild_tasks import check_roll_ups
+    from webapp.visits.raw.tasks import look_after_raw_rows
     from webapp.visits.tasks import backlog_count, make_partitions, roll_up
 
     def is_idle() -> bool:
@@ -79,7 +81,7 @@ def make_ticks() -> list[Tick]:
             return is_any_due(connection, utc_now())
 
     return [
-        Tick(ROLL_UP_SECONDS, roll_up, has_beacons),
+        Tick(get_settings().roll_up_seconds, roll_up, has_beacons),
         Tick(1.0, write_results, lambda: has_outcomes("results")),
         Tick(1.0, write_dead_letters, lambda: has_outcomes("dead_letters")),
         Tick(1.0, send_due_jobs, is_idle),
@@ -88,10 +90,12 @@ def make_ticks() -> list[Tick]:
         Tick(SAMPLE_SECONDS, sample_queues, is_idle),
         Tick(2.0, sweep_jobs, is_idle),
         Tick(2.0, sweep, is_idle),
+        Tick(RAW_ROWS_SECONDS, look_after_raw_rows, is_idle, due_at=60.0),
         Tick(3600.0, make_partitions, lambda: True),
         # One after the other: together they would keep every thread busy that writes results and sends jobs.
         Tick(3600.0, prune_jobs, lambda: True, due_at=300.0),
         Tick(3600.0, empty_trash, lambda: True, due_at=600.0),
+        Tick(3600.0, check_roll_ups, lambda: True, due_at=1500.0),
         Tick(3600.0, sweep_pieces, lambda: True, due_at=1200.0),
         Tick(3600.0, sweep_uploads, lambda: True, due_at=600.0),
         Tick(3600.0, sweep_pictures, lambda: True, due_at=900.0),

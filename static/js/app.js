@@ -43,6 +43,19 @@
     for (const part of document.querySelectorAll("[data-without-script]")) part.hidden = true;
   };
 
+  const isChanged = (field) =>
+    field instanceof HTMLSelectElement
+      ? field.selectedOptions[0] !== ([...field.options].findLast((option) => option.defaultSelected) ?? field.options[0])
+      : field.matches("[type=checkbox], [type=radio]")
+        ? field.checked !== field.defaultChecked
+        : field.matches("input, textarea") && field.value !== field.defaultValue;
+
+  // What was chosen while the page still loaded, or put back by the browser, has not been sent yet.
+  const sendEarlyChanges = () => {
+    for (const form of document.querySelectorAll('form[hx-trigger="change"]'))
+      [...form.elements].find(isChanged)?.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+
   document.addEventListener("click", (click) => {
     openDialog(click);
     closeOnBackdrop(click);
@@ -52,5 +65,6 @@
   document.addEventListener("keydown", closeMenuOnEscape);
   document.addEventListener("htmx:before:response", followRedirect);
   document.addEventListener("htmx:after:swap", showScriptedParts);
+  addEventListener("load", sendEarlyChanges);
   showScriptedParts();
 })();

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Installation
 from tests.browser.journeys import drop_file, sign_in
@@ -45,11 +45,16 @@ def test_a_file_with_problems_from_its_columns_to_its_undoing(watched: WatchedPa
 
 
 def _match(page: Page) -> None:
-    """What was chosen is kept and shown at once, without leaving the page."""
+    """What was chosen is kept and shown at once, even what was chosen before the page had loaded its scripts."""
     expect(page.get_by_text("3 of 5 matched; 2 left out.")).to_be_visible(timeout=WORK_MILLISECONDS)
-    page.get_by_role("button", name="Keep all unmatched columns").click()
+    late: list[Route] = []
+    page.route("**/js/live.js*", lambda route: late.append(route))
+    page.get_by_role("button", name="Keep all unmatched columns").click(no_wait_after=True)
     expect(page.get_by_text("5 of 5 matched, 2 of them as fields of their own.")).to_be_visible()
     page.get_by_label("Favourite colour", exact=True).select_option("")
+    for script in late:
+        script.continue_()
+    page.unroute("**/js/live.js*")
     expect(page.get_by_text("4 of 5 matched, 1 of them as a field of its own; 1 left out.")).to_be_visible()
     page.get_by_label("Name of the field that Shoe size becomes").fill("Size of shoes")
     page.get_by_label("Country of phone numbers").select_option("DE")

@@ -28,7 +28,7 @@ def test_a_visit_to_the_demo_website_shows_in_the_chart_at_once(
 ) -> None:
     page = watched.page
     sign_in(page, installation.web_url, "demo@example.com")
-    page.goto(f"{installation.web_url}/visits?range=today")
+    page.goto(f"{installation.web_url}/visits?range=today&metric=pageviews")
     expect(page.locator("#visits-chart .main-svg").first).to_be_visible()
     before = page.evaluate(TODAYS_PAGEVIEWS)
 

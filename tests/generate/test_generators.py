@@ -16,8 +16,8 @@ from uuid import UUID
 
 import pytest
 
+from tests.visits.support import take_beacon
 from webapp.generate import beacons, contacts, products
-from webapp.visits.collecting.beacon import check_beacon, read_beacon
 
 Write = Callable[[TextIO, int, int], None]
 END = datetime(2026, 6, 1, tzinfo=UTC)
@@ -160,8 +160,7 @@ def test_what_is_generated_the_collector_takes_for_a_day(posted_after: timedelta
     file = io.StringIO()
     beacons.write(file, 2_000, end=datetime.fromtimestamp(end_ms / 1000, UTC))
     for line in file.getvalue().splitlines():
-        beacon = read_beacon(line.encode())
-        assert check_beacon(beacon, posted_ms).visited_ms < end_ms
+        assert take_beacon(line.encode(), posted_ms).visited_ms < end_ms
 
 
 def test_some_pages_are_seen_far_more_often_and_visitors_return() -> None:

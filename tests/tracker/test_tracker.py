@@ -22,7 +22,7 @@ from tests.tracker.support import (
     stage,
     website_handler,
 )
-from webapp.visits.collecting.beacon import check_beacon, read_beacon
+from tests.visits.support import take_beacon
 
 TRY_NOW = "() => { localStorage.removeItem('footfall.pause'); dispatchEvent(new Event('online')) }"
 STORAGE_THROWS = """
@@ -86,7 +86,7 @@ def test_what_the_tracker_sends_the_collector_takes(browser: Browser, path: str)
     with stage() as scene, visiting(browser, scene, path):
         (received,) = scene.collector.wait_for_count(1)
     now_ms = round(datetime.now(UTC).timestamp() * 1000)
-    checked = check_beacon(read_beacon(json.dumps(received.beacon).encode()), now_ms)
+    checked = take_beacon(json.dumps(received.beacon).encode(), now_ms)
     assert checked.page_url == received.beacon["pageUrl"]
 
 

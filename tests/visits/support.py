@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import polars as pl
 from apiflask import APIFlask
 
 from tests.conftest import owner_connection
-from webapp.config import Settings
+from webapp.config import Settings, get_settings
 from webapp.extensions import db, tenant
 from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 from webapp.lib.redis import beacons_client
 from webapp.visits import backlog
-from webapp.visits.backlog import Row
+from webapp.visits.backlog import Kind, Row
+from webapp.visits.collecting.beacon import read_beacon
+from webapp.visits.collecting.clients import client_of
 from webapp.visits.collecting.collect import Collector
-from webapp.visits.models import Site
+from webapp.visits.collecting.countries import Countries
+from webapp.visits.collecting.intake import KnownSite, take
+from webapp.visits.collecting.rules import make_rules
+from webapp.visits.collecting.senders import Sender, Senders
+from webapp.visits.models import RawKind, Site
+from webapp.visits.raw.frames import ACTIVITY_SCHEMA, VISIT_SCHEMA, decode
 from webapp.visits.service import create_site
 from webapp.visits.tasks import roll_up_once
 
 ORIGIN = "https://shop.example"
+BROWSER = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+)
+CLIENT = "203.0.113.9"
+COUNTRIES = Countries(get_settings().countries_path)
+SALT = b"s" * 32
 
 
 @dataclass(frozen=True)
@@ -42,10 +56,10 @@ class Answered:
         return content
 
 
-def add_site(app: APIFlask, organisation_id: UUID, origin: str = ORIGIN) -> Site:
+def add_site(app: APIFlask, organisation_id: UUID, origin: str = ORIGIN, time_zone: str = "UTC") -> Site:
     """A site, usable outside a session."""
     with app.app_context(), tenant(organisation_id):
-        site = create_site(organisation_id, "Shop", origin)
+        site = create_site(organisation_id, "Shop", origin, time_zone)
         db.session.commit()
         db.session.refresh(site)
         db.session.expunge(site)
@@ -68,13 +82,45 @@ def make_beacon(site_key: str, **changes: object) -> dict[str, object]:
 MISSING = object()
 
 
+def make_known_site(**changes: Any) -> KnownSite:
+    """A site that takes everything from everywhere but for what is given."""
+    usual: dict[str, Any] = {
+        "origins": (), "query_keys": (), "excluded_pages": (), "excluded_addresses": (), "excluded_countries": (),
+        "drops_bots": True, "respects_dnt": False, "is_cookieless": False, "counts_fragments": False,
+        "identify_secret": "secret", "rate_limit": 1000,
+    }  # fmt: skip
+    return KnownSite(uuid7().bytes, uuid7().bytes, make_rules(**usual | changes))
+
+
+def make_sender(address: str = CLIENT, user_agent: str = BROWSER, **changes: Any) -> Sender:
+    """A browser that asks."""
+    given = user_agent.encode()
+    return Sender(ORIGIN, COUNTRIES.place_of(address), given, client_of(given), **changes)
+
+
+def take_beacon(
+    body: bytes, now_ms: int, site: KnownSite | None = None, sender: Sender | None = None, *, trusted: bool = False
+) -> Row:
+    """The row that a beacon's body makes, as the edge takes it, or from whoever has a key."""
+    beacon = read_beacon(body)
+    if trusted:
+        sender = Senders(COUNTRIES, ()).spoken_for(beacon, Sender(is_trusted=True))
+    return take(beacon, site or make_known_site(), sender or make_sender(), now_ms, SALT)
+
+
 async def ask(
-    collector: Collector, body: bytes, origin: str | None = ORIGIN, method: str = "POST", parts: int = 1
+    collector: Collector,
+    body: bytes,
+    origin: str | None = ORIGIN,
+    method: str = "POST",
+    parts: int = 1,
+    headers: Mapping[str, str] | None = None,
+    client: str = CLIENT,
 ) -> Answered:
-    """Send one request to the ASGI callable, its body in so many parts."""
-    headers = [(b"content-type", b"text/plain;charset=UTF-8")]
+    """Send one request to the ASGI callable, as a browser does, its body in so many parts."""
+    given = {"content-type": "text/plain;charset=UTF-8", "user-agent": BROWSER, **(headers or {})}
     if origin is not None:
-        headers.append((b"origin", origin.encode()))
+        given["origin"] = origin
     size = max(1, -(-len(body) // parts))
     chunks = [body[start : start + size] for start in range(0, len(body), size)] or [b""]
     messages = [
@@ -89,12 +135,14 @@ async def ask(
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    await collector.handle({"type": "http", "method": method, "path": "/collect", "headers": headers}, receive, send)
+    sent_headers = [(name.encode(), value.encode()) for name, value in given.items()]
+    scope = {"type": "http", "method": method, "path": "/collect", "headers": sent_headers, "client": (client, 50_000)}
+    await collector.handle(scope, receive, send)
     answer_headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return Answered(sent[0]["status"], answer_headers, b"".join(message.get("body", b"") for message in sent[1:]))
 
 
-def post(settings: Settings, *bodies: object, origin: str | None = ORIGIN, parts: int = 1) -> list[Answered]:
+def post(settings: Settings, *bodies: object, origin: str | None = ORIGIN, **how: Any) -> list[Answered]:
     """Post beacons (or raw bytes) at the same time to a collector of their own."""
 
     async def run() -> list[Answered]:
@@ -102,7 +150,7 @@ def post(settings: Settings, *bodies: object, origin: str | None = ORIGIN, parts
         await collector.start()
         try:
             encoded = [body if isinstance(body, bytes) else json.dumps(body).encode() for body in bodies]
-            return list(await asyncio.gather(*(ask(collector, body, origin, parts=parts) for body in encoded)))
+            return list(await asyncio.gather(*(ask(collector, body, origin, **how) for body in encoded)))
         finally:
             await collector.stop()
 
@@ -153,10 +201,19 @@ def rows_of(settings: Settings, statement: str, *parameters: object) -> list[Any
 
 def counted(settings: Settings) -> tuple[int, int, int]:
     """Raw pageviews, and what quarters and days of the sites add up to: three numbers that must agree."""
-    raw = scalar(settings, "SELECT count(*) FROM pageviews")
+    raw = read_raw(settings, RawKind.ACTIVITY).filter(pl.col("kind") == Kind.PAGEVIEW).height
     quarters = scalar(settings, "SELECT coalesce(sum(pageview_count), 0) FROM site_roll_ups WHERE grain = 'quarter'")
     days = scalar(settings, "SELECT coalesce(sum(pageview_count), 0) FROM page_roll_ups WHERE grain = 'day'")
     return int(raw), int(quarters), int(days)
+
+
+def read_raw(settings: Settings, kind: RawKind) -> pl.DataFrame:
+    """All chunks of raw rows together, with the site of each row."""
+    found = rows_of(settings, "SELECT site_id, content FROM raw_chunks WHERE kind = %s ORDER BY chunk", kind.value)
+    schema = {RawKind.ACTIVITY: ACTIVITY_SCHEMA, RawKind.VISIT: VISIT_SCHEMA}[kind]
+    empty = pl.DataFrame(schema={**schema, "site_id": pl.String})
+    parts = [decode(content).with_columns(site_id=pl.lit(str(site_id))) for site_id, content in found]
+    return pl.concat([empty, *parts])
 
 
 def utc(text: str) -> datetime:

@@ -58,11 +58,11 @@ def test_every_range_has_its_numbers_and_its_chart(
     now = utc_now()
     add_rows(services, [make_row(site, now - timedelta(days=days), visitor=f"v{days}") for days in range(120)])
     count_all(app, services)
-    page = alice.client.get(f"/visits?range={preset}")
+    page = alice.client.get(f"/visits?range={preset}&metric=pageviews")
     assert page.status_code == 200
     traces = figure_of(page.text)["data"]
     assert isinstance(traces, list)
-    assert [trace["name"] for trace in traces] == ["Pageviews", "Visitors"]
+    assert [trace["name"] for trace in traces] == ["Pageviews", "Compared"]
     expected = {"today": 1, "yesterday": 1, "7d": 7, "30d": 30, "90d": 90}
     if preset in expected:
         assert sum(filter(None, traces[0]["y"])) == expected[preset]
@@ -85,13 +85,13 @@ def test_the_live_part_comes_alone(app: APIFlask, alice: Person, services: Setti
     site = add_site(app, alice.organisation_id)
     add_rows(services, [make_row(site)])
     count_all(app, services)
-    part = alice.client.get("/visits/figures?range=7d", headers={"HX-Request": "true"})
+    part = alice.client.get("/visits?range=7d", headers={"HX-Request": "true"})
     assert part.status_code == 200
     assert "<html" not in part.text
-    assert "Top pages" in part.text
+    assert 'id="figures"' in part.text
     page = alice.client.get("/visits?range=7d").text
     assert "hx-sse:connect" in page
-    assert "/visits/figures?range=7d" in page
+    assert f'id="figures" hx-get="/visits?site={site.id}&amp;range=7d"' in page
 
 
 def test_the_bars_of_a_top_list_are_as_long_as_the_shares(app: APIFlask, alice: Person, services: Settings) -> None:
@@ -99,11 +99,8 @@ def test_the_bars_of_a_top_list_are_as_long_as_the_shares(app: APIFlask, alice: 
     add_rows(services, [make_row(site, page_url=f"{ORIGIN}/{number // 3}") for number in range(4)])
     count_all(app, services)
     page = alice.client.get("/visits?range=today").text
-    assert re.findall(r'<svg class="tops__bar" aria-hidden="true"><rect width="(.*?)%"', page) == [
-        "75.0",
-        "25.0",
-        "100.0",
-    ]
+    pages = page.partition('id="pages-title"')[2].partition("</section>")[0]
+    assert re.findall(r'<rect width="(.*?)%"', pages) == ["75.0", "25.0"]
     assert "style=" not in page.partition('class="visits-tops"')[2]
 
 
@@ -133,6 +130,7 @@ def test_charlie_sees_nothing_of_alices_sites(
     assert charlie.client.get(f"/visits/sites/{site.id}").status_code == 404
     assert site.site_key not in charlie.client.get(f"/visits?site={site.id}").text
     add_site(app, charlie.organisation_id, "https://charlie.example")
-    page = charlie.client.get(f"/visits?site={site.id}&range=30d").text
+    assert charlie.client.get(f"/visits?site={site.id}&range=30d").status_code == 404
+    page = charlie.client.get("/visits?range=30d").text
     assert ORIGIN not in page
     assert "Nothing has been heard yet" in page

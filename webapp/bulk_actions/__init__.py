@@ -12,6 +12,7 @@ def init_app(app: APIFlask) -> None:
     """Register the pages and the API. Imported lazily: the edge imports no Flask."""
     from webapp.bulk_actions import (  # noqa: F401 (some add to another's)
         api,
+        finished_imports,
         import_api,
         mapping_views,
         named_imports,
@@ -24,8 +25,10 @@ def init_app(app: APIFlask) -> None:
     from webapp.bulk_actions.verbs import views as verb_views
     from webapp.extensions import csrf
     from webapp.records.imports import register_imports
+    from webapp.visits.site_page.annotations import register as register_annotations
 
     register_imports(named_imports.IMPORTS)
+    register_annotations(finished_imports.list_finished_imports)
     for blueprint in (api.blueprint, tus_api.blueprint):
         csrf.exempt(blueprint)  # a key in a header, never a cookie, speaks for the caller
         app.register_blueprint(blueprint)

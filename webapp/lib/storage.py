@@ -100,6 +100,10 @@ class Storage:
         if self._folder:
             _remove_empty(self._folder / folder)
 
+    def local_path(self, key: str) -> Path | None:
+        """Where the object lies when the store is a folder; None for a bucket."""
+        return self._folder / key if self._folder else None
+
     def keys(self, folder: str) -> list[str]:
         """The keys that begin with the folder and a slash."""
         pages = obstore.list(self._store, prefix=folder, chunk_size=KEYS_PER_PAGE)

@@ -10,6 +10,8 @@ from webapp.visits.buckets import BUCKET_LIMITS, Aggregation, TooManyBucketsErro
 
 DEFAULT_PRESET = "30d"
 CUSTOM = "custom"
+QUARTER = timedelta(minutes=15)
+TWELVE_MONTHS = "12m"
 MOST_DAYS = 3653
 FIRST_YEAR, LAST_YEAR = 1971, 8999
 """Far enough from both ends of the calendar that stepping from bucket to bucket stays inside it."""
@@ -20,7 +22,7 @@ PRESETS = {
     "7d": "7 days",
     "30d": "30 days",
     "90d": "90 days",
-    "12m": "12 months",
+    TWELVE_MONTHS: "12 months",
 }
 
 
@@ -60,11 +62,26 @@ class Period:
 
     def before(self, now: datetime) -> tuple[datetime, datetime]:
         """The same length of time just before; no more of it than has passed of this period."""
-        start = local_midnight(self.first - timedelta(days=self.day_count), self.zone)
-        if now >= self.end:
-            return start, self.start
-        passed = max(timedelta(), now - self.start)
-        return start, min(self.start, start + passed)
+        previous = self.previous()
+        return previous.start, previous.end_when(self, now)
+
+    def previous(self) -> Period:
+        """The period of the same length just before; of twelve months, the twelve months before."""
+        if self.preset == TWELVE_MONTHS:
+            return self.year_before()
+        length = timedelta(days=self.day_count)
+        return Period(CUSTOM, self.first - length, self.last - length, self.zone)
+
+    def year_before(self) -> Period:
+        """The same days of the year before."""
+        return Period(CUSTOM, _year_back(self.first), _year_back(self.last), self.zone)
+
+    def end_when(self, other: Period, now: datetime) -> datetime:
+        """Until when to count this period, to the quarter, to compare it with one of which only a part has passed."""
+        if now >= other.end:
+            return self.end
+        passed = -(-max(timedelta(), now - other.start) // QUARTER) * QUARTER
+        return min(self.end, self.start + passed)
 
     def aggregations(self) -> list[Aggregation]:
         """Widths of buckets that make a readable chart of this period, the usual one first."""
@@ -94,7 +111,7 @@ def make_period(preset: str, zone: ZoneInfo, now: datetime, first: str = "", las
     today = now.astimezone(zone).date()
     if preset == CUSTOM:
         return _custom_period(zone, today, first, last)
-    if preset == "12m":
+    if preset == TWELVE_MONTHS:
         return Period(preset, _months_back(today.replace(day=1), 11), today, zone)
     if preset == "yesterday":
         return Period(preset, today - timedelta(days=1), today - timedelta(days=1), zone)
@@ -126,6 +143,14 @@ def _months_back(first_of_month: date, count: int) -> date:
     for _ in range(count):
         first_of_month = (first_of_month - timedelta(days=1)).replace(day=1)
     return first_of_month
+
+
+def _year_back(day: date) -> date:
+    """The same day a year before; of 29 February, the day before."""
+    try:
+        return day.replace(year=day.year - 1)
+    except ValueError:
+        return day.replace(year=day.year - 1, day=28)
 
 
 def _spell(day: date, *, with_year: bool) -> str:

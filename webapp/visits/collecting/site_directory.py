@@ -4,46 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from webapp.visits.collecting.intake import KnownSite
+from webapp.visits.collecting.rules import SiteRules, make_rules
 from webapp.visits.collecting.site_keys import organisation_of
 
 APP_ROLE = "footfall_app"
 FRESH_SECONDS = 30.0
+"""So long after a change of its settings, a site's beacons are still taken by the old ones, and no longer."""
+REFRESH_SECONDS = 15.0
+"""A busy site is asked again behind the scenes before its answer is old."""
+STALE_WAIT_SECONDS = 0.3
+STALE_PAUSE_SECONDS = 3.0
 UNKNOWN_SECONDS = 3.0
 LOOKUP_SECONDS = 3.0
 KNOWN_LIMIT = 50_000
 UNKNOWN_LIMIT = 10_000
 WAITING_LIMIT = 200
 CONNECTION_LIMIT = 4
+UNREACHABLE = (psycopg.Error, PoolTimeout, TimeoutError, OSError)
 
-SITE = "SELECT id, origins FROM sites WHERE organisation_id = %s AND site_key = %s"
+SETTINGS = (
+    "origins", "query_keys", "excluded_pages", "excluded_addresses", "excluded_countries", "drops_bots",
+    "respects_dnt", "is_cookieless", "counts_fragments", "identify_secret", "rate_limit",
+)  # fmt: skip
+"""The columns of a site that `make_rules` takes, in its order."""
+SITE = f"SELECT id, {', '.join(SETTINGS)} FROM sites WHERE organisation_id = %s AND site_key = %s"  # noqa: S608  (our own names)
 
 
 class DirectoryError(Exception):
     """This site is not known yet, and PostgreSQL cannot be asked now."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownSite:
-    """What a beacon is checked against. Without origins every website may report."""
-
-    organisation_id: bytes
-    site_id: bytes
-    origins: frozenset[str]
-    looked_up_at: float
-
-    def allows(self, origin: str | None) -> bool:
-        """Whether a page of this origin may report; who sends no origin is no browser."""
-        return origin is None or not self.origins or origin.lower() in self.origins
-
-
 class SiteDirectory:
-    """Sites by their key. A known site is answered at once, for ever; it is asked again behind the scenes."""
+    """Sites by their key. A known site is good without PostgreSQL, for as long as that is away."""
 
     def __init__(self, database_url: str) -> None:
         options = f"-c role={APP_ROLE} -c default_transaction_read_only=on -c statement_timeout=2000"
@@ -54,6 +54,7 @@ class SiteDirectory:
         self._known: dict[str, KnownSite] = {}
         self._unknown: dict[str, float] = {}
         self._pending: dict[str, asyncio.Task[KnownSite | None]] = {}
+        self._stale_until = 0.0
 
     async def open(self) -> None:
         await self._pool.open()
@@ -64,25 +65,42 @@ class SiteDirectory:
         await self._pool.close()
 
     def find_known(self, site_key: str) -> KnownSite | None:
-        """A site that was looked up before; an old answer is refreshed meanwhile."""
+        """A site whose settings are fresh, or cannot be had fresher now."""
         site = self._known.get(site_key)
-        if site is not None and time.monotonic() - site.looked_up_at > FRESH_SECONDS:
-            self._begin_lookup(site_key)
-        return site
+        if site is None:
+            return None
+        now = time.monotonic()
+        age = now - site.looked_up_at
+        if age <= REFRESH_SECONDS:
+            return site
+        self._begin_lookup(site_key)
+        return site if age <= FRESH_SECONDS or now < self._stale_until else None
 
     async def find(self, site_key: str) -> KnownSite | None:
-        """The site, asking PostgreSQL for one that is new; raises DirectoryError when it cannot be asked."""
-        site = self.find_known(site_key)
-        if site is not None:
-            return site
+        """The site, asking PostgreSQL for one that is new or was idle; raises DirectoryError when that cannot be."""
+        known = self._known.get(site_key)
+        if known is not None:
+            return await self._find_fresh(known, site_key)
         if organisation_of(site_key) is None or self._is_unknown(site_key):
             return None
         if site_key not in self._pending and len(self._pending) >= WAITING_LIMIT:
             raise DirectoryError("Too many site keys are being looked up.")
         try:
             return await asyncio.shield(self._begin_lookup(site_key))
-        except (psycopg.Error, PoolTimeout, TimeoutError, OSError) as error:
+        except UNREACHABLE as error:
             raise DirectoryError(str(error)) from error
+
+    async def _find_fresh(self, known: KnownSite, site_key: str) -> KnownSite | None:
+        """A site that nobody asked for lately: the new settings if they come at once, else the ones we have.
+
+        A database that is away keeps one beacon waiting for a moment, and none for some seconds after it.
+        """
+        try:
+            async with asyncio.timeout(STALE_WAIT_SECONDS):
+                return await asyncio.shield(self._begin_lookup(site_key))
+        except UNREACHABLE:
+            self._stale_until = time.monotonic() + STALE_PAUSE_SECONDS
+            return known
 
     def _is_unknown(self, site_key: str) -> bool:
         return time.monotonic() - self._unknown.get(site_key, -UNKNOWN_SECONDS) < UNKNOWN_SECONDS
@@ -120,11 +138,16 @@ class SiteDirectory:
             return _known_site(organisation_id, await cursor.fetchone())
 
 
-def _known_site(organisation_id: UUID, row: tuple[UUID, list[str]] | None) -> KnownSite | None:
+def _known_site(organisation_id: UUID, row: tuple[Any, ...] | None) -> KnownSite | None:
     if row is None:
         return None
-    origins = frozenset(origin.lower() for origin in row[1])
-    return KnownSite(organisation_id.bytes, row[0].bytes, origins, time.monotonic())
+    site_id, *settings = row
+    return KnownSite(organisation_id.bytes, site_id.bytes, rules_of(settings), time.monotonic())
+
+
+def rules_of(settings: Iterable[Any]) -> SiteRules:
+    """The rules of these values of `SETTINGS`; the same object for the same values."""
+    return make_rules(*(tuple(value) if isinstance(value, list) else value for value in settings))
 
 
 def _make_room(entries: dict[str, KnownSite] | dict[str, float], limit: int) -> None:

@@ -1,0 +1,218 @@
+"""The engine says what a plain look at every row says, whatever is asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from random import Random
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from apiflask import APIFlask
+
+from tests.visits.raw.made_rows import (
+    DAYS,
+    PAGES,
+    START,
+    Made,
+    ask_plainly,
+    by_value,
+    make_filters,
+    make_rows,
+    plain_figures,
+    write_rows,
+)
+from tests.visits.support import add_site
+from webapp.extensions import tenant
+from webapp.visits.buckets import Aggregation, make_edges
+from webapp.visits.models import Dimension
+from webapp.visits.questions import Filter, Operator, Question
+from webapp.visits.raw import engine
+from webapp.visits.raw.frames import PLACE, SOURCE
+
+END = START + timedelta(days=DAYS)
+TOLD_EMPTY = ("entry_page", "exit_page", "referrer")
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.fixture(params=range(4))
+def asked(
+    request: pytest.FixtureRequest, app_context: APIFlask, organisation_id: UUID
+) -> tuple[Made, Question, Random]:
+    random = Random(request.param)
+    site = add_site(app_context, organisation_id)
+    made = make_rows(random, 300)
+    write_rows(organisation_id, site.id, made, random)
+    return made, Question(organisation_id, (site.id,), START, END), random
+
+
+def test_totals_are_those_of_the_rows_that_pass_all_filters(asked: tuple[Made, Question, Random]) -> None:
+    made, everything, random = asked
+    with tenant(everything.organisation_id):
+        for _ in range(60):
+            question = ask_at_random(everything, random)
+            assert engine.totals(question) == ask_plainly(made, question).figures(question.start, question.end), (
+                question
+            )
+
+
+@pytest.mark.parametrize("aggregation", [Aggregation.MINUTE, Aggregation.HOUR, Aggregation.DAY])
+def test_points_are_the_totals_of_their_buckets_over_a_clock_change_too(
+    asked: tuple[Made, Question, Random], aggregation: Aggregation
+) -> None:
+    made, everything, random = asked
+    with tenant(everything.organisation_id):
+        for _ in range(10):
+            question = ask_at_random(everything, random)
+            if aggregation is Aggregation.MINUTE:
+                question = replace(question, end=question.start + timedelta(hours=3))
+            edges = make_edges(aggregation, question.start, question.end, BERLIN)
+            question = replace(question, start=edges[0], end=edges[-1])
+            plain = ask_plainly(made, question)
+            expected = [plain.figures(start, end) for start, end in pairwise(edges)]
+            assert engine.points(question, edges) == expected, question
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kathmandu", "Australia/Lord_Howe", "UTC"])
+def test_months_and_odd_zones_are_cut_at_their_own_midnights(asked: tuple[Made, Question, Random], zone: str) -> None:
+    made, everything, _ = asked
+    edges = make_edges(Aggregation.MONTH, START, END, ZoneInfo(zone))
+    question = replace(everything, start=edges[0], end=edges[-1])
+    plain = ask_plainly(made, question)
+    with tenant(question.organisation_id):
+        assert engine.points(question, edges) == [plain.figures(start, end) for start, end in pairwise(edges)]
+
+
+def test_pages_are_counted_by_bucket(asked: tuple[Made, Question, Random]) -> None:
+    made, everything, random = asked
+    with tenant(everything.organisation_id):
+        for _ in range(10):
+            question = ask_at_random(everything, random)
+            edges = make_edges(Aggregation.HOUR, question.start, question.end, BERLIN)
+            question = replace(question, start=edges[0], end=edges[-1])
+            pages = by_value(ask_plainly(made, question).activity, "page")
+            expected = {
+                page: [
+                    (start, count)
+                    for start, end in pairwise(edges)
+                    if (
+                        count := plain_figures(
+                            [
+                                row
+                                for row in rows
+                                if start.timestamp() * 1000 <= row["visited_ms"] < end.timestamp() * 1000
+                            ],
+                            [],
+                        ).pageview_count
+                    )
+                ]
+                for page, rows in sorted(pages.items())
+            }
+            found = engine.page_points(question, edges, 10_000)
+            assert found == {page: points for page, points in expected.items() if points}
+
+
+@pytest.mark.parametrize("field", ["page", *PLACE])
+def test_values_of_activity_have_their_own_figures(asked: tuple[Made, Question, Random], field: str) -> None:
+    made, everything, random = asked
+    with tenant(everything.organisation_id):
+        for _ in range(4):
+            question = ask_at_random(everything, random)
+            plain = ask_plainly(made, question)
+            visits = by_value(plain.visits, "entry_page" if field == "page" else field)
+            expected = {
+                value: plain_figures(rows, visits.get(value, []))
+                for value, rows in by_value(plain.activity, field).items()
+                if any(row["kind"] != 2 for row in rows)
+            }
+            found = engine.breakdown(question, field, 50)
+            assert {line.value: line.figures for line in found} == expected, question
+            assert [line.value for line in found] == sorted(
+                expected, key=lambda value: (-expected[value].pageview_count, value)
+            )
+
+
+@pytest.mark.parametrize("field", ["event", "product", "property"])
+def test_events_products_and_properties_are_counted_as_events(asked: tuple[Made, Question, Random], field: str) -> None:
+    made, everything, random = asked
+    with tenant(everything.organisation_id):
+        for _ in range(6):
+            question = ask_at_random(everything, random)
+            found = engine.breakdown(question, field, 100)
+            rows_by_value = by_value(ask_plainly(made, question).activity, field)
+            assert {line.value for line in found} == set(rows_by_value)
+            for line in found:
+                rows = rows_by_value[line.value]
+                assert line.figures.event_count == len(rows)
+                assert line.figures.visitor_count == len({row["visitor"] for row in rows})
+                assert line.figures.visit_count == len({row["visit"] for row in rows})
+
+
+@pytest.mark.parametrize("field", ["entry_page", "exit_page", *SOURCE])
+def test_values_of_visits_are_counted_without_what_was_taken_back(
+    asked: tuple[Made, Question, Random], field: str
+) -> None:
+    made, everything, random = asked
+    with tenant(everything.organisation_id):
+        for _ in range(4):
+            question = ask_at_random(everything, random)
+            expected = {}
+            for value, rows in by_value(ask_plainly(made, question).visits, field).items():
+                if not sum(row["sign"] for row in rows) or (not value and field not in TOLD_EMPTY):
+                    continue
+                people = by_value([{**row, "who": str(row["visitor"])} for row in rows], "who")
+                expected[value] = replace(
+                    plain_figures([], rows),
+                    pageview_count=sum(row["sign"] * row["pageview_count"] for row in rows),
+                    event_count=sum(row["sign"] * row["event_count"] for row in rows),
+                    visitor_count=sum(sum(row["sign"] for row in own) > 0 for own in people.values()),
+                )
+            found = engine.breakdown(question, field, 50)
+            assert {line.value: line.figures for line in found} == expected, question
+
+
+def test_a_site_without_rows_answers_zeros(app_context: APIFlask, organisation_id: UUID) -> None:
+    site = add_site(app_context, organisation_id)
+    question = Question(organisation_id, (site.id,), START, END, (Filter("page", Operator.IS, (PAGES[0],)),))
+    edges = make_edges(Aggregation.DAY, START, END, BERLIN)
+    with tenant(organisation_id):
+        assert engine.totals(question) == plain_figures([], [])
+        assert engine.points(question, edges) == [plain_figures([], [])] * (len(edges) - 1)
+        assert engine.page_points(question, edges, 10) == {}
+        for field in ("page", "entry_page", *(dimension.value for dimension in Dimension)):
+            assert engine.breakdown(question, field, 10) == []
+
+
+def test_what_is_no_field_is_refused(app_context: APIFlask, organisation_id: UUID) -> None:
+    question = Question(organisation_id, (), START, END)
+    with tenant(organisation_id):
+        with pytest.raises(ValueError, match="no field"):
+            engine.breakdown(question, "1; DROP TABLE no_visits", 10)
+        with pytest.raises(ValueError, match="no field"):
+            engine.totals(replace(question, filters=(Filter("1=1 OR page", Operator.IS, ("x",)),)))
+
+
+def test_more_points_than_an_answer_may_hold_are_refused(asked: tuple[Made, Question, Random]) -> None:
+    _, question, _ = asked
+    edges = make_edges(Aggregation.HOUR, START, END, ZoneInfo("UTC"))
+    with tenant(question.organisation_id), pytest.raises(engine.TooManyPointsError):
+        engine.page_points(question, edges, 10)
+
+
+def test_another_organisations_rows_are_not_read(asked: tuple[Made, Question, Random], charlie: object) -> None:
+    _, question, _ = asked
+    other = charlie.organisation_id  # type: ignore[attr-defined]
+    with tenant(other):
+        assert engine.totals(question).pageview_count == 0
+        assert engine.totals(replace(question, organisation_id=other)).pageview_count == 0
+
+
+def ask_at_random(everything: Question, random: Random) -> Question:
+    start = START + timedelta(hours=random.choice((0, 0, 5, 30)))
+    end = START + timedelta(days=random.choice((2, 4, DAYS)))
+    return replace(everything, start=start, end=end, filters=make_filters(random))
+
+
+assert datetime(2026, 3, 29, 1, tzinfo=UTC) > START, "the range holds a clock change"

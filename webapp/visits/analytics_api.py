@@ -1,0 +1,172 @@
+"""Numbers of visits over HTTP for programs: over time, by the values of a field, and of one event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from apiflask import APIBlueprint, Schema
+from apiflask.fields import Boolean, DateTime, Float, Integer, List, Nested, String
+from flask import Response
+from marshmallow.validate import Length, OneOf, Range
+
+from webapp.accounts.api_auth import api_auth
+from webapp.accounts.current import current_organisation
+from webapp.visits import answers
+from webapp.visits.api import VisitsQuery, read_aggregation, read_edges, read_sites, read_where, read_zone, tagged
+from webapp.visits.buckets import Aggregation
+from webapp.visits.periods import utc_iso
+from webapp.visits.questions import FIELDS, Figures, Filter, Operator, Question, Value
+
+VALUES_LIMIT = 1_000
+EVENT_NAME_LIMIT = 100
+BAD_QUESTION = {422: "What is allowed instead"}
+
+api_analytics = APIBlueprint("api_analytics", __name__, url_prefix="/api/v1/analytics", tag="Analytics")
+
+
+class BreakdownQuery(VisitsQuery):
+    field = String(required=True, validate=OneOf(FIELDS), metadata={"description": "What is counted value by value."})
+    limit = Integer(load_default=100, validate=Range(1, VALUES_LIMIT))
+
+
+class EventQuery(VisitsQuery):
+    event = String(
+        required=True, validate=Length(1, EVENT_NAME_LIMIT), metadata={"description": "The name of the event."}
+    )
+
+
+class Numbers(Schema):
+    """What is counted; rates and averages are left to whoever adds buckets up."""
+
+    visitor_count = Integer(metadata={"description": "Different visitors. They do not add up over buckets."})
+    is_estimate = Boolean(metadata={"description": "Whether visitor_count is an estimate."})
+    visit_count = Integer()
+    pageview_count = Integer()
+    event_count = Integer()
+    bounce_count = Integer(metadata={"description": "Visits of one page without an event."})
+    visit_seconds = Float(metadata={"description": "All visits' durations together."})
+    engaged_seconds = Float(metadata={"description": "How long pages were looked at, together."})
+
+
+class TimedNumbers(Numbers):
+    timeframe = DateTime(metadata={"description": "When the bucket begins, in UTC."})
+
+
+class ValueNumbers(Numbers):
+    value = String(metadata={"description": "'' for none; (other) for what was not counted one by one."})
+
+
+class TimeSeriesAnswer(Schema):
+    data = List(Nested(TimedNumbers))
+
+
+class BreakdownAnswer(Schema):
+    data = List(Nested(ValueNumbers))
+
+
+class DeviceCount(Schema):
+    device = String()
+    count = Integer()
+    unique_visitors = Integer()
+
+
+class EventSummary(Schema):
+    event = String()
+    count = Integer()
+    unique_visitors = Integer()
+    is_estimate = Boolean()
+    by_device = List(Nested(DeviceCount))
+
+
+class EventSummaryAnswer(Schema):
+    data = Nested(EventSummary)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question with the edges of its buckets."""
+
+    question: Question
+    aggregation: Aggregation
+    edges: list[datetime]
+
+
+@api_analytics.get("/time-series")
+@api_analytics.auth_required(api_auth)
+@api_analytics.input(VisitsQuery, location="query", arg_name="query")
+@api_analytics.output(TimeSeriesAnswer)
+@api_analytics.doc(summary="All numbers over time", responses=BAD_QUESTION)
+def show_time_series(query: dict[str, Any]) -> Response:
+    """Every number, bucket by bucket, empty buckets too."""
+    asked = _read(query)
+    found = answers.points(asked.question, asked.edges)
+    buckets = zip(pairwise(asked.edges), found, strict=True)
+    return tagged({"data": [{"timeframe": utc_iso(start), **_numbers(figures)} for (start, _), figures in buckets]})
+
+
+@api_analytics.get("/breakdown")
+@api_analytics.auth_required(api_auth)
+@api_analytics.input(BreakdownQuery, location="query", arg_name="query")
+@api_analytics.output(BreakdownAnswer)
+@api_analytics.doc(summary="All numbers by the values of a field", responses=BAD_QUESTION)
+def show_breakdown(query: dict[str, Any]) -> Response:
+    """The values of a field that are most counted: pages, countries, campaigns, events and the rest.
+
+    The range is made of whole buckets of `aggregation`, days without one.
+    """
+    asked = _read(query)
+    values = answers.breakdown(asked.question, query["field"], query["limit"])
+    return tagged({"data": [{"value": value.value, **_numbers(value.figures)} for value in values]})
+
+
+@api_analytics.get("/event-summary")
+@api_analytics.auth_required(api_auth)
+@api_analytics.input(EventQuery, location="query", arg_name="query")
+@api_analytics.output(EventSummaryAnswer)
+@api_analytics.doc(summary="How often an event was reported, and by whom", responses=BAD_QUESTION)
+def show_event_summary(query: dict[str, Any]) -> Response:
+    """How often one event was reported, by how many visitors, and on which devices."""
+    event = Filter("event", Operator.IS, (query["event"],))
+    question = _read(query, event).question
+    total = answers.totals(question)
+    devices = answers.breakdown(question, "device", VALUES_LIMIT)
+    summary = {
+        "event": query["event"],
+        "count": total.event_count,
+        "unique_visitors": total.visitor_count,
+        "is_estimate": total.is_estimate,
+        "by_device": [_device(value) for value in devices],
+    }
+    return tagged({"data": summary})
+
+
+def _read(query: dict[str, Any], *more: Filter) -> Asked:
+    organisation = current_organisation()
+    zone = read_zone(query.get("timezone"), organisation.time_zone)
+    aggregation = read_aggregation(query["aggregation"])
+    edges = read_edges(aggregation, query.get("date_from"), query.get("date_to"), zone)
+    sites = read_sites(organisation.id, query.get("site_id"))
+    filters = (*read_where(query["where"], sites), *more)
+    question = Question(organisation.id, tuple(site.id for site in sites), edges[0], edges[-1], filters)
+    return Asked(question, aggregation, edges)
+
+
+def _numbers(figures: Figures) -> dict[str, Any]:
+    return {
+        "visitor_count": figures.visitor_count,
+        "is_estimate": figures.is_estimate,
+        "visit_count": figures.visit_count,
+        "pageview_count": figures.pageview_count,
+        "event_count": figures.event_count,
+        "bounce_count": figures.bounce_count,
+        "visit_seconds": figures.visit_ms / 1000,
+        "engaged_seconds": figures.engaged_ms / 1000,
+    }
+
+
+def _device(value: Value) -> dict[str, Any]:
+    figures = value.figures
+    return {"device": value.value, "count": figures.event_count, "unique_visitors": figures.visitor_count}

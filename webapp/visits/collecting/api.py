@@ -1,0 +1,205 @@
+"""Beacons over the API: visits reported by whoever has the organisation's secret key."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from apiflask import APIBlueprint, Schema
+from apiflask.fields import DateTime, Dict, Integer, List, Nested, Raw, String
+from flask import Response, current_app, request
+from redis.exceptions import RedisError
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from webapp.accounts.api_auth import api_auth
+from webapp.accounts.current import current_organisation
+from webapp.config import Settings
+from webapp.lib.redis import beacons_client
+from webapp.metrics import beacon_counter
+from webapp.problems import Problem, answer
+from webapp.visits import backlog, queries
+from webapp.visits.backlog import BacklogFullError, Row
+from webapp.visits.collecting.batches import Batch, take_all
+from webapp.visits.collecting.beacon import KINDS, LIST_LIMIT, LIST_LIMIT_BYTES, Beacon, is_list, split_list
+from webapp.visits.collecting.countries import Countries
+from webapp.visits.collecting.group_commit import drop_rows
+from webapp.visits.collecting.intake import KnownSite, take
+from webapp.visits.collecting.refusals import FULL_RETRY_SECONDS, RefusedError
+from webapp.visits.collecting.senders import Sender, Senders
+from webapp.visits.collecting.site_directory import SETTINGS, rules_of
+from webapp.visits.collecting.visitors import find_salt
+from webapp.visits.models import Site
+
+BODY_TYPES = ["application/json", "text/plain"]
+REFUSALS = {
+    400: "Not JSON",
+    403: "No site of the organisation",
+    413: "Too large",
+    422: "No visit that can be counted",
+    503: "Try again later",
+}
+IDENTIFIER_DESCRIPTION = (
+    "Who visited: any text that stays the same. An e-mail address, a customer number or a SKU, in whatever case,"
+    " is found again at the contact or product that has it. Without it, `ip` and `userAgent` make one for the day."
+)
+
+api_beacons = APIBlueprint("api_beacons", __name__, url_prefix="/api/v1", tag="Visits")
+
+
+class BeaconBody(Schema):
+    """One beacon; a list of up to 500 of them is taken as well."""
+
+    id = String(metadata={"description": "A UUIDv7, the same when it is sent again: it counts once."})
+    site_key = String(
+        data_key="siteKey", metadata={"description": "May be missing when the organisation has one site."}
+    )
+    kind = String(metadata={"enum": list(KINDS), "default": "pageview"})
+    identifier = String(metadata={"description": IDENTIFIER_DESCRIPTION})
+    page_url = String(data_key="pageUrl", required=True)
+    visited_at = DateTime(data_key="visitedAt")
+    sent_at = DateTime(data_key="sentAt")
+    referrer = String()
+    screen = String(metadata={"example": "1920x1080"})
+    language = String(metadata={"example": "en-GB"})
+    ip = String(metadata={"description": "The visitor's address: gives the country, and is not kept."})
+    user_agent = String(data_key="userAgent", metadata={"description": "Gives device, browser and system."})
+    name = String(metadata={"description": "An event's name."})
+    props = Dict(keys=String(), values=Raw(), metadata={"description": "An event's properties, up to 30."})
+    engaged_ms = Integer(data_key="engagedMs", metadata={"description": "Of an engagement: attention since the last."})
+    scroll_percent = Integer(data_key="scrollPercent", metadata={"description": "Of an engagement: the deepest."})
+    sku = String(metadata={"description": "Of a product view."})
+    identity = String(metadata={"description": "Of an identify: the e-mail address or customer number."})
+
+
+class LeftOut(Schema):
+    index = Integer()
+    reason = String()
+    detail = String()
+
+
+class AcceptedAnswer(Schema):
+    accepted = Integer()
+    ids = List(String(), metadata={"description": "Ids of the accepted beacons, in order."})
+    dropped = List(Nested(LeftOut), metadata={"description": "What the site's own settings leave out."})
+    refused = List(Nested(LeftOut), metadata={"description": "What must be mended before it is sent again."})
+
+
+def _takes_beacons(view: Callable[[], Any]) -> Callable[[], Any]:
+    """Describe the body without having it parsed: JSON that goes by another name is understood as well."""
+    vars(view)["_spec"] = {"body": BeaconBody(), "content_type": BODY_TYPES}
+    return view
+
+
+@api_beacons.post("/visits")
+@api_beacons.auth_required(api_auth)
+@api_beacons.output(AcceptedAnswer, status_code=202)
+@api_beacons.doc(summary="Report visits", responses=REFUSALS)
+@_takes_beacons
+def create_visits() -> Response | dict[str, Any]:
+    """Report one visit, or a list of up to 500, from a server. They are counted within seconds.
+
+    The body is read as JSON whatever its content type says, so a beacon for `/collect` (text/plain) can be
+    posted here as it is. Every refusal names its reason in X-Footfall-Dropped.
+    """
+    organisation_id = current_organisation().id
+    try:
+        body = _read_body()
+        is_many = is_list(body)
+        batch = _take_all(organisation_id, split_list(body) if is_many else [body])
+    except RefusedError as refusal:
+        return _refuse(refusal)
+    if batch.rows or batch.drops:
+        _add(batch)
+    return _refuse_all(batch, is_many) or batch.answer()
+
+
+def _read_body() -> bytes:
+    request.max_content_length = LIST_LIMIT_BYTES
+    try:
+        return request.get_data()
+    except RequestEntityTooLarge as error:
+        limit = f"{LIST_LIMIT_BYTES // 1024**2} MiB"
+        raise RefusedError(413, "too-large", f"At most {limit} at a time, and at most {LIST_LIMIT} visits.") from error
+
+
+def _take_all(organisation_id: UUID, parts: list[bytes]) -> Batch:
+    """What becomes of each beacon. The key proves whose they are, so each describes its visitor itself."""
+    now_ms = time.time_ns() // 1_000_000
+    salt = _find_salt(now_ms)
+    sites = {site.site_key: _known_site(site) for site in queries.list_sites(organisation_id)}
+    server, senders = Sender(is_trusted=True), _senders(_settings())
+
+    def take_one(beacon: Beacon, site: KnownSite) -> Row:
+        return take(beacon, site, senders.spoken_for(beacon, server), now_ms, salt)
+
+    return take_all(parts, lambda site_key: _find_site(site_key, sites), take_one)
+
+
+@cache
+def _senders(settings: Settings) -> Senders:
+    return Senders(Countries(settings.countries_path), ())
+
+
+def _find_salt(now_ms: int) -> bytes:
+    try:
+        with beacons_client(_settings()) as client:
+            return find_salt(client, now_ms)
+    except RedisError as error:
+        raise _come_back("The queue of visits cannot be reached.", "try-again") from error
+
+
+def _known_site(site: Site) -> KnownSite:
+    rules = rules_of(getattr(site, name) for name in SETTINGS)
+    return KnownSite(site.organisation_id.bytes, site.id.bytes, rules)
+
+
+def _find_site(site_key: str, sites: dict[str, KnownSite]) -> KnownSite:
+    if not site_key and len(sites) == 1:
+        return next(iter(sites.values()))
+    if not site_key:
+        detail = "`siteKey` may be missing only when the organisation has exactly one site."
+        raise RefusedError(422, "missing-site-key", detail)
+    if site_key not in sites:
+        raise RefusedError(403, "unknown-site-key", "This organisation has no site with this key.")
+    return sites[site_key]
+
+
+def _refuse_all(batch: Batch, is_many: bool) -> Response | None:
+    refusal = batch.refusal()
+    if refusal is None:
+        return None
+    if is_many:
+        return _refuse(refusal, title="Visits refused", refused=batch.refused)
+    return _refuse(batch.first_refusal or refusal)
+
+
+def _refuse(refusal: RefusedError, title: str = "Visit refused", **extensions: object) -> Response:
+    """The one shape of every refusal here, the same as the collector's."""
+    headers = {"X-Footfall-Dropped": refusal.reason}
+    problem = Problem(refusal.status, title, refusal.detail, headers=headers, reason=refusal.reason, **extensions)
+    return answer(problem)
+
+
+def _add(batch: Batch) -> None:
+    settings = _settings()
+    try:
+        with beacons_client(settings) as client:
+            backlog.add(client, [*batch.rows, *drop_rows(batch.drops)], settings.beacons_limit)
+    except BacklogFullError as error:
+        raise _come_back("More visits wait to be counted than may.", "backlog-full") from error
+    except RedisError as error:
+        raise _come_back("The queue of visits cannot be reached.", "try-again") from error
+    beacon_counter("accepted")(len(batch.rows))
+
+
+def _come_back(detail: str, reason: str) -> Problem:
+    headers = {"Retry-After": str(FULL_RETRY_SECONDS), "X-Footfall-Dropped": reason}
+    return Problem(503, "Try again later", f"{detail} Send these again later.", headers=headers, reason=reason)
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["settings"]
+    return settings

@@ -1,0 +1,84 @@
+"""A list of beacons, one at a time: each is counted, dropped or refused by itself, and told which. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from webapp.metrics import beacon_counter
+from webapp.visits.backlog import Row
+from webapp.visits.collecting.beacon import Beacon, read_beacon, read_site_key
+from webapp.visits.collecting.group_commit import Drops
+from webapp.visits.collecting.ids import beacon_id
+from webapp.visits.collecting.intake import KnownSite
+from webapp.visits.collecting.refusals import DroppedError, RefusedError
+
+FindSite = Callable[[str], KnownSite]
+"""The site of a key; raises RefusedError when there is none."""
+Take = Callable[[Beacon, KnownSite], Row]
+
+
+@dataclass
+class Batch:
+    """What became of the beacons of one request."""
+
+    rows: list[Row] = field(default_factory=list)
+    drops: Drops = field(default_factory=dict)
+    dropped: list[dict[str, object]] = field(default_factory=list)
+    refused: list[dict[str, object]] = field(default_factory=list)
+    first_refusal: RefusedError | None = None
+
+    def refusal(self) -> RefusedError | None:
+        """How the whole request is refused when nothing of it can be taken; None when some of it is."""
+        first = self.first_refusal
+        if self.rows or self.dropped or first is None:
+            return None
+        detail = "None of these beacons can be taken; `refused` says why."
+        return RefusedError(429 if first.status == 429 else 422, first.reason, detail, first.retry_after_seconds)
+
+    def answer(self) -> dict[str, Any]:
+        """What the sender is told: counted, left out by the site's own rules, and refused."""
+        ids = [beacon_id(row.id) for row in self.rows]
+        return {"accepted": len(ids), "ids": ids, "dropped": self.dropped, "refused": self.refused}
+
+    def leave_out(self, index: int, outcome: RefusedError | DroppedError, site: KnownSite | None) -> None:
+        """Note a beacon that is not counted; a known site's owner will see how many there were."""
+        beacon_counter(outcome.reason)(1)
+        entry: dict[str, object] = {"index": index, "reason": outcome.reason, "detail": outcome.detail}
+        if isinstance(outcome, DroppedError):
+            self.dropped.append(entry)
+        else:
+            self.first_refusal = self.first_refusal or outcome
+            self.refused.append(entry)
+        if site is not None:
+            key = (site.organisation_id, site.site_id, outcome.reason)
+            self.drops[key] = self.drops.get(key, 0) + 1
+
+
+def take_all(parts: list[bytes], find_site: FindSite, take: Take) -> Batch:
+    """What becomes of each beacon."""
+    batch = Batch()
+    for index, part in enumerate(parts):
+        site = None
+        try:
+            beacon, site = _read(part, find_site)
+            batch.rows.append(take(beacon, site))
+        except (RefusedError, DroppedError) as outcome:
+            batch.leave_out(index, outcome, site or _site_of_broken(part, outcome, find_site))
+    return batch
+
+
+def _read(part: bytes, find_site: FindSite) -> tuple[Beacon, KnownSite]:
+    beacon = read_beacon(part)
+    return beacon, find_site(beacon.site_key)
+
+
+def _site_of_broken(part: bytes, outcome: RefusedError | DroppedError, find_site: FindSite) -> KnownSite | None:
+    """Whose it was, when another of its fields was wrong."""
+    if outcome.reason != "wrong-fields":
+        return None
+    try:
+        return find_site(read_site_key(part))
+    except RefusedError:
+        return None

@@ -1,0 +1,100 @@
+"""Why a beacon is not counted: what the sender must mend, and what the site's own rules leave out. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+BODY_LIMIT_BYTES = 64 * 1024
+FULL_RETRY_SECONDS = 10
+AWAY_RETRY_SECONDS = 3
+
+
+class RefusedError(Exception):
+    """A beacon that is not taken: a status, a short word for programs, and a sentence for people."""
+
+    def __init__(self, status: int, reason: str, detail: str, retry_after_seconds: int | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.reason = reason
+        self.detail = detail
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DroppedError(Exception):
+    """A beacon that the site does not want counted. Its sender did nothing wrong and must not come again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = EXPLANATIONS[reason]
+
+
+BOT = "bot"
+DO_NOT_TRACK = "do-not-track"
+PRIVACY_CONTROL = "privacy-control"
+EXCLUDED_ADDRESS = "excluded-address"
+EXCLUDED_COUNTRY = "excluded-country"
+EXCLUDED_PAGE = "excluded-page"
+
+EXPLANATIONS = {
+    BOT: "A program asked for the page, not a person.",
+    DO_NOT_TRACK: "The browser asks not to be tracked (Do Not Track), which this site respects.",
+    PRIVACY_CONTROL: "The browser sends Global Privacy Control, which this site respects.",
+    EXCLUDED_ADDRESS: "Visits from this address are left out by the site's settings.",
+    EXCLUDED_COUNTRY: "Visits from this country are left out by the site's settings.",
+    EXCLUDED_PAGE: "This page is left out by the site's settings.",
+    "bad-engagement": "The engaged time or the scroll depth was no possible number.",
+    "bad-id": "The beacon's id was no UUIDv7.",
+    "bad-identifier": "The visitor's identifier was empty, too long or held control characters.",
+    "bad-identity": "`identify` was called with something that is no e-mail address or customer number.",
+    "bad-language": "The language was too long or held control characters.",
+    "bad-name": "A custom event had no name, or one that is too long.",
+    "bad-page-url": "The page's address was no web address, or too long.",
+    "bad-props": "A custom event had too many properties, or a property that is too long.",
+    "bad-referrer": "The referrer was no address.",
+    "bad-screen": "The screen size was not of the form 1920x1080.",
+    "bad-signature": "A signature did not fit what it signs. Does your server use this site's secret?",
+    "bad-sku": "A product view had no SKU, or one that is too long.",
+    "bad-time": "The time of the visit could not be read.",
+    "id-in-future": "The beacon's id was made by a clock that runs ahead by more than a day.",
+    "id-too-old": "The beacon was sent again after more than 48 hours, too late to be counted once only.",
+    "missing-id": "A signed beacon had no id, without which it could be sent and counted again.",
+    "missing-identifier": "Nobody could say whose beacon it was.",
+    "needs-signature": "An address, browser or identity was reported without a signature or API key.",
+    "origin-not-allowed": "A website that is not among this site's addresses reported visits.",
+    "rate-limited": "More came within a second than may, from one address or for the whole site.",
+    "visit-in-future": "The visit's time lay in the future.",
+    "visit-too-old": "The visit lay more than 31 days back.",
+    "wrong-fields": "A field was missing or of the wrong type.",
+}
+"""What a site's owner reads about each reason."""
+
+
+def too_large() -> RefusedError:
+    return RefusedError(413, "too-large", f"A beacon may be at most {BODY_LIMIT_BYTES // 1024} KiB.")
+
+
+def wrong_fields(error: msgspec.ValidationError) -> RefusedError:
+    return RefusedError(422, "wrong-fields", f"The beacon's fields are not as they should be: {error}.")
+
+
+def malformed(error: Exception) -> RefusedError:
+    return RefusedError(400, "malformed", f"The body is not a beacon in JSON: {error}")
+
+
+def backlog_full() -> RefusedError:
+    detail = "More visits wait to be counted than may. Send this one again later."
+    return RefusedError(503, "backlog-full", detail, FULL_RETRY_SECONDS)
+
+
+def try_again(detail: str) -> RefusedError:
+    return RefusedError(503, "try-again", detail, AWAY_RETRY_SECONDS)
+
+
+def rate_limited(wait_seconds: int) -> RefusedError:
+    detail = "More beacons came than may in a second, from this address or for this site. Send this one again later."
+    return RefusedError(429, "rate-limited", detail, wait_seconds)
+
+
+def unknown_site() -> RefusedError:
+    return RefusedError(403, "unknown-site-key", "There is no site with this key.")

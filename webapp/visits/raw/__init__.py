@@ -1,0 +1,1 @@
+"""Raw rows: what was counted, as it was, compressed by column."""

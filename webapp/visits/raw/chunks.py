@@ -1,0 +1,73 @@
+"""Writing raw rows: one chunk a site and batch, in the transaction that counts them.
+
+Chunks are immutable. A site that sends little would have very many of them, so its small last chunk is joined with
+the new rows, under a new number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+import psycopg
+
+from webapp.visits.models import RawKind
+from webapp.visits.raw.frames import decode, encode
+
+SMALL_CHUNK_ROWS = 2_000
+"""A last chunk below so many rows is joined with the next."""
+TIME_COLUMNS = {RawKind.ACTIVITY: "visited_ms", RawKind.VISIT: "started_ms"}
+Connection = psycopg.Connection[Any]
+
+
+def write_chunks(connection: Connection, tenant: UUID, kind: RawKind, frames: Mapping[UUID, pl.DataFrame]) -> None:
+    """Add each site's rows; the caller's transaction has named the tenant.
+
+    Whoever takes chunks away locks their rows first, or a chunk could be joined and taken at once.
+    """
+    if not frames:
+        return
+    joined = dict(frames)
+    small = connection.execute(SMALL_LAST_CHUNKS, [list(frames), tenant, kind.value, SMALL_CHUNK_ROWS]).fetchall()
+    for site_id, _, content in small:
+        joined[site_id] = pl.concat([decode(content), frames[site_id]])
+    if small:
+        sites, chunks, _ = zip(*small, strict=True)
+        connection.execute(DELETE_CHUNKS, [list(sites), list(chunks), tenant, kind.value])
+    rows = [_row(site_id, frame, TIME_COLUMNS[kind]) for site_id, frame in sorted(joined.items())]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    connection.execute(INSERT_CHUNKS, [tenant, kind.value, *columns], binary=True)
+
+
+def _row(site_id: UUID, frame: pl.DataFrame, time_column: str) -> tuple[UUID, datetime, datetime, int, bytes]:
+    times = frame.get_column(time_column)
+    return site_id, _moment(times.min()), _moment(times.max()), frame.height, encode(frame)
+
+
+def _moment(milliseconds: Any) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+SMALL_LAST_CHUNKS = """
+    SELECT last.site_id, last.chunk, last.content
+    FROM unnest(%s::uuid[]) AS w (site_id)
+    CROSS JOIN LATERAL (
+        SELECT c.site_id, c.chunk, c.row_count, c.content FROM raw_chunks c
+        WHERE c.organisation_id = %s AND c.site_id = w.site_id AND c.kind = %s ORDER BY c.chunk DESC LIMIT 1
+        FOR UPDATE
+    ) AS last
+    WHERE last.row_count < %s
+"""
+DELETE_CHUNKS = """
+    DELETE FROM raw_chunks c USING unnest(%s::uuid[], %s::bigint[]) AS w (site_id, chunk)
+    WHERE c.organisation_id = %s AND c.kind = %s AND c.site_id = w.site_id AND c.chunk = w.chunk
+"""
+INSERT_CHUNKS = """
+    INSERT INTO raw_chunks (organisation_id, site_id, kind, from_at, to_at, row_count, content)
+    SELECT %s, w.site_id, %s, w.from_at, w.to_at, w.row_count, w.content
+    FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::int[], %s::bytea[])
+        AS w (site_id, from_at, to_at, row_count, content)
+"""

@@ -1,0 +1,94 @@
+"""How raw rows lie in a sealed file, and writing one with DuckDB.
+
+A file holds one month, so that a year is a dozen files. Its rows are sorted by what people filter by: the columns of
+country, device and so on become a few runs, which makes them small, and lets a filter pass over whole groups of
+rows. Of a visit's changes only what is left of them goes in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from webapp.visits.models import RawKind
+from webapp.visits.raw.frames import PLACE, VISIT_SCHEMA
+
+Cursor = duckdb.DuckDBPyConnection
+ROW_GROUP_ROWS = 122_880
+TIMES = {RawKind.ACTIVITY: "visited_ms", RawKind.VISIT: "started_ms"}
+SUMS = {
+    RawKind.ACTIVITY: "count(*), sum(visited_ms), sum(engaged_ms)",
+    RawKind.VISIT: "sum(sign), sum(sign * started_ms), sum(sign * pageview_count)",
+}
+"""What must be the same before and after rows are moved."""
+SIGNED = ", ".join("sum(sign)::TINYINT AS sign" if name == "sign" else name for name in VISIT_SCHEMA)
+UNSIGNED = ", ".join(name for name in VISIT_SCHEMA if name != "sign")
+ROWS = {
+    RawKind.ACTIVITY: "SELECT * FROM read_parquet($paths) WHERE {condition}",
+    RawKind.VISIT: f"""
+        SELECT {SIGNED} FROM read_parquet($paths) WHERE {{condition}} GROUP BY {UNSIGNED} HAVING sum(sign) <> 0
+    """,
+}
+Sums = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file on this machine, ready to be stored."""
+
+    path: Path
+    row_count: int
+    byte_count: int
+    from_at: datetime
+    to_at: datetime
+    sums: Sums
+
+
+def list_months(cursor: Cursor, kind: RawKind, paths: list[str]) -> dict[date, Sums]:
+    """The months (UTC) of the rows, and what those of each add up to."""
+    statement = f"""
+        SELECT date_trunc('month', make_timestamp({TIMES[kind]} * 1000))::DATE, {SUMS[kind]}
+        FROM read_parquet($paths) GROUP BY 1 ORDER BY 1
+    """
+    return {row[0]: row[1:] for row in cursor.execute(statement, {"paths": paths}).fetchall()}
+
+
+def write_month(
+    cursor: Cursor, kind: RawKind, paths: list[str], month: date, target: Path, condition: str = "true"
+) -> Written | None:
+    """Write the month's rows into one file; None when nothing is left of them."""
+    first, after = month_bounds(month)
+    rows = ROWS[kind].format(condition=f"{TIMES[kind]} >= {first} AND {TIMES[kind]} < {after} AND {condition}")
+    statement = f"""
+        COPY ({rows} ORDER BY {", ".join(PLACE)}, visitor, {TIMES[kind]})
+        TO '{str(target).replace("'", "''")}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS})
+    """
+    cursor.execute(statement, {"paths": paths})
+    return look_at(cursor, kind, target)
+
+
+def look_at(cursor: Cursor, kind: RawKind, path: Path) -> Written | None:
+    """What is in a file; None for nothing."""
+    statement = f"""
+        SELECT count(*), min({TIMES[kind]}), max({TIMES[kind]}), {SUMS[kind]} FROM read_parquet($paths)
+    """
+    [row] = cursor.execute(statement, {"paths": [str(path)]}).fetchall()
+    row_count, first_ms, last_ms, *sums = row
+    if not row_count:
+        return None
+    return Written(path, row_count, path.stat().st_size, _moment(first_ms), _moment(last_ms), tuple(sums))
+
+
+def month_bounds(month: date) -> tuple[int, int]:
+    """A month in milliseconds, and where the next one begins."""
+    following = date(month.year + month.month // 12, month.month % 12 + 1, 1)
+    first, after = (datetime(day.year, day.month, 1, tzinfo=UTC) for day in (month, following))
+    return round(first.timestamp() * 1000), round(after.timestamp() * 1000)
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,172 @@
+"""Answering questions without filters from roll-ups: some hundred rows a line, however many pageviews there are."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row, text
+
+from webapp.extensions import db
+from webapp.visits.buckets import local_midnight
+from webapp.visits.counting.sketches import count_visitors, is_estimate
+from webapp.visits.models import OTHER_PAGE_ID, Grain, Site
+from webapp.visits.queries import Segment, segments
+from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, PAGE, Figures, Question, Value
+
+OTHER = "(other)"
+EVENT_FIELDS = ("event", "property", "product")
+
+
+def totals(question: Question) -> Figures:
+    """What is counted of the whole range."""
+    return _figures(_site_rows(question, _parts_for(question)))
+
+
+def points(question: Question, edges: Sequence[datetime]) -> list[Figures]:
+    """What is counted of each bucket between the edges, empty ones too."""
+    grains = {zone: _grain_for(edges, zone) for zone in set(zones_of(question).values())}
+    parts = {site_id: [Segment(grains[zone], edges[0], edges[-1])] for site_id, zone in zones_of(question).items()}
+    found: dict[int, list[Row[Any]]] = defaultdict(list)
+    for row in _site_rows(question, parts):
+        found[bisect_right(edges, row.bucket_at) - 1].append(row)
+    return [_figures(found[index]) for index in range(len(edges) - 1)]
+
+
+def breakdown(question: Question, field: str, limit: int) -> list[Value]:
+    """The values most counted, of whole days of each site's zone."""
+    if field in {PAGE, ENTRY_PAGE, EXIT_PAGE}:
+        return _pages(question, field, limit)
+    rows = _asked(VALUES, question, _parts_for(question), dimension=field, limit=limit)
+    if field in EVENT_FIELDS:
+        return _with_visitors(question, field, rows)
+    return [Value(row.value, _counts(row)) for row in rows]
+
+
+def zones_of(question: Question) -> dict[UUID, ZoneInfo]:
+    """The zones in which the sites' days and months are cut so far; sites that are loaded are not asked again."""
+    found = {site_id: db.session.get(Site, (question.organisation_id, site_id)) for site_id in question.site_ids}
+    return {site_id: ZoneInfo(site.cut_zone or site.time_zone) for site_id, site in found.items() if site is not None}
+
+
+def _pages(question: Question, field: str, limit: int) -> list[Value]:
+    orders = {PAGE: "pageview_count", ENTRY_PAGE: "entry_count", EXIT_PAGE: "exit_count"}
+    statement = PAGES.format(order=orders[field])
+    rows = _asked(statement, question, _parts_for(question), other=OTHER_PAGE_ID, limit=limit)
+    return [
+        Value(
+            row.url or OTHER,
+            Figures(
+                pageview_count=int(row.pageview_count),
+                visit_count=int(row.exit_count if field == EXIT_PAGE else row.entry_count),
+                bounce_count=int(row.bounce_count),
+                engaged_ms=int(row.engaged_ms),
+            ),
+        )
+        for row in rows
+    ]
+
+
+def _with_visitors(question: Question, field: str, rows: Sequence[Row[Any]]) -> list[Value]:
+    sketches: dict[str, list[bytes]] = defaultdict(list)
+    values = [row.value for row in rows]
+    for row in _asked(VISITORS, question, _parts_for(question), dimension=field, values=values):
+        sketches[row.value].append(row.visitors)
+    return [Value(row.value, _counts(row, sketches[row.value])) for row in rows]
+
+
+def _counts(row: Row[Any], sketches: Iterable[bytes] = ()) -> Figures:
+    visitor_count = count_visitors(sketches)
+    return Figures(
+        pageview_count=int(row.pageview_count),
+        visit_count=int(row.visit_count),
+        visitor_count=visitor_count,
+        is_estimate=is_estimate(visitor_count),
+        bounce_count=int(row.bounce_count),
+        visit_ms=int(row.visit_ms),
+        event_count=int(row.event_count),
+    )
+
+
+def _figures(rows: Sequence[Row[Any]]) -> Figures:
+    visitor_count = count_visitors(row.visitors for row in rows)
+    return Figures(
+        pageview_count=sum(row.pageview_count for row in rows),
+        visit_count=sum(row.visit_count for row in rows),
+        visitor_count=visitor_count,
+        is_estimate=is_estimate(visitor_count),
+        bounce_count=sum(row.bounce_count for row in rows),
+        visit_ms=sum(row.visit_ms for row in rows),
+        event_count=sum(row.event_count for row in rows),
+        engaged_ms=sum(row.engaged_ms for row in rows),
+    )
+
+
+def _grain_for(edges: Sequence[datetime], zone: ZoneInfo) -> Grain:
+    """The widest rows of which every bucket is made up."""
+    days = [edge.astimezone(zone).date() for edge in edges]
+    if any(local_midnight(day, zone) != edge for day, edge in zip(days, edges, strict=True)):
+        return Grain.QUARTER
+    return Grain.MONTH if all(day.day == 1 for day in days) else Grain.DAY
+
+
+def _parts_for(question: Question) -> dict[UUID, list[Segment]]:
+    return {site_id: segments(question.start, question.end, zone) for site_id, zone in zones_of(question).items()}
+
+
+def _site_rows(question: Question, parts: dict[UUID, list[Segment]]) -> Sequence[Row[Any]]:
+    return _asked(SITE_ROWS, question, parts)
+
+
+def _asked(statement: str, question: Question, parts: dict[UUID, list[Segment]], **more: Any) -> Sequence[Row[Any]]:
+    flat = [(site_id, part) for site_id, of_site in parts.items() for part in of_site]
+    parameters = {
+        "organisation_id": question.organisation_id,
+        "site_ids": [site_id for site_id, _ in flat],
+        "grains": [part.grain.value for _, part in flat],
+        "starts": [part.start for _, part in flat],
+        "ends": [part.end for _, part in flat],
+        **more,
+    }
+    return db.session.execute(text(statement), parameters).all()
+
+
+WANTED = """
+    unnest(CAST(:site_ids AS uuid[]), CAST(:grains AS text[]), CAST(:starts AS timestamptz[]),
+        CAST(:ends AS timestamptz[])) AS part (site_id, grain, starts_at, ends_at)
+"""
+MATCHES = """
+    r.organisation_id = :organisation_id AND r.site_id = part.site_id AND r.grain = part.grain
+    AND r.bucket_at >= part.starts_at AND r.bucket_at < part.ends_at
+"""
+SITE_ROWS = f"""
+    SELECT r.bucket_at, r.pageview_count, r.visit_count, r.bounce_count, r.visit_ms, r.event_count, r.engaged_ms,
+        r.visitors
+    FROM {WANTED} JOIN site_roll_ups r ON {MATCHES}
+"""  # noqa: S608  (put together from the names above)
+PAGES = f"""
+    SELECT p.url, top.* FROM (
+        SELECT r.page_id, sum(r.pageview_count) AS pageview_count, sum(r.entry_count) AS entry_count,
+            sum(r.exit_count) AS exit_count, sum(r.bounce_count) AS bounce_count, sum(r.engaged_ms) AS engaged_ms
+        FROM {WANTED} JOIN page_roll_ups r ON {MATCHES}
+        GROUP BY r.page_id HAVING sum(r.{{order}}) > 0
+        ORDER BY r.page_id = :other, sum(r.{{order}}) DESC, 1 LIMIT :limit
+    ) AS top
+    LEFT JOIN pages p ON p.organisation_id = :organisation_id AND p.id = top.page_id
+    ORDER BY top.page_id = :other, top.{{order}} DESC, 1
+"""  # noqa: S608  (put together from the names above)
+VALUES = f"""
+    SELECT r.value, sum(r.pageview_count) AS pageview_count, sum(r.visit_count) AS visit_count,
+        sum(r.bounce_count) AS bounce_count, sum(r.visit_ms) AS visit_ms, sum(r.event_count) AS event_count
+    FROM {WANTED} JOIN dimension_roll_ups r ON {MATCHES} AND r.dimension = :dimension
+    GROUP BY r.value ORDER BY r.value = '{OTHER}', sum(r.visit_count) DESC, sum(r.event_count) DESC, 1 LIMIT :limit
+"""  # noqa: S608  (put together from the names above)
+VISITORS = f"""
+    SELECT r.value, r.visitors FROM {WANTED} JOIN dimension_roll_ups r ON {MATCHES} AND r.dimension = :dimension
+    WHERE r.value = ANY(CAST(:values AS text[])) AND r.visitors IS NOT NULL
+"""  # noqa: S608  (put together from the names above)

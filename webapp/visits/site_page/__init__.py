@@ -1,0 +1,1 @@
+"""A site's page: numbers, chart and lists, with filters that stand in the address."""

@@ -1,0 +1,138 @@
+"""What of a site's visits is shown: read from an address, and written into the addresses of everything beside it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from flask import url_for
+from werkzeug.datastructures import MultiDict
+
+from webapp.visits.buckets import Aggregation
+from webapp.visits.models import Site
+from webapp.visits.periods import CUSTOM, DEFAULT_PRESET, BadPeriodError, Period, make_period
+from webapp.visits.questions import Filter, Question
+from webapp.visits.site_page.fields import CARDS, Card, Tab
+from webapp.visits.site_page.filters import BadFilterError, read_filters, with_origins, write_filters
+from webapp.visits.site_page.numbers import METRICS, VISITORS, Metric
+
+
+class Comparison(enum.Enum):
+    """What the numbers are compared with."""
+
+    PREVIOUS = "previous"
+    YEAR = "year"
+    NONE = "none"
+
+    @property
+    def label(self) -> str:
+        return COMPARISON_LABELS[self]
+
+
+COMPARISON_LABELS = {
+    Comparison.PREVIOUS: "Previous period",
+    Comparison.YEAR: "Year before",
+    Comparison.NONE: "No comparison",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A site, its period, the width of the buckets, the number that is drawn, filters, and the cards' open tabs."""
+
+    site: Site
+    period: Period
+    aggregation: Aggregation
+    metric: Metric
+    comparison: Comparison
+    filters: tuple[Filter, ...]
+    tabs: Mapping[str, str]
+    error: str = ""
+
+    @property
+    def organisation_id(self) -> UUID:
+        return self.site.organisation_id
+
+    @property
+    def compared(self) -> Period | None:
+        """The period that this one is compared with."""
+        if self.comparison is Comparison.NONE:
+            return None
+        return self.period.year_before() if self.comparison is Comparison.YEAR else self.period.previous()
+
+    def tab_of(self, card: Card) -> Tab:
+        """The list of a card that is shown."""
+        return card.tab(self.tabs.get(card.name, ""))
+
+    def question(self, start: datetime | None = None, end: datetime | None = None) -> Question:
+        """This choice, or another range of it, as a question."""
+        filters = with_origins(self.filters, self.site.origins)
+        return Question(
+            self.organisation_id, (self.site.id,), start or self.period.start, end or self.period.end, filters
+        )
+
+    def url(self, endpoint: str = "visits.index", **changes: Any) -> str:
+        """The address of this choice with some of it changed; None leaves something out."""
+        arguments = {**self.arguments(), **changes}
+        return url_for(endpoint, **{name: value for name, value in arguments.items() if value})
+
+    def arguments(self) -> dict[str, Any]:
+        """What stands in the address: only what differs from the usual."""
+        usual = self.period.aggregations()[0]
+        return {
+            "site": str(self.site.id),
+            "range": self.period.preset,
+            "from": self.period.first.isoformat() if self.period.preset == CUSTOM else None,
+            "to": self.period.last.isoformat() if self.period.preset == CUSTOM else None,
+            "by": self.aggregation.value if self.aggregation is not usual else None,
+            "metric": self.metric.name if self.metric is not VISITORS else None,
+            "compare": self.comparison.value if self.comparison is not Comparison.PREVIOUS else None,
+            "where": write_filters(self.filters),
+            **self.tabs,
+        }
+
+    def with_filters(self, filters: Sequence[Filter]) -> Choice:
+        """The same with other filters."""
+        return replace(self, filters=tuple(filters))
+
+
+def read_choice(site: Site, arguments: MultiDict[str, str], now: datetime) -> Choice:
+    """What an address asks for; what it asks wrongly is replaced by the usual and explained."""
+    zone = ZoneInfo(site.time_zone)
+    period, period_error = _read_period(arguments, zone, now)
+    filters, filter_error = _read_filters(arguments)
+    widths = period.aggregations()
+    return Choice(
+        site,
+        period,
+        next((width for width in widths if width.value == arguments.get("by")), widths[0]),
+        METRICS.get(arguments.get("metric", ""), VISITORS),
+        _read_comparison(arguments.get("compare", "")),
+        filters,
+        {card.name: tab.field for card in CARDS for tab in card.tabs[1:] if arguments.get(card.name) == tab.field},
+        period_error or filter_error,
+    )
+
+
+def _read_period(arguments: MultiDict[str, str], zone: ZoneInfo, now: datetime) -> tuple[Period, str]:
+    preset = arguments.get("range", DEFAULT_PRESET)
+    try:
+        return make_period(preset, zone, now, arguments.get("from", ""), arguments.get("to", "")), ""
+    except BadPeriodError as problem:
+        return make_period(DEFAULT_PRESET, zone, now), f"{problem} Shown instead: the last 30 days."
+
+
+def _read_filters(arguments: MultiDict[str, str]) -> tuple[tuple[Filter, ...], str]:
+    try:
+        return read_filters(arguments.getlist("where")), ""
+    except BadFilterError as problem:
+        return (), f"{problem} Shown instead: all visits."
+
+
+def _read_comparison(value: str) -> Comparison:
+    return next((one for one in Comparison if one.value == value), Comparison.PREVIOUS)

@@ -1,0 +1,111 @@
+"""Filters as the page's address writes them: `where=country:is:GB`, once for each value. Pure.
+
+Values of the same field under the same comparison are alternatives; different ones must all hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from webapp.lib.countries import country_names
+from webapp.lib.texts import is_keepable
+from webapp.visits.questions import FIELDS, Filter, Operator
+from webapp.visits.site_page.fields import LABELS, PAGE_FIELDS, PROPERTY_SEPARATOR, shown_value
+
+FILTERS_LIMIT = 20
+VALUE_LIMIT = 2_000
+WORDS = {
+    Operator.IS: "is",
+    Operator.IS_NOT: "is not",
+    Operator.BEGINS: "begins with",
+    Operator.CONTAINS: "contains",
+}
+
+
+class BadFilterError(ValueError):
+    """This is no filter; the message says why."""
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A filter in words, and what stands for it in the address."""
+
+    text: str
+    texts: tuple[str, ...]
+
+
+def read_filters(texts: Iterable[str]) -> tuple[Filter, ...]:
+    """The filters of an address, each field and comparison once; raises BadFilterError."""
+    merged: dict[tuple[str, Operator], list[str]] = {}
+    for text in texts:
+        field, operator, value = _split(text)
+        values = merged.setdefault((field, operator), [])
+        if value not in values:
+            values.append(value)
+    if sum(len(values) for values in merged.values()) > FILTERS_LIMIT:
+        raise BadFilterError(f"At most {FILTERS_LIMIT} filters can be combined.")
+    return tuple(Filter(field, operator, tuple(values)) for (field, operator), values in merged.items())
+
+
+def write_filters(filters: Iterable[Filter]) -> list[str]:
+    """As `read_filters` reads them."""
+    return [write_filter(one.field, one.operator, value) for one in filters for value in one.values]
+
+
+def write_filter(field: str, operator: Operator, value: str) -> str:
+    """One value of one filter."""
+    return f"{field}:{operator.value}:{value}"
+
+
+def with_origins(filters: Iterable[Filter], origins: Sequence[str]) -> tuple[Filter, ...]:
+    """Pages are kept by their whole address: a path that a filter names is one on each of the site's origins."""
+    return tuple(
+        Filter(one.field, one.operator, _with_origins(one, origins)) if one.field in PAGE_FIELDS else one
+        for one in filters
+    )
+
+
+def chips_of(filters: Iterable[Filter]) -> list[Chip]:
+    """Each filter in words."""
+    return [Chip(words_of(one), tuple(write_filters([one]))) for one in filters]
+
+
+def words_of(one: Filter) -> str:
+    """A filter in words: Country is Germany or France."""
+    values = " or ".join(shown_value(one.field, value) for value in one.values)
+    return f"{LABELS[one.field]} {WORDS[one.operator]} {values}"
+
+
+def _with_origins(one: Filter, origins: Sequence[str]) -> tuple[str, ...]:
+    if one.operator is Operator.CONTAINS:
+        return one.values
+    return tuple(
+        f"{origin}{value}" if value.startswith("/") else value
+        for value in one.values
+        for origin in (origins if origins and value.startswith("/") else [""])
+    )
+
+
+def _split(text: str) -> tuple[str, Operator, str]:
+    field, _, rest = text.partition(":")
+    comparison, _, value = rest.partition(":")
+    if field not in FIELDS:
+        raise BadFilterError(f"Visits can't be filtered by “{field[:40]}”.")
+    if len(value) > VALUE_LIMIT or not is_keepable(value):
+        raise BadFilterError("A filter's value is too long, or holds what no text can hold.")
+    try:
+        return field, Operator(comparison), value.strip()
+    except ValueError as error:
+        raise BadFilterError(f"A filter can't compare by “{comparison[:40]}”.") from error
+
+
+def written_value(field: str, typed: str) -> str:
+    """What a person types, as visits keep it: Germany as DE, Desktop as desktop."""
+    typed = typed.strip()
+    if field == "country":
+        codes = {name.casefold(): code for code, name in country_names().items()}
+        return codes.get(typed.casefold(), typed.upper() if len(typed) == len("DE") else typed)
+    if field == "property":
+        return PROPERTY_SEPARATOR.join(part.strip() for part in typed.split("·"))
+    return typed.lower() if field in {"device", "channel", "language"} else typed

@@ -1,0 +1,68 @@
+"""How many visitors did what the site wants of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from webapp.visits import answers
+from webapp.visits.questions import PAGE, Figures, Filter, Operator
+from webapp.visits.site_page.choice import Choice
+from webapp.visits.site_page.fields import EVENT_FIELDS
+from webapp.visits.site_page.filters import WORDS, with_origins
+from webapp.visits.site_page.lists import toggled
+from webapp.visits.site_page.models import Goal
+
+EVENTS_LIMIT = 1_000
+ROW_FIELDS = (PAGE, *EVENT_FIELDS)
+"""Filters by these let pass what happened on a page or as an event: what was done elsewhere is not among it."""
+
+
+@dataclass(frozen=True)
+class GoalLine:
+    """A goal with the visitors who reached it, and their share of all."""
+
+    goal: Goal
+    visitor_count: int
+    is_estimate: bool
+    conversion: float
+    url: str
+    is_chosen: bool
+
+
+def words_of(goal: Goal) -> str:
+    """What a visitor has to do: page begins with /orders/."""
+    return f"{'page' if goal.field == PAGE else 'event'} {WORDS[goal.operator]} {goal.value}"
+
+
+def can_convert(choice: Choice) -> bool:
+    """Whether reaching a goal can be seen through the choice's filters."""
+    return not any(one.field in ROW_FIELDS for one in choice.filters)
+
+
+def list_goal_lines(choice: Choice, goals: Sequence[Goal], total: Figures) -> list[GoalLine]:
+    """Each goal's conversion: visitors who did it of all visitors that pass the choice's filters."""
+    events = _events(choice) if any(_is_event(goal) for goal in goals) else {}
+    return [_line(choice, goal, total, events.get(goal.value) if _is_event(goal) else None) for goal in goals]
+
+
+def _is_event(goal: Goal) -> bool:
+    return goal.field == "event" and goal.operator is Operator.IS
+
+
+def _events(choice: Choice) -> dict[str, Figures]:
+    return {value.value: value.figures for value in answers.breakdown(choice.question(), "event", EVENTS_LIMIT)}
+
+
+def _line(choice: Choice, goal: Goal, total: Figures, known: Figures | None) -> GoalLine:
+    reached = known or (Figures() if _is_event(goal) else _reached(choice, goal))
+    share = min(1.0, reached.visitor_count / total.visitor_count) if total.visitor_count else 0.0
+    chosen = Filter(goal.field, goal.operator, (goal.value,)) in choice.filters
+    url = choice.with_filters(toggled(choice, goal.field, goal.value, goal.operator)).url()
+    return GoalLine(goal, reached.visitor_count, reached.is_estimate, share, url, chosen)
+
+
+def _reached(choice: Choice, goal: Goal) -> Figures:
+    question = choice.question()
+    wanted = with_origins([Filter(goal.field, goal.operator, (goal.value,))], choice.site.origins)
+    return answers.totals(replace(question, filters=(*question.filters, *wanted)))

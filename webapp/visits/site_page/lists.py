@@ -1,0 +1,178 @@
+"""The lists of the page: the values of a field with their counts, each line a link that filters by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from webapp.visits import answers
+from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, PAGE, Figures, Filter, Operator, Value
+from webapp.visits.site_page.choice import Choice
+from webapp.visits.site_page.fields import CARDS, EVENT_FIELDS, LABELS, OTHER, PAGE_FIELDS, Card, Tab, shown_value
+from webapp.visits.site_page.filters import read_filters, write_filter, write_filters
+from webapp.visits.site_page.numbers import BOUNCE_RATE, PAGES_PER_VISIT, VISIT_DURATION, Metric, per_cent, seconds
+
+TOP_COUNT = 9
+WHOLE_LIMIT = 25_000
+"""The most values that a whole list, or a file of it, holds."""
+
+PAGEVIEWS = Metric("pageviews", "Pageviews", lambda figures: figures.pageview_count)
+ENTRIES = Metric("entries", "Entries", lambda figures: figures.visit_count)
+EXITS = Metric("exits", "Exits", lambda figures: figures.visit_count)
+VISITS = Metric("visits", "Visits", lambda figures: figures.visit_count)
+COUNT = Metric("count", "Count", lambda figures: figures.event_count)
+VISITORS = Metric("visitors", "Visitors", lambda figures: figures.visitor_count)
+TIME_ON_PAGE = Metric(
+    "time_on_page",
+    "Time on page",
+    lambda figures: figures.engaged_ms / 1000 / figures.pageview_count if figures.pageview_count else None,
+    seconds,
+)
+DIMENSION_COLUMNS = (VISITS, PAGEVIEWS, PAGES_PER_VISIT, BOUNCE_RATE, VISIT_DURATION)
+COLUMNS = {
+    PAGE: (PAGEVIEWS, ENTRIES, TIME_ON_PAGE),
+    ENTRY_PAGE: (ENTRIES, BOUNCE_RATE),
+    EXIT_PAGE: (EXITS,),
+    **dict.fromkeys(EVENT_FIELDS, (COUNT, VISITORS)),
+}
+"""What is said of each value of a field; the first of them sorts the list and is its bar."""
+NOTHING_YET = {
+    "event": 'No event was reported. Call footfall("sign-up") in a page, or mark a button with data-footfall-event.',
+    "property": 'No event had a property. Give some as in footfall("sign-up", {plan: "pro"}).',
+    "product": "No product was looked at. Call footfall.product(sku) on the pages of products.",
+    **dict.fromkeys(
+        ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content"),
+        "No visit came through a tagged link. Add utm_source, utm_medium and utm_campaign to the links you publish.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One value as it is shown."""
+
+    field: str
+    value: str
+    label: str
+    note: str
+    url: str
+    count: float
+    fraction: float
+    figures: Figures
+    is_chosen: bool
+
+    @property
+    def second(self) -> str:
+        """Its share, written; of events, by how many visitors they were done."""
+        return per_cent(self.fraction) if self.field not in EVENT_FIELDS else VISITORS.text(self.figures)
+
+
+@dataclass(frozen=True)
+class ShownCard:
+    """A card with the lines of its open tab."""
+
+    card: Card
+    tab: Tab
+    column: Metric
+    heading: str
+    second: str
+    nothing: str
+    lines: list[Line]
+    is_longer: bool
+
+
+def columns_of(field: str) -> tuple[Metric, ...]:
+    """What is said of each value of this field."""
+    return COLUMNS.get(field, DIMENSION_COLUMNS)
+
+
+def list_cards(choice: Choice, total: Figures) -> list[ShownCard]:
+    """Every card with the top of its list."""
+    return [_card(choice, card, total) for card in CARDS]
+
+
+def list_lines(choice: Choice, field: str, total: Figures, limit: int) -> list[Line]:
+    """The values of a field that are most counted."""
+    values = answers.breakdown(choice.question(), field, limit)
+    if field.startswith("utm_"):  # most visits come by no campaign, which the other lists tell
+        values = [value for value in values if value.value]
+    return _lines(choice, field, values, _whole(field, total, values))
+
+
+def lines_of(choice: Choice, field: str, values: Sequence[Value]) -> list[Line]:
+    """Values as lines, each with its share of the largest."""
+    column = columns_of(field)[0]
+    highest = max((column.work_out(value.figures) or 0 for value in values), default=0) or 1
+    return _lines(choice, field, values, highest)
+
+
+def toggled(choice: Choice, field: str, value: str, operator: Operator = Operator.IS) -> tuple[Filter, ...]:
+    """The choice's filters with only this value of the field, or without it if it was chosen."""
+    text = write_filter(field, operator, value)
+    texts = write_filters(choice.filters)
+    if text in texts:
+        return read_filters(one for one in texts if one != text)
+    others = [one for one in choice.filters if (one.field, one.operator) != (field, operator)]
+    return (*others, Filter(field, operator, (value,)))
+
+
+def _card(choice: Choice, card: Card, total: Figures) -> ShownCard:
+    tab = choice.tab_of(card)
+    lines = list_lines(choice, tab.field, total, TOP_COUNT + 1)
+    return ShownCard(
+        card,
+        tab,
+        columns_of(tab.field)[0],
+        LABELS[tab.field],
+        VISITORS.label if tab.field in EVENT_FIELDS else "Share",
+        _nothing(choice, tab.field),
+        lines[:TOP_COUNT],
+        len(lines) > TOP_COUNT,
+    )
+
+
+def _nothing(choice: Choice, field: str) -> str:
+    """What an empty list means, and what to do about it."""
+    if choice.filters:
+        return "Nothing passes these filters. Remove one of them, or choose more days."
+    return NOTHING_YET.get(field, "Nothing in these days. Choose more days above.")
+
+
+def _lines(choice: Choice, field: str, values: Sequence[Value], whole: float) -> list[Line]:
+    column = columns_of(field)[0]
+    return [_line(choice, field, column, value, whole) for value in values]
+
+
+def _whole(field: str, total: Figures, values: list[Value]) -> float:
+    """What the counts are shares of."""
+    if field in EVENT_FIELDS:
+        return max((value.figures.event_count for value in values), default=0) or 1
+    return (total.pageview_count if field == PAGE else total.visit_count) or 1
+
+
+def _line(choice: Choice, field: str, column: Metric, value: Value, whole: float) -> Line:
+    count = column.work_out(value.figures) or 0
+    short, note = _spelled(choice, field, value.value)
+    chosen = next((one.values for one in choice.filters if one.field == field and one.operator is Operator.IS), ())
+    key = short if field in PAGE_FIELDS and not note else value.value
+    return Line(
+        field,
+        value.value,
+        short,
+        note,
+        "" if value.value == OTHER else choice.with_filters(toggled(choice, field, key)).url(),
+        count,
+        min(1.0, count / whole),
+        value.figures,
+        key in chosen or value.value in chosen,
+    )
+
+
+def _spelled(choice: Choice, field: str, value: str) -> tuple[str, str]:
+    """A value in words and a note: pages by their path, with their host where it is another than the site's."""
+    if field not in PAGE_FIELDS or value == OTHER:
+        return shown_value(field, value), ""
+    for origin in choice.site.origins:
+        if value.startswith(f"{origin}/"):
+            return value[len(origin) :], "" if len(choice.site.origins) == 1 else origin.partition("://")[2]
+    return value or shown_value(field, value), ""

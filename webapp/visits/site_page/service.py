@@ -1,0 +1,133 @@
+"""The verbs over what is kept beside a site's visits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy import delete, func, select
+
+from webapp.extensions import db
+from webapp.lib.ids import uuid7
+from webapp.lib.texts import is_keepable
+from webapp.visits.models import Site
+from webapp.visits.questions import PAGE, Operator
+from webapp.visits.site_page.filters import VALUE_LIMIT, BadFilterError, read_filters, write_filters
+from webapp.visits.site_page.models import ChartNote, Goal, Segment
+
+NAME_LIMIT = 100
+TEXT_LIMIT = 200
+KEPT_LIMIT = 100
+"""The most goals, segments or notes of one site: the page asks about each goal."""
+
+Kept = type[Goal] | type[Segment] | type[ChartNote]
+T = TypeVar("T", Goal, Segment, ChartNote)
+
+
+class BadEntryError(ValueError):
+    """This can't be kept; `field` is what is wrong, the message says why and what to do."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def create_goal(site: Site, name: str, kind: str, value: str) -> Goal:
+    """A goal: a page (with * for anything, at its end or around a part) or an event; raises BadEntryError."""
+    value = value.strip()
+    if not 1 <= len(value.strip("*")) <= VALUE_LIMIT or not is_keepable(value):
+        raise BadEntryError("value", "Give a page, as in /thanks or /orders/*, or the name of an event.")
+    operator, pattern = pattern_of(value) if kind == PAGE else (Operator.IS, value)
+    if "*" in pattern and kind == PAGE:
+        raise BadEntryError("value", "A * can stand at the end, or at both ends: /orders/* or *thanks*.")
+    name = _checked_name(Goal, site, name.strip() or value)
+    goal = Goal(
+        organisation_id=site.organisation_id,
+        id=uuid7(),
+        site_id=site.id,
+        name=name,
+        field=PAGE if kind == PAGE else "event",
+        operator=operator,
+        value=pattern,
+    )
+    return _added(goal)
+
+
+def save_segment(site: Site, name: str, texts: Sequence[str]) -> Segment:
+    """These filters under a name, in place of what had it before; raises BadEntryError."""
+    try:
+        filters = write_filters(read_filters(texts))
+    except BadFilterError as error:
+        raise BadEntryError("filters", str(error)) from error
+    if not filters:
+        raise BadEntryError("filters", "Add a filter first; a segment is a name for filters.")
+    found = db.session.scalars(
+        select(Segment).where(
+            Segment.organisation_id == site.organisation_id, Segment.site_id == site.id, Segment.name == name.strip()
+        )
+    ).first()
+    if found is not None:
+        found.filters = filters
+        return found
+    name = _checked_name(Segment, site, name.strip())
+    return _added(
+        Segment(organisation_id=site.organisation_id, id=uuid7(), site_id=site.id, name=name, filters=filters)
+    )
+
+
+def add_note(site: Site, day: str, text: str) -> ChartNote:
+    """A note on a day; raises BadEntryError."""
+    text = text.strip()
+    if not 1 <= len(text) <= TEXT_LIMIT or not is_keepable(text):
+        raise BadEntryError("text", f"A note has 1 to {TEXT_LIMIT} characters.")
+    try:
+        on = date.fromisoformat(day)
+    except ValueError as error:
+        raise BadEntryError("day", "Give the day, as in 2026-01-31.") from error
+    _check_room(ChartNote, site)
+    return _added(ChartNote(organisation_id=site.organisation_id, id=uuid7(), site_id=site.id, day=on, text=text))
+
+
+def delete_kept(kind: Kept, organisation_id: UUID, kept_id: UUID) -> bool:
+    """Whether there was one, which is gone now."""
+    gone = db.session.execute(
+        delete(kind).where(kind.organisation_id == organisation_id, kind.id == kept_id).returning(kind.id)
+    )
+    return gone.first() is not None
+
+
+def pattern_of(value: str) -> tuple[Operator, str]:
+    """How a page is compared: /orders/* begins with it, *thanks* contains it, anything else is it."""
+    if value.startswith("*"):
+        return Operator.CONTAINS, value.strip("*")
+    if value.endswith("*"):
+        return Operator.BEGINS, value[:-1]
+    return Operator.IS, value
+
+
+def _checked_name(kind: type[Goal] | type[Segment], site: Site, name: str) -> str:
+    if not 1 <= len(name) <= NAME_LIMIT or not is_keepable(name):
+        raise BadEntryError("name", f"Give it a name of at most {NAME_LIMIT} characters.")
+    taken = select(kind.id).where(
+        kind.organisation_id == site.organisation_id, kind.site_id == site.id, kind.name == name
+    )
+    if db.session.scalars(taken).first() is not None:
+        raise BadEntryError("name", f"There is one called “{name}” already. Give another name.")
+    _check_room(kind, site)
+    return name
+
+
+def _check_room(kind: Kept, site: Site) -> None:
+    """So that nobody fills the page, or the database."""
+    counted = select(func.count()).select_from(kind)
+    of_site = counted.where(kind.organisation_id == site.organisation_id, kind.site_id == site.id)
+    if (db.session.scalar(of_site) or 0) >= KEPT_LIMIT:
+        raise BadEntryError("name", f"A site keeps at most {KEPT_LIMIT} of them. Delete one first.")
+
+
+def _added(kept: T) -> T:
+    db.session.add(kept)
+    db.session.flush()
+    return kept
