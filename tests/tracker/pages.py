@@ -13,6 +13,7 @@ from tests.tracker.support import Stage
 QUEUED = "Object.keys(localStorage).filter((key) => key.startsWith('footfall.beacon.')).length"
 HIDDEN = "Object.defineProperty(document, 'hidden', {value: true, configurable: true});"
 HIDE = f"() => {{ {HIDDEN} document.dispatchEvent(new Event('visibilitychange')) }}"
+NOT_FOCUSED = "document.hasFocus = () => false"
 SHOWN = """() => {
     delete document.hidden
     document.dispatchEvent(new Event('visibilitychange'))
@@ -27,11 +28,17 @@ CLICK_WITHOUT_LEAVING = """([selector, type, button]) => {
 
 
 @contextmanager
-def visiting(browser: Browser, scene: Stage, path: str = "/", init_script: str = "") -> Iterator[WatchedPage]:
-    """A page of the stage's website, open in a browser context of its own."""
+def visiting(
+    browser: Browser, scene: Stage, path: str = "/", init_script: str = "", *, is_looked_at: bool = False
+) -> Iterator[WatchedPage]:
+    """A page of the stage's website, open in a browser context of its own.
+
+    Unless it is looked at it tells no engaged time, which on a slow machine would come between other beacons.
+    """
     with new_page(browser, own_origins=[scene.website, scene.edge]) as watched:
-        if init_script:
-            watched.page.add_init_script(init_script)
+        for script in (init_script, "" if is_looked_at else NOT_FOCUSED):
+            if script:
+                watched.page.add_init_script(script)
         watched.page.goto(scene.website + path)
         yield watched
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from playwright.sync_api import Browser, Page
 
 from tests.tracker.pages import HIDE, SHOWN, visiting, wait_until_answered
@@ -18,12 +20,15 @@ FOCUS = """() => {
 }"""
 
 
+looking = partial(visiting, is_looked_at=True)
+
+
 def look_for(page: Page, milliseconds: int) -> None:
     page.wait_for_timeout(milliseconds)
 
 
 def test_leaving_a_page_tells_how_long_it_was_looked_at_and_how_far(browser: Browser) -> None:
-    with stage(body=TALL) as scene, visiting(browser, scene, "/long?page=1") as watched:
+    with stage(body=TALL) as scene, looking(browser, scene, "/long?page=1") as watched:
         scene.collector.wait_for_count(1)
         watched.page.evaluate("scrollTo(0, 1200)")
         look_for(watched.page, 1300)
@@ -38,7 +43,7 @@ def test_leaving_a_page_tells_how_long_it_was_looked_at_and_how_far(browser: Bro
 
 
 def test_hiding_a_page_tells_it_at_once_and_what_follows_adds_up(browser: Browser) -> None:
-    with stage(body=TALL) as scene, visiting(browser, scene) as watched:
+    with stage(body=TALL) as scene, looking(browser, scene) as watched:
         scene.collector.wait_for_count(1)
         look_for(watched.page, 1200)
         watched.page.evaluate(HIDE)
@@ -56,7 +61,7 @@ def test_hiding_a_page_tells_it_at_once_and_what_follows_adds_up(browser: Browse
 
 
 def test_time_without_focus_does_not_count(browser: Browser) -> None:
-    with stage() as scene, visiting(browser, scene) as watched:
+    with stage() as scene, looking(browser, scene) as watched:
         scene.collector.wait_for_count(1)
         look_for(watched.page, 600)
         watched.page.evaluate(BLUR)
@@ -69,7 +74,7 @@ def test_time_without_focus_does_not_count(browser: Browser) -> None:
 
 
 def test_within_a_single_page_application_it_is_told_for_the_address_before(browser: Browser) -> None:
-    with stage() as scene, visiting(browser, scene, "/first") as watched:
+    with stage() as scene, looking(browser, scene, "/first") as watched:
         scene.collector.wait_for_count(1)
         look_for(watched.page, 1100)
         watched.page.evaluate("history.pushState({}, '', '/second')")
@@ -83,7 +88,7 @@ def test_within_a_single_page_application_it_is_told_for_the_address_before(brow
 
 
 def test_a_page_that_nobody_looked_at_tells_nothing(browser: Browser) -> None:
-    with stage() as scene, visiting(browser, scene, "/fleeting") as watched:
+    with stage() as scene, looking(browser, scene, "/fleeting") as watched:
         scene.collector.wait_for_count(1)
         watched.page.goto(f"{scene.website}/next")
         scene.collector.wait_for_count(2)
@@ -93,7 +98,7 @@ def test_a_page_that_nobody_looked_at_tells_nothing(browser: Browser) -> None:
 
 
 def test_the_previous_page_of_an_excluded_one_is_told_and_the_excluded_one_is_not(browser: Browser) -> None:
-    with stage(attributes='data-exclude="/secret*"') as scene, visiting(browser, scene, "/open") as watched:
+    with stage(attributes='data-exclude="/secret*"') as scene, looking(browser, scene, "/open") as watched:
         scene.collector.wait_for_count(1)
         look_for(watched.page, 1100)
         watched.page.evaluate("history.pushState({}, '', '/secret/1')")
@@ -106,7 +111,7 @@ def test_the_previous_page_of_an_excluded_one_is_told_and_the_excluded_one_is_no
 
 
 def test_what_is_told_on_leaving_is_kept_until_it_is_answered(browser: Browser) -> None:
-    with stage() as scene, visiting(browser, scene, "/left") as watched:
+    with stage() as scene, looking(browser, scene, "/left") as watched:
         scene.collector.wait_for_count(1)
         wait_until_answered(watched.page)
         look_for(watched.page, 1100)
