@@ -202,7 +202,7 @@ def test_retry_after_is_obeyed_by_every_page_of_the_website(browser: Browser, st
             first, second, third = scene.collector.wait_for_count(3)
             wait_until_answered(watched.page)
     assert {second.beacon["id"], third.beacon["id"]} > {first.beacon["id"]}
-    assert 2.0 <= second.arrived_at - first.arrived_at < 3.5
+    assert 2.0 <= second.arrived_at - first.arrived_at < 12  # a busy machine may be late, never early
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 413, 422])
