@@ -100,12 +100,12 @@ def signed_in_cookie(settings: Settings) -> str:
         user = User(issuer="bench", subject=str(time.time()), email="bench@example.com", name="Bench")
         db.session.add(user)
         db.session.flush()
-        user_id = str(user.id)
+        cookie_id = user.get_id()
         with tenant(organisation_id):
             db.session.add(Membership(organisation_id=organisation_id, user_id=user.id, role=Role.MEMBER))
             db.session.commit()
         serializer: Any = app.session_interface.get_signing_serializer(app)  # type: ignore[attr-defined]
-        return str(serializer.dumps({"_user_id": user_id, "_fresh": True}))
+        return str(serializer.dumps({"_user_id": cookie_id, "_fresh": True}))
 
 
 class Poster(asyncio.Protocol):
