@@ -24,10 +24,10 @@ from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 from webapp.records.service import create_record
 from webapp.visits.backlog import Row
+from webapp.visits.counting.roll_up import count_rows
+from webapp.visits.counting.statements import wait_for_lock
 from webapp.visits.models import Site
 from webapp.visits.queries import find_site_by_name, has_pageviews
-from webapp.visits.roll_up import count_rows
-from webapp.visits.roll_up_sql import wait_for_lock
 from webapp.visits.service import create_site
 
 SLUG, NAME, ZONE = "demo", "Harbour Coffee", "Europe/London"
@@ -106,7 +106,7 @@ def _seed_visits(organisation_id: UUID, site: Site, website: str) -> None:
     """Straight into the roll-up: the stream would take them for beacons that come too late."""
     connection = driver_connection()
     wait_for_lock(connection)
-    count_rows(connection, list(_rows(organisation_id.bytes, site.id.bytes, website)))
+    count_rows(connection, _rows(organisation_id.bytes, site.id.bytes, website))
 
 
 def _rows(organisation_id: bytes, site_id: bytes, website: str) -> Iterator[Row]:

@@ -44,7 +44,7 @@ def test_the_migrated_database_is_what_the_models_say(services: Settings) -> Non
         context = MigrationContext.configure(connection, opts=options)
         differences = compare_metadata(context, Base.metadata)
     engine.dispose()
-    assert {"seen_default", "pageviews_default", f"pageviews_{utc_now():%Y%m%d}"} <= partitions
+    assert {"seen_default", f"seen_{utc_now():%Y%m%d}"} <= partitions
     assert differences == []
 
 

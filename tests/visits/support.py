@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import polars as pl
 from apiflask import APIFlask
 
 from tests.conftest import owner_connection
@@ -19,7 +20,7 @@ from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 from webapp.lib.redis import beacons_client
 from webapp.visits import backlog
-from webapp.visits.backlog import Row
+from webapp.visits.backlog import Kind, Row
 from webapp.visits.collecting.beacon import read_beacon
 from webapp.visits.collecting.clients import client_of
 from webapp.visits.collecting.collect import Collector
@@ -27,7 +28,8 @@ from webapp.visits.collecting.countries import Countries
 from webapp.visits.collecting.intake import KnownSite, take
 from webapp.visits.collecting.rules import make_rules
 from webapp.visits.collecting.senders import Sender, Senders
-from webapp.visits.models import Site
+from webapp.visits.models import RawKind, Site
+from webapp.visits.raw.frames import ACTIVITY_SCHEMA, VISIT_SCHEMA, decode
 from webapp.visits.service import create_site
 from webapp.visits.tasks import roll_up_once
 
@@ -54,10 +56,10 @@ class Answered:
         return content
 
 
-def add_site(app: APIFlask, organisation_id: UUID, origin: str = ORIGIN) -> Site:
+def add_site(app: APIFlask, organisation_id: UUID, origin: str = ORIGIN, time_zone: str = "UTC") -> Site:
     """A site, usable outside a session."""
     with app.app_context(), tenant(organisation_id):
-        site = create_site(organisation_id, "Shop", origin)
+        site = create_site(organisation_id, "Shop", origin, time_zone)
         db.session.commit()
         db.session.refresh(site)
         db.session.expunge(site)
@@ -199,10 +201,19 @@ def rows_of(settings: Settings, statement: str, *parameters: object) -> list[Any
 
 def counted(settings: Settings) -> tuple[int, int, int]:
     """Raw pageviews, and what quarters and days of the sites add up to: three numbers that must agree."""
-    raw = scalar(settings, "SELECT count(*) FROM pageviews")
+    raw = read_raw(settings, RawKind.ACTIVITY).filter(pl.col("kind") == Kind.PAGEVIEW).height
     quarters = scalar(settings, "SELECT coalesce(sum(pageview_count), 0) FROM site_roll_ups WHERE grain = 'quarter'")
     days = scalar(settings, "SELECT coalesce(sum(pageview_count), 0) FROM page_roll_ups WHERE grain = 'day'")
     return int(raw), int(quarters), int(days)
+
+
+def read_raw(settings: Settings, kind: RawKind) -> pl.DataFrame:
+    """All chunks of raw rows together, with the site of each row."""
+    found = rows_of(settings, "SELECT site_id, content FROM raw_chunks WHERE kind = %s ORDER BY chunk", kind.value)
+    schema = {RawKind.ACTIVITY: ACTIVITY_SCHEMA, RawKind.VISIT: VISIT_SCHEMA}[kind]
+    empty = pl.DataFrame(schema={**schema, "site_id": pl.String})
+    parts = [decode(content).with_columns(site_id=pl.lit(str(site_id))) for site_id, content in found]
+    return pl.concat([empty, *parts])
 
 
 def utc(text: str) -> datetime:

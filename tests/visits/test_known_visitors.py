@@ -6,18 +6,13 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 from apiflask import APIFlask
-from sqlalchemy import Text, column, create_engine, literal, select, values
+from sqlalchemy import Text, column, literal, select, values
 
 from tests.conftest import Person, owner_connection
-from tests.policy.test_migrations import script_directory
 from tests.visits.support import add_rows, add_site, count_all, counted, make_beacon, make_row, post, rows_of, utc
-from webapp.app import sqlalchemy_url
 from webapp.config import Settings
 from webapp.extensions import db, tenant
-from webapp.lib.ids import uuid7
 from webapp.lib.redis import beacons_client
 from webapp.visits.backlog import Row
 from webapp.visits.known_visitors import VISITOR_LIMITS
@@ -124,7 +119,7 @@ def test_a_batch_that_is_rolled_back_leaves_no_visitor_behind(
     site = add_site(app, alice.organisation_id)
     add_rows(services, [make_row(site, visitor=ADA) for _ in range(7)])
     with monkeypatch.context() as patch, app.app_context(), beacons_client(services) as client:
-        patch.setattr("webapp.visits.roll_up.roll_up_sql.set_position", _fail)
+        patch.setattr("webapp.visits.counting.roll_up.statements.set_position", _fail)
         with pytest.raises(OSError, match="The machine is gone"):
             roll_up_once(client, 20)
     assert rows_of(services, VISITORS) == []
@@ -223,30 +218,6 @@ def test_another_organisations_visitors_stay_unseen(
             assert list_known_visitors(organisation_id, [ADA]) == {}
             assert count_known_visitors(organisation_id) == 0
             assert db.session.scalar(select(was_seen(organisation_id, literal(ADA)))) is False
-
-
-def test_the_migration_counts_what_was_there_before_it_as_the_roll_up_does(
-    app: APIFlask, alice: Person, charlie: Person, services: Settings
-) -> None:
-    sites = [add_site(app, person.organisation_id) for person in (alice, charlie)]
-    names = ["Ada@Example.com", ADA, "JOSE\u0301@example.com", "C-17", str(uuid4()), uuid7().hex, "@handle", "x" * 65]
-    moments = [AT, AT - timedelta(days=400), AT + timedelta(minutes=1)]
-    _count(app, services, [make_row(site, at, visitor=name) for site in sites for at in moments for name in names])
-    expected = rows_of(services, VISITORS), rows_of(services, COUNTS)
-    assert len(expected[0]) == 6
-    with owner_connection(services) as connection:
-        connection.execute("TRUNCATE known_visitors, known_visitor_counts")
-    _run_migrations_filling(services)
-    assert (rows_of(services, VISITORS), rows_of(services, COUNTS)) == expected
-
-
-def _run_migrations_filling(settings: Settings) -> None:
-    revisions = script_directory().walk_revisions()
-    migration = next(revision.module for revision in revisions if revision.path.endswith("_known_visitors.py"))
-    engine = create_engine(sqlalchemy_url(settings.database_url))
-    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
-        migration.fill()
-    engine.dispose()
 
 
 def _count(app: APIFlask, settings: Settings, rows: list[Row]) -> None:

@@ -88,7 +88,7 @@ def test_too_many_buckets_are_refused_with_the_limit(aggregation: Aggregation, d
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe"])
 def test_all_grains_agree_with_the_raw_rows(app: APIFlask, services: Settings, zone: str) -> None:
     organisation_id = add_organisation(app, "zones", "Zones", zone)
-    site = add_site(app, organisation_id)
+    site = add_site(app, organisation_id, time_zone=zone)
     choices, place = random.Random(zone), ZoneInfo(zone)
     first = NIGHTS[zone][-1][0] - timedelta(days=1)
     start, end = local_midnight(first, place), local_midnight(first + timedelta(days=3), place)
@@ -131,7 +131,7 @@ def test_all_grains_agree_with_the_raw_rows(app: APIFlask, services: Settings, z
 
 def test_both_hours_of_a_clock_change_have_their_own_bucket(app: APIFlask, services: Settings) -> None:
     organisation_id = add_organisation(app, "berlin", "Berlin", "Europe/Berlin")
-    site = add_site(app, organisation_id)
+    site = add_site(app, organisation_id, time_zone="Europe/Berlin")
     summer, winter = utc("2026-10-25T00:30:00"), utc("2026-10-25T01:30:00")  # 02:30 by the clock, twice
     add_rows(services, [make_row(site, summer), make_row(site, winter), make_row(site, winter)])
     count_all(app, services)

@@ -18,18 +18,21 @@ from tests.visits.support import (
     make_beacon,
     make_row,
     post,
+    read_raw,
     rows_of,
     scalar,
     utc,
 )
-from webapp.accounts.models import SYSTEM_ORGANISATION_ID, Organisation
+from webapp.accounts.models import SYSTEM_ORGANISATION_ID
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 from webapp.lib.redis import beacons_client, broker_client
 from webapp.live.channels import state_key, visits_channel
-from webapp.visits import backlog, roll_up_sql, tallies
+from webapp.visits import backlog
+from webapp.visits.counting import capping, statements
+from webapp.visits.models import RawKind
 from webapp.visits.tasks import make_partitions, roll_up_once
 
 
@@ -39,10 +42,16 @@ def test_a_beacon_is_counted_and_leaves_the_stream(app: APIFlask, alice: Person,
     count_all(app, services)
     assert counted(services) == (1, 1, 1)
     assert rows_of(services, "SELECT url FROM pages") == [(f"{ORIGIN}/pricing",)]
-    assert rows_of(services, "SELECT page_url, screen FROM pageviews") == [
-        (f"{ORIGIN}/pricing?utm_source=letter#top", "1920x1080")
+    raw = read_raw(services, RawKind.ACTIVITY).select("page", "referrer", "channel", "screen", "is_entry").rows()
+    assert raw == [(f"{ORIGIN}/pricing", "google.com", "Organic search", "1920x1080", True)]
+    values = (
+        "SELECT dimension, value, pageview_count, visit_count FROM dimension_roll_ups WHERE grain = %s AND value <> ''"
+    )
+    assert sorted(rows_of(services, values, "day")) == [
+        ("channel", "Organic search", 1, 1),
+        ("referrer", "google.com", 1, 1),
+        ("screen", "1920x1080", 1, 1),
     ]
-    assert rows_of(services, "SELECT DISTINCT referrer FROM referrer_roll_ups") == [("google.com",)]
     with beacons_client(services) as client:
         assert backlog.waiting_count(client) == 0
         assert int(client.get(backlog.COUNT_KEY) or -1) == 0
@@ -91,7 +100,7 @@ def test_while_one_counts_another_leaves_the_stream_alone(app: APIFlask, alice: 
         with db.engine.connect() as other:
             driver = other.connection.driver_connection
             assert driver is not None
-            assert roll_up_sql.try_lock(driver)
+            assert statements.try_lock(driver)
             assert not roll_up_once(client, 10)
         roll_up_once(client, 10)
     assert counted(services) == (1, 1, 1)
@@ -134,26 +143,26 @@ def test_an_entry_that_cannot_be_read_is_laid_aside(app: APIFlask, alice: Person
     assert scalar(services, "SELECT count(*) FROM dead_beacons WHERE organisation_id = %s", SYSTEM_ORGANISATION_ID) == 2
 
 
-def test_visits_from_outside_every_partition_are_kept_and_move_when_theirs_is_made(
+def test_ids_from_outside_every_partition_are_kept_and_move_when_theirs_is_made(
     app: APIFlask, alice: Person, services: Settings
 ) -> None:
     site = add_site(app, alice.organisation_id)
-    at = utc("2019-03-02T10:00:00")
-    add_rows(services, [make_row(site, at), make_row(site, utc("2019-03-03T10:00:00"))])
+    times = [utc("2019-03-02T10:00:00"), utc("2019-03-03T10:00:00")]
+    add_rows(services, [make_row(site, at, id=uuid7(at).bytes) for at in times])
     count_all(app, services)
-    assert scalar(services, "SELECT count(*) FROM pageviews_default") == 2
-    assert scalar(services, "SELECT footfall_make_partitions('2019-03-02', '2019-03-02')") == 2
-    assert scalar(services, "SELECT count(*) FROM pageviews_20190302") == 1
-    assert scalar(services, "SELECT count(*) FROM pageviews_default") == 1
+    assert scalar(services, "SELECT count(*) FROM seen_default") == 2
+    assert scalar(services, "SELECT footfall_make_partitions('2019-03-02', '2019-03-02')") == 1
+    assert scalar(services, "SELECT count(*) FROM seen_20190302") == 1
+    assert scalar(services, "SELECT count(*) FROM seen_default") == 1
     assert counted(services) == (2, 2, 2)
     with owner_connection(services) as connection:
-        connection.execute("DROP TABLE pageviews_20190302, seen_20190302")
+        connection.execute("DROP TABLE seen_20190302")
 
 
 def test_partitions_are_made_ahead_by_the_apps_role(app_context: APIFlask, services: Settings) -> None:
     make_partitions.fn()
     today = utc_now().date()
-    name = f"pageviews_{today + timedelta(days=7):%Y%m%d}"
+    name = f"seen_{today + timedelta(days=7):%Y%m%d}"
     assert scalar(services, "SELECT to_regclass(%s)::text", name) == name
 
 
@@ -164,13 +173,13 @@ def test_rows_are_where_their_tenant_alone_sees_them(
         site = add_site(app, person.organisation_id)
         add_rows(services, [make_row(site) for _ in range(count)])
     count_all(app, services)
-    roll_ups = ("page_roll_ups", "site_roll_ups", "referrer_roll_ups", "known_visitors", "known_visitor_counts")
-    for table in ("pageviews", "seen", "pages", "sites", *roll_ups):
+    roll_ups = ("page_roll_ups", "site_roll_ups", "dimension_roll_ups", "known_visitors", "known_visitor_counts")
+    for table in ("raw_chunks", "visits", "seen", "pages", "sites", *roll_ups):
         found = rows_of(services, f"SELECT organisation_id, count(*) FROM {table} GROUP BY 1")
         assert {row[0] for row in found} == {alice.organisation_id, charlie.organisation_id}, table
     with app.app_context(), db.engine.connect() as connection:
-        statement = "SELECT count(*) FROM pageviews"
-        assert connection.exec_driver_sql(statement).scalar_one() == 0
+        statement = "SELECT sum(row_count) FROM raw_chunks WHERE kind = 'activity'"
+        assert connection.exec_driver_sql(statement).scalar_one() is None
         connection.exec_driver_sql(
             "SELECT set_config('footfall.organisation_id', %s, true)", (str(charlie.organisation_id),)
         )
@@ -180,8 +189,7 @@ def test_rows_are_where_their_tenant_alone_sees_them(
 def test_many_pages_of_a_day_become_other(
     app: APIFlask, alice: Person, services: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tallies, "PAGE_LIMIT_A_DAY", 5)
-    monkeypatch.setattr(tallies.crowded_pages, "__defaults__", (5,))
+    monkeypatch.setattr(capping, "PAGE_LIMIT_A_DAY", 5)
     site = add_site(app, alice.organisation_id)
     now = utc("2026-11-20T10:00:00")
     add_rows(services, [make_row(site, now, page_url=f"{ORIGIN}/{number}") for number in range(4)])
@@ -199,30 +207,6 @@ def test_many_pages_of_a_day_become_other(
         ("other", 4),
     ]
     assert scalar(services, "SELECT page_count FROM site_roll_ups WHERE grain = 'day'") == 5
-    assert scalar(services, "SELECT count(*) FROM pageviews WHERE page_id = %s", UUID(int=0)) == 4
-
-
-def test_another_time_zone_cuts_the_days_anew(app: APIFlask, alice: Person, services: Settings) -> None:
-    site = add_site(app, alice.organisation_id)
-    times = ["2026-03-01T18:00:00", "2026-03-01T18:20:00", "2026-02-28T18:10:00", "2026-02-28T03:00:00"]
-    add_rows(services, [make_row(site, utc(at), visitor=at) for at in times])
-    count_all(app, services)
-    with app.app_context():
-        organisation = db.session.get_one(Organisation, alice.organisation_id)
-        organisation.time_zone = "Asia/Kathmandu"  # 18:15 UTC is midnight there
-        db.session.commit()
-    add_rows(services, [make_row(site, utc("2026-03-01T18:16:00"), visitor="another")])
-    count_all(app, services)
-    days = "SELECT bucket_at, sum(pageview_count)::int FROM page_roll_ups WHERE grain = %s GROUP BY 1 ORDER BY 1"
-    assert rows_of(services, days, "day") == [
-        (utc("2026-02-27T18:15:00"), 2),
-        (utc("2026-02-28T18:15:00"), 1),
-        (utc("2026-03-01T18:15:00"), 2),
-    ]
-    assert rows_of(services, days, "month") == [(utc("2026-01-31T18:15:00"), 2), (utc("2026-02-28T18:15:00"), 3)]
-    sites = "SELECT bucket_at, pageview_count FROM site_roll_ups WHERE grain = 'day' ORDER BY 1"
-    assert rows_of(services, sites) == rows_of(services, days, "day")
-    assert counted(services) == (5, 5, 5)
 
 
 def test_the_pages_are_told(app: APIFlask, alice: Person, services: Settings) -> None:

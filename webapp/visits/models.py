@@ -1,6 +1,6 @@
 """Sites, what was seen on them, and what is rolled up from it.
 
-`pageviews` and `seen` are partitioned by day; `footfall_make_partitions` makes their partitions.
+`seen` is partitioned by day; `footfall_make_partitions` makes its partitions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Identity, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import Identity as Numbered
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.extensions import Model
@@ -27,7 +28,7 @@ class Grain(enum.Enum):
     """The width of a bucket.
 
     Quarters of an hour are cut in UTC: every time zone's hours and days are made of whole ones.
-    Days and months are cut in the organisation's zone, so that a long range reads few rows.
+    Days and months are cut in the site's zone, so that a long range reads few rows.
     """
 
     QUARTER = "quarter"
@@ -66,6 +67,8 @@ class Dimension(enum.Enum):
 class Site(Model):
     """A website that reports its visits, and how it wants them taken.
 
+    `cut_zone` is the zone in which its days and months are counted so far: a changed `time_zone` waits for a rebuild.
+
     `retention_days` is how long raw rows are kept; without it, for ever. `rate_limit` is in beacons a second.
     """
 
@@ -81,6 +84,7 @@ class Site(Model):
     site_key: Mapped[str]
     origins: Mapped[list[Any]] = mapped_column(default=list)
     time_zone: Mapped[str] = mapped_column(default="UTC")
+    cut_zone: Mapped[str | None]
     retention_days: Mapped[int | None]
     query_keys: Mapped[list[Any]] = mapped_column(default=list)
     excluded_pages: Mapped[list[Any]] = mapped_column(default=list)
@@ -103,24 +107,6 @@ class Page(Model):
     organisation_id: Mapped[TenantKey]
     id: Mapped[UUID] = mapped_column(primary_key=True)
     url: Mapped[str]
-
-
-class Pageview(Model):
-    """One page shown, as it was reported: the hot rows, partitioned by day."""
-
-    __tablename__ = "pageviews"
-    __table_args__ = {"postgresql_partition_by": "RANGE (visited_at)"}  # noqa: RUF012
-
-    organisation_id: Mapped[TenantKey]
-    visited_at: Mapped[datetime] = mapped_column(primary_key=True)
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    site_id: Mapped[UUID]
-    page_id: Mapped[UUID]
-    received_at: Mapped[datetime]
-    visitor: Mapped[str]
-    page_url: Mapped[str]
-    referrer: Mapped[str]
-    screen: Mapped[str]
 
 
 class SeenBeacon(Model):
@@ -204,6 +190,9 @@ class Visit(Model):
     """One visitor's activity on a site until 30 minutes idle; kept for as long as a late beacon may change it.
 
     `visitor` and `visit` are the numbers that raw rows carry; `attributes` are those of the visit's entry.
+    `started_at` and `last_at` span all activity. The visit counts from its entry, the first pageview, custom event
+    or product view: engagement alone, without any of the three counts, is none, but may belong to one that is still
+    on its way.
     """
 
     __tablename__ = "visits"
@@ -213,9 +202,12 @@ class Visit(Model):
     visitor: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     started_at: Mapped[datetime] = mapped_column(primary_key=True)
     last_at: Mapped[datetime]
+    entry_at: Mapped[datetime]
+    exit_at: Mapped[datetime]
     visit: Mapped[int] = mapped_column(BigInteger)
     pageview_count: Mapped[int]
     event_count: Mapped[int]
+    product_count: Mapped[int]
     entry_page: Mapped[str]
     exit_page: Mapped[str]
     attributes: Mapped[str]
@@ -229,7 +221,7 @@ class RawChunk(Model):
     organisation_id: Mapped[TenantKey]
     site_id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[RawKind] = mapped_column(text_enum(RawKind), primary_key=True)
-    chunk: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    chunk: Mapped[int] = mapped_column(BigInteger, Numbered(), primary_key=True)
     from_at: Mapped[datetime]
     to_at: Mapped[datetime]
     row_count: Mapped[int]
@@ -248,17 +240,29 @@ class DropCount(Model):
     drop_count: Mapped[int] = mapped_column(BigInteger)
 
 
-class ReferrerRollUp(Model):
-    """How many pageviews another website brought in one bucket; '' stands for none."""
+class Identity(Model):
+    """Who a visitor said they are, folded as records fold their keys; the first link wins."""
 
-    __tablename__ = "referrer_roll_ups"
+    __tablename__ = "identities"
+    __table_args__ = (Index("ix_identities_identity", "organisation_id", "identity"),)
 
     organisation_id: Mapped[TenantKey]
     site_id: Mapped[UUID] = mapped_column(primary_key=True)
-    grain: Mapped[Grain] = mapped_column(text_enum(Grain), primary_key=True)
-    bucket_at: Mapped[datetime] = mapped_column(primary_key=True)
-    referrer: Mapped[str] = mapped_column(primary_key=True)
-    pageview_count: Mapped[int] = mapped_column(BigInteger)
+    visitor: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    identity: Mapped[str] = mapped_column(Text(collation="C"))
+    first_at: Mapped[datetime]
+
+
+class RefusedMerge(Model):
+    """Somebody else whom a visitor said to be, after the first link."""
+
+    __tablename__ = "refused_merges"
+
+    organisation_id: Mapped[TenantKey]
+    site_id: Mapped[UUID] = mapped_column(primary_key=True)
+    visitor: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    identity: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
+    at: Mapped[datetime]
 
 
 class KnownVisitor(Model):
@@ -284,15 +288,6 @@ class KnownVisitorCount(Model):
     organisation_id: Mapped[TenantKey]
     kind: Mapped[KeyKind] = mapped_column(text_enum(KeyKind), primary_key=True)
     visitor_count: Mapped[int] = mapped_column(BigInteger)
-
-
-class RollUpZone(Model):
-    """The time zone in which an organisation's days and months are cut so far."""
-
-    __tablename__ = "roll_up_zones"
-
-    organisation_id: Mapped[TenantKey]
-    time_zone: Mapped[str]
 
 
 class StreamPosition(Model):

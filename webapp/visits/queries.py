@@ -12,12 +12,15 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, func, select, text
 
 from webapp.extensions import db
 from webapp.visits.buckets import QUARTER_MS, Aggregation, local_midnight
-from webapp.visits.models import Grain, RollUpZone, Site
-from webapp.visits.sketches import count_visitors, is_estimate
+from webapp.visits.counting.capping import OTHER_VALUE
+from webapp.visits.counting.sketches import count_visitors, is_estimate
+from webapp.visits.models import Grain, Site
+from webapp.visits.questions import PAGE, Question
+from webapp.visits.raw import engine
 from webapp.visits.visitor_queries import count_known_visitors as count_known_visitors
 from webapp.visits.visitor_queries import get_known_visitor as get_known_visitor
 from webapp.visits.visitor_queries import list_known_visitors as list_known_visitors
@@ -28,8 +31,7 @@ OTHER_LABEL = "other"
 POINTS_LIMIT = 250_000
 """The most points of one answer: some 15 MB of JSON."""
 ROWS_LIMIT = 1_000_000
-MINUTE_ROWS_LIMIT = 2_000_000
-"""The most rows that are read for it, so that nobody waits for many seconds; minutes read raw rows."""
+"""The most rows that are read for it, so that nobody waits for many seconds."""
 QUARTER = timedelta(milliseconds=QUARTER_MS)
 
 
@@ -98,7 +100,9 @@ def list_points(
     if aggregation is Aggregation.MINUTE:
         found = _list_minutes(organisation_id, site_ids, edges)
     else:
-        found = _list_buckets(organisation_id, site_ids, _grain_for(organisation_id, aggregation, zone), edges)
+        found = _list_buckets(
+            organisation_id, site_ids, _grain_for(organisation_id, site_ids, aggregation, zone), edges
+        )
     return [Point(start, end, *found.get(index, (0, 0))) for index, (start, end) in enumerate(pairwise(edges))]
 
 
@@ -106,7 +110,9 @@ def get_totals(
     organisation_id: UUID, site_ids: Sequence[UUID], start: datetime, end: datetime, zone: ZoneInfo
 ) -> Totals:
     """Pageviews and unique visitors of a range."""
-    rows = _in_segments(SITE_ROWS, organisation_id, site_ids, _segments_for(organisation_id, start, end, zone))
+    rows = _in_segments(
+        SITE_ROWS, organisation_id, site_ids, _segments_for(organisation_id, site_ids, start, end, zone)
+    )
     visitor_count = count_visitors(row.visitors for row in rows)
     return Totals(sum(row.pageview_count for row in rows), visitor_count, is_estimate(visitor_count))
 
@@ -115,8 +121,10 @@ def list_top_pages(
     organisation_id: UUID, site_ids: Sequence[UUID], start: datetime, end: datetime, zone: ZoneInfo, limit: int
 ) -> list[Share]:
     """The pages most seen in a range."""
-    segments = _segments_for(organisation_id, start, end, zone)
-    rows = _in_segments(TOP_PAGES, organisation_id, site_ids, segments, limit=limit)
+    parts = _segments_for(organisation_id, site_ids, start, end, zone)
+    if not _are_whole_days(parts):
+        return _list_raw_shares(organisation_id, site_ids, start, end, PAGE, limit)
+    rows = _in_segments(TOP_PAGES, organisation_id, site_ids, parts, limit=limit)
     return [Share(row.url or OTHER_LABEL, int(row.pageview_count)) for row in rows]
 
 
@@ -124,37 +132,70 @@ def list_top_referrers(
     organisation_id: UUID, site_ids: Sequence[UUID], start: datetime, end: datetime, zone: ZoneInfo, limit: int
 ) -> list[Share]:
     """The websites that brought most pageviews in a range; '' stands for none."""
-    segments = _segments_for(organisation_id, start, end, zone)
-    rows = _in_segments(TOP_REFERRERS, organisation_id, site_ids, segments, limit=limit)
-    return [Share(row.referrer, int(row.pageview_count)) for row in rows]
+    parts = _segments_for(organisation_id, site_ids, start, end, zone)
+    if not _are_whole_days(parts):
+        return _list_raw_shares(organisation_id, site_ids, start, end, "referrer", limit)
+    rows = _in_segments(TOP_REFERRERS, organisation_id, site_ids, parts, limit=limit, other=OTHER_VALUE)
+    return [Share(OTHER_LABEL if row.value == OTHER_VALUE else row.value, int(row.pageview_count)) for row in rows]
+
+
+def _are_whole_days(parts: list[Segment]) -> bool:
+    """Pages and referrers are not rolled up by quarters of an hour."""
+    return all(part.grain is not Grain.QUARTER for part in parts)
+
+
+def _list_raw_shares(
+    organisation_id: UUID, site_ids: Sequence[UUID], start: datetime, end: datetime, field: str, limit: int
+) -> list[Share]:
+    values = engine.breakdown(Question(organisation_id, tuple(site_ids), start, end), field, limit)
+    return [Share(value.value, value.figures.pageview_count) for value in values if value.figures.pageview_count]
 
 
 def list_page_points(
     organisation_id: UUID, site_ids: Sequence[UUID], aggregation: Aggregation, edges: list[datetime], zone: ZoneInfo
 ) -> dict[str, list[tuple[datetime, int]]]:
-    """For each page the buckets in which it was seen, and how often; raises TooManyPointsError."""
-    is_raw = aggregation is Aggregation.MINUTE
+    """For each page the buckets in which it was seen, and how often; raises TooManyPointsError.
+
+    Days and months come from roll-ups, where they are cut in this zone; anything else from raw rows.
+    """
+    grain = _grain_for(organisation_id, site_ids, aggregation, zone)
+    if grain is Grain.QUARTER:
+        return _list_raw_page_points(organisation_id, site_ids, edges)
     parameters: dict[str, Any] = {
         "organisation_id": organisation_id,
         "site_ids": list(site_ids),
         "edges": edges,
         "first": edges[0],
         "last": edges[-1],
-        "grain": _grain_for(organisation_id, aggregation, zone).value,
-        "rows_limit": (MINUTE_ROWS_LIMIT if is_raw else ROWS_LIMIT) + 1,
+        "grain": grain.value,
+        "rows_limit": ROWS_LIMIT + 1,
         "points_limit": POINTS_LIMIT + 1,
     }
-    found = db.session.execute(text(PAGE_MINUTES if is_raw else PAGE_BUCKETS), parameters).all()
+    found = db.session.execute(text(PAGE_BUCKETS), parameters).all()
     if sum(row.row_count for row in found) >= parameters["rows_limit"]:
         raise TooManyPointsError(f"This range has too many visits to be counted at once. {NARROWER}")
     if sum(len(row.indexes) for row in found) > POINTS_LIMIT:
-        raise TooManyPointsError(f"This range has more than {POINTS_LIMIT:,} buckets with visits. {NARROWER}")
+        raise _too_many_points()
     return {
         row.url or OTHER_LABEL: [
             (edges[index - 1], count) for index, count in zip(row.indexes, row.pageview_counts, strict=True)
         ]
         for row in found
     }
+
+
+def _list_raw_page_points(
+    organisation_id: UUID, site_ids: Sequence[UUID], edges: list[datetime]
+) -> dict[str, list[tuple[datetime, int]]]:
+    question = Question(organisation_id, tuple(site_ids), edges[0], edges[-1])
+    try:
+        return engine.page_points(question, edges, POINTS_LIMIT)
+    except engine.TooManyPointsError as error:
+        raise _too_many_points() from error
+
+
+def _too_many_points() -> TooManyPointsError:
+    return TooManyPointsError(f"This range has more than {POINTS_LIMIT:,} buckets with visits. {NARROWER}")
 
 
 def segments(start: datetime, end: datetime, zone: ZoneInfo) -> list[Segment]:
@@ -204,21 +245,25 @@ def _month_before(moment: datetime, zone: ZoneInfo) -> datetime:
     return local_midnight(moment.astimezone(zone).date().replace(day=1), zone)
 
 
-def _is_cut_for(organisation_id: UUID, zone: ZoneInfo) -> bool:
-    """Whether the rows of days and months are cut in this zone; a changed one is cut with the next beacon."""
-    wanted = select(RollUpZone.time_zone).where(RollUpZone.organisation_id == organisation_id)
-    return db.session.scalars(wanted).first() in {zone.key, None}
+def _is_cut_for(organisation_id: UUID, site_ids: Sequence[UUID], zone: ZoneInfo) -> bool:
+    """Whether the rows of the sites' days and months are cut in this zone; a changed one is cut by a rebuild."""
+    wanted = select(func.coalesce(Site.cut_zone, Site.time_zone)).where(
+        Site.organisation_id == organisation_id, Site.id.in_(site_ids)
+    )
+    return set(db.session.scalars(wanted)) <= {zone.key}
 
 
-def _grain_for(organisation_id: UUID, aggregation: Aggregation, zone: ZoneInfo) -> Grain:
+def _grain_for(organisation_id: UUID, site_ids: Sequence[UUID], aggregation: Aggregation, zone: ZoneInfo) -> Grain:
     wider = {Aggregation.DAY: Grain.DAY, Aggregation.MONTH: Grain.MONTH}
-    if aggregation in wider and _is_cut_for(organisation_id, zone):
+    if aggregation in wider and _is_cut_for(organisation_id, site_ids, zone):
         return wider[aggregation]
     return Grain.QUARTER
 
 
-def _segments_for(organisation_id: UUID, start: datetime, end: datetime, zone: ZoneInfo) -> list[Segment]:
-    if _is_cut_for(organisation_id, zone):
+def _segments_for(
+    organisation_id: UUID, site_ids: Sequence[UUID], start: datetime, end: datetime, zone: ZoneInfo
+) -> list[Segment]:
+    if _is_cut_for(organisation_id, site_ids, zone):
         return segments(start, end, zone)
     return [Segment(Grain.QUARTER, start, end)]
 
@@ -251,16 +296,8 @@ def _list_buckets(
 
 
 def _list_minutes(organisation_id: UUID, site_ids: Sequence[UUID], edges: list[datetime]) -> dict[int, tuple[int, int]]:
-    parameters = {
-        "organisation_id": organisation_id,
-        "site_ids": list(site_ids),
-        "first": edges[0],
-        "last": edges[-1],
-    }
-    return {
-        (row.minute - edges[0]) // timedelta(minutes=1): (row.pageview_count, row.visitor_count)
-        for row in db.session.execute(text(MINUTES), parameters)
-    }
+    found = engine.points(Question(organisation_id, tuple(site_ids), edges[0], edges[-1]), edges)
+    return {index: (figures.pageview_count, figures.visitor_count) for index, figures in enumerate(found)}
 
 
 HAS_PAGEVIEWS = """
@@ -285,15 +322,15 @@ TOP_PAGES = f"""
     SELECT p.url, top.pageview_count FROM (
         SELECT r.page_id, sum(r.pageview_count) AS pageview_count
         FROM {WANTED} JOIN page_roll_ups r ON {MATCHES}
-        GROUP BY r.page_id ORDER BY 2 DESC, 1 LIMIT :limit
+        GROUP BY r.page_id HAVING sum(r.pageview_count) > 0 ORDER BY 2 DESC, 1 LIMIT :limit
     ) AS top
     LEFT JOIN pages p ON p.organisation_id = :organisation_id AND p.id = top.page_id
     ORDER BY 2 DESC, 1
 """  # noqa: S608  (put together from the names above)
 TOP_REFERRERS = f"""
-    SELECT r.referrer, sum(r.pageview_count) AS pageview_count
-    FROM {WANTED} JOIN referrer_roll_ups r ON {MATCHES}
-    GROUP BY r.referrer ORDER BY 2 DESC, 1 LIMIT :limit
+    SELECT r.value, sum(r.pageview_count) AS pageview_count
+    FROM {WANTED} JOIN dimension_roll_ups r ON {MATCHES} AND r.dimension = 'referrer'
+    GROUP BY r.value HAVING sum(r.pageview_count) > 0 ORDER BY r.value = :other, 2 DESC, 1 LIMIT :limit
 """  # noqa: S608  (put together from the names above)
 NARROWER = "Ask for a shorter range, wider buckets or one site."
 # Reading and answering stop at their limits; pages are joined and sorted when each is one row.
@@ -317,21 +354,6 @@ PAGE_BUCKETS = BY_PAGE.format(
     rows="""
     SELECT page_id, bucket_at AS at, pageview_count FROM page_roll_ups
     WHERE organisation_id = :organisation_id AND site_id = ANY(CAST(:site_ids AS uuid[]))
-        AND grain = :grain AND bucket_at >= :first AND bucket_at < :last
+        AND grain = :grain AND bucket_at >= :first AND bucket_at < :last AND pageview_count > 0
     """
 )
-PAGE_MINUTES = BY_PAGE.format(
-    rows="""
-    SELECT page_id, visited_at AS at, 1 AS pageview_count FROM pageviews
-    WHERE organisation_id = :organisation_id AND site_id = ANY(CAST(:site_ids AS uuid[]))
-        AND visited_at >= :first AND visited_at < :last
-    """
-)
-MINUTES = """
-    SELECT date_trunc('minute', visited_at) AS minute, count(*) AS pageview_count,
-        count(DISTINCT visitor) AS visitor_count
-    FROM pageviews
-    WHERE organisation_id = :organisation_id AND site_id = ANY(CAST(:site_ids AS uuid[]))
-        AND visited_at >= :first AND visited_at < :last
-    GROUP BY 1
-"""

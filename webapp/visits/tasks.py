@@ -19,12 +19,15 @@ from webapp.lib.redis import beacons_client
 from webapp.live.channels import visits_channel
 from webapp.live.publish import publish
 from webapp.visits import backlog
-from webapp.visits.roll_up import Counted, begin_batch, count_entries
+from webapp.visits.counting.rebuild_tasks import rebuild_stale_sites
+from webapp.visits.counting.roll_up import Counted, begin_batch, count_entries
 
 ROLL_UP_SECONDS = 20.0
 """How long one message may keep its worker; the scheduler sends the next while beacons wait."""
 DAYS_AHEAD = 7
 SEEN_DAYS = 7
+VISIT_DAYS = 3
+"""A beacon is taken up to 48 hours late, and what it changes may have begun a while before."""
 
 
 @actor("visits")
@@ -58,16 +61,22 @@ def roll_up_once(stream: redis.Redis, batch: int) -> bool:
     if counted:
         this_worker().count_done("visits", counted.row_count)
         _tell_pages(counted)
+        for organisation_id in counted.stale_organisations:
+            rebuild_stale_sites(organisation_id)
     return counted is not None and counted.row_count >= batch
 
 
 @actor("default")
 def make_partitions() -> None:
-    """Make the coming days' partitions, and drop ids that no beacon can carry any more."""
+    """Make the coming days' partitions; drop ids that no beacon can carry any more, and visits that none can change."""
     today = utc_now().date()
     days = {"first": today - timedelta(days=1), "last": today + timedelta(days=DAYS_AHEAD)}
     db.session.execute(text("SELECT footfall_make_partitions(:first, :last)"), days)
     db.session.execute(text("SELECT footfall_drop_seen_partitions(:day)"), {"day": today - timedelta(days=SEEN_DAYS)})
+    db.session.commit()
+    db.session.execute(
+        text("SELECT footfall_prune_visits(:before)"), {"before": utc_now() - timedelta(days=VISIT_DAYS)}
+    )
     db.session.commit()
 
 
@@ -80,8 +89,7 @@ def backlog_count() -> int:
 
 def _tell_pages(counted: Counted) -> None:
     for organisation_id, count in counted.pageview_counts.items():
-        if count:
-            _tell_page(organisation_id, count)
+        _tell_page(organisation_id, count)
 
 
 def _tell_page(organisation_id: UUID, count: int) -> None:

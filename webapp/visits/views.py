@@ -20,11 +20,11 @@ from webapp.pages import render_page
 from webapp.visits import queries
 from webapp.visits.buckets import Aggregation
 from webapp.visits.charts import bucket_label, make_figure
+from webapp.visits.counting.capping import PAGE_LIMIT_A_DAY
+from webapp.visits.counting.sketches import ERROR_PERCENT, EXACT_LIMIT
 from webapp.visits.models import Site
 from webapp.visits.periods import CUSTOM, DEFAULT_PRESET, PRESETS, BadPeriodError, Period, make_period
 from webapp.visits.service import BadSiteError, create_site
-from webapp.visits.sketches import ERROR_PERCENT, EXACT_LIMIT
-from webapp.visits.tallies import PAGE_LIMIT_A_DAY
 
 TOP_COUNT = 10
 TEMPLATE = "visits/index.html"

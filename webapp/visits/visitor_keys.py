@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from webapp.lib.keys import fold_key
-from webapp.visits.backlog import Row
 
 EMAIL_LENGTH_LIMIT = 254
 OTHER_LENGTH_LIMIT = 100
@@ -37,12 +36,10 @@ class Seen:
     last_ms: int
     pageview_count: int
 
-    def add(self, visited_ms: int) -> None:
-        self.pageview_count += 1
-        if visited_ms < self.first_ms:
-            self.first_ms = visited_ms
-        elif visited_ms > self.last_ms:
-            self.last_ms = visited_ms
+    def add(self, other: Seen) -> None:
+        self.pageview_count += other.pageview_count
+        self.first_ms = min(self.first_ms, other.first_ms)
+        self.last_ms = max(self.last_ms, other.last_ms)
 
 
 def visitor_key(identifier: str) -> str | None:
@@ -58,17 +55,11 @@ def kind_of(key: str) -> KeyKind:
     return KeyKind.EMAIL if "@" in key else KeyKind.OTHER
 
 
-def tally_visitors(rows: Iterable[Row]) -> dict[str, Seen]:
-    """What these rows of one organisation saw of visitors that have a key."""
+def tally_visitors(identifiers: Iterable[tuple[str, int, int, int]]) -> dict[str, Seen]:
+    """What was seen of visitors that have a key, from each identifier's first and last moment and pageviews."""
     tallied: dict[str, Seen] = {}
-    by_identifier: dict[str, Seen | None] = {}
-    for row in rows:
-        identifier = row.visitor
-        if identifier not in by_identifier:
-            key = visitor_key(identifier)
-            new = Seen(row.visited_ms, row.visited_ms, 0)
-            by_identifier[identifier] = None if key is None else tallied.setdefault(key, new)
-        seen = by_identifier[identifier]
-        if seen is not None:
-            seen.add(row.visited_ms)
+    for identifier, first_ms, last_ms, pageview_count in identifiers:
+        key = visitor_key(identifier)
+        if key is not None:
+            tallied.setdefault(key, Seen(first_ms, last_ms, 0)).add(Seen(first_ms, last_ms, pageview_count))
     return tallied

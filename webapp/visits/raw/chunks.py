@@ -24,7 +24,10 @@ Connection = psycopg.Connection[Any]
 
 
 def write_chunks(connection: Connection, tenant: UUID, kind: RawKind, frames: Mapping[UUID, pl.DataFrame]) -> None:
-    """Add each site's rows; the caller's transaction has named the tenant."""
+    """Add each site's rows; the caller's transaction has named the tenant.
+
+    Whoever takes chunks away locks their rows first, or a chunk could be joined and taken at once.
+    """
     if not frames:
         return
     joined = dict(frames)
@@ -54,6 +57,7 @@ SMALL_LAST_CHUNKS = """
     CROSS JOIN LATERAL (
         SELECT c.site_id, c.chunk, c.row_count, c.content FROM raw_chunks c
         WHERE c.organisation_id = %s AND c.site_id = w.site_id AND c.kind = %s ORDER BY c.chunk DESC LIMIT 1
+        FOR UPDATE
     ) AS last
     WHERE last.row_count < %s
 """

@@ -6,7 +6,7 @@
 
 *Visit*: signed changes. A visit that becomes another one is written as -1 of what it was and +1 of what it is, so
 that sums (of sign, sign * duration_ms, sign * is_bounce, …) are right whatever comes late. Its source and device
-are those of its entry, its `event_count` is custom events and product views.
+are those of its entry; a product view is in none of its counts, but keeps it from being a bounce.
 """
 
 from __future__ import annotations

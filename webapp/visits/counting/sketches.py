@@ -13,8 +13,8 @@ ERROR_PERCENT = 3
 """How far an estimate is from the truth at most, 19 times out of 20: twice 1.04 / sqrt(2 ** LG_K)."""
 
 
-def sketch_of(visitors: Iterable[str]) -> bytes:
-    """A sketch of these visitors."""
+def sketch_of(visitors: Iterable[int]) -> bytes:
+    """A sketch of these visitors, by their numbers."""
     sketch = hll_sketch(LG_K, tgt_hll_type.HLL_4)
     for visitor in visitors:
         sketch.update(visitor)

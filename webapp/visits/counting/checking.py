@@ -1,0 +1,77 @@
+"""Whether what is counted is what raw rows say, by site and quarter of an hour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+import psycopg
+
+from webapp.visits.buckets import QUARTER_MS
+from webapp.visits.counting.copying import copy_out
+from webapp.visits.counting.raw_rows import frames_of, read_raw_rows
+from webapp.visits.counting.tallying import SITE_COUNTS, tally_quarters
+from webapp.visits.models import RawKind
+
+SHOWN_LIMIT = 20
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A bucket of which roll-ups and raw rows tell different things."""
+
+    at: datetime
+    counted: tuple[int, ...]
+    raw: tuple[int, ...]
+
+    def __str__(self) -> str:
+        parts = [
+            f"{name} {counted:,} counted, {raw:,} in raw rows"
+            for name, counted, raw in zip(SITE_COUNTS, self.counted, self.raw, strict=True)
+            if counted != raw
+        ]
+        return f"{self.at:%Y-%m-%d %H:%M} UTC: {'; '.join(parts)}"
+
+
+def find_differences(connection: Connection, tenant: UUID, site_id: UUID) -> list[Difference]:
+    """All of a site's, as far back as it has raw rows. The transaction sees one moment (REPEATABLE READ)."""
+    raw = _sum_raw(read_raw_rows(tenant, site_id))
+    if raw.is_empty():
+        return []
+    counted = copy_out(connection, COUNTED, [tenant, site_id], pl.Schema(dict.fromkeys(raw.columns, pl.Int64())))
+    # Where roll-ups reach further back, retention may have deleted a part of the first quarter.
+    first = int(str(raw.get_column("quarter").min()))
+    reaches_back = counted.filter(pl.col("quarter") < first).height > 0
+    compared = pl.col("quarter") >= first + (QUARTER_MS if reaches_back else 0)
+    both = counted.join(raw, on="quarter", how="full", suffix="_raw", coalesce=True).fill_null(0)
+    differs = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_raw") for name in SITE_COUNTS)
+    found = both.filter(compared & differs).sort("quarter")
+    return [_difference(row) for row in found.iter_rows(named=True)]
+
+
+def _sum_raw(files: dict[RawKind, list[str]]) -> pl.DataFrame:
+    parts = [
+        tally_quarters(kind, frame.with_columns(quarter=pl.col(time) - pl.col(time) % QUARTER_MS))
+        for kind, time in ((RawKind.ACTIVITY, "visited_ms"), (RawKind.VISIT, "started_ms"))
+        for frame in frames_of(kind, files[kind])
+    ]
+    if not parts:
+        return pl.DataFrame()
+    added = pl.concat(parts, how="diagonal_relaxed")
+    missing = [pl.lit(0).alias(name) for name in SITE_COUNTS if name not in added.columns]
+    return added.with_columns(missing).group_by("quarter").agg(pl.col(SITE_COUNTS).fill_null(0).sum().cast(pl.Int64))
+
+
+def _difference(row: dict[str, int]) -> Difference:
+    at = datetime.fromtimestamp(row["quarter"] / 1000, UTC)
+    return Difference(at, tuple(row[name] for name in SITE_COUNTS), tuple(row[f"{name}_raw"] for name in SITE_COUNTS))
+
+
+COUNTED = f"""
+    SELECT (extract(epoch FROM bucket_at) * 1000)::bigint, {", ".join(SITE_COUNTS)} FROM site_roll_ups
+    WHERE organisation_id = %s AND site_id = %s AND grain = 'quarter'
+"""  # noqa: S608  (put together from the names above)

@@ -1,0 +1,100 @@
+"""Counting one organisation's rows: ids not seen before, drops, visits, raw rows, roll-ups, known visitors."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+import psycopg
+
+from webapp.visits.backlog import Kind
+from webapp.visits.counting import statements
+from webapp.visits.counting.copying import copy_in_ids
+from webapp.visits.counting.enrichment import enrich
+from webapp.visits.counting.identities import link_identities
+from webapp.visits.counting.roll_ups import Batch, add_to_roll_ups
+from webapp.visits.counting.stitching import stitch
+from webapp.visits.counting.visit_store import find_visits, write_visits
+from webapp.visits.known_visitors import add_known_visitors
+from webapp.visits.models import RawKind
+from webapp.visits.raw.chunks import write_chunks
+from webapp.visits.raw.frames import ACTIVITY_SCHEMA, VISIT_SCHEMA
+
+UNKNOWN_ZONE = "UTC"
+_IS_ACTIVITY = ~pl.col("kind").is_in([int(Kind.DROPPED), int(Kind.IDENTIFY)])
+Connection = psycopg.Connection[Any]
+
+
+def count_for_organisation(connection: Connection, organisation_id: bytes, rows: pl.DataFrame) -> tuple[int, int]:
+    """Count one organisation's rows, each id once for ever; how many rows, and pageviews, were new."""
+    tenant = UUID(bytes=organisation_id)
+    statements.set_tenant(connection, tenant)
+    rows = _keep_unseen(connection, tenant, rows)
+    if rows.is_empty():
+        return 0, 0
+    _add_drops(connection, tenant, rows.filter(pl.col("kind") == Kind.DROPPED))
+    link_identities(connection, tenant, rows.filter(pl.col("kind") == Kind.IDENTIFY))
+    activity = rows.filter(_IS_ACTIVITY)
+    if not activity.is_empty():
+        _count_activity(connection, tenant, activity)
+    return rows.height, rows.filter(pl.col("kind") == Kind.PAGEVIEW).height
+
+
+def _keep_unseen(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> pl.DataFrame:
+    """Enter the rows' ids as seen, and return the rows whose ids were not."""
+    connection.execute(statements.MAKE_STAGED_IDS)
+    connection.execute("TRUNCATE staged_ids")
+    copy_in_ids(connection, "staged_ids", rows.get_column("id").to_list())
+    with connection.cursor(binary=True) as cursor:
+        cursor.execute(statements.INSERT_SEEN, [tenant])
+        if cursor.rowcount == rows.height:
+            return rows
+        fresh = [row_id.bytes for (row_id,) in cursor.fetchall()]
+    return rows.join(pl.DataFrame({"id": fresh}, schema={"id": pl.Binary}), on="id", how="semi", maintain_order="left")
+
+
+def _add_drops(connection: Connection, tenant: UUID, drops: pl.DataFrame) -> None:
+    """A row of drops says why in `name`, and how many in `engaged_ms`."""
+    if drops.is_empty():
+        return
+    day = pl.from_epoch("visited_ms", time_unit="ms").dt.date()
+    sums = drops.group_by("site_id", day.alias("day"), reason=pl.col("name").str.slice(0, 64)).agg(
+        count=pl.col("engaged_ms").sum()
+    )
+    sums = sums.sort("site_id", "day", "reason")
+    sites = [UUID(bytes=site_id) for site_id in sums.get_column("site_id")]
+    columns = [sums.get_column(name).to_list() for name in ("day", "reason", "count")]
+    connection.execute(statements.ADD_TO_DROPS, [tenant, sites, *columns])
+
+
+def _count_activity(connection: Connection, tenant: UUID, activity: pl.DataFrame) -> None:
+    sites, zones = _get_sites(connection, tenant, activity)
+    rows = enrich(activity).join(sites, on="site_id", maintain_order="left")
+    stitched = stitch(rows, find_visits(connection, tenant, rows, sites))
+    write_visits(connection, tenant, stitched.written, stitched.removed, sites)
+    _write_raw(connection, tenant, stitched.rows, stitched.changes, sites)
+    add_to_roll_ups(connection, Batch(tenant, stitched.rows, stitched.changes, sites, zones))
+    add_known_visitors(connection, tenant, rows.filter(pl.col("kind") == Kind.PAGEVIEW))
+
+
+def _get_sites(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
+    """A number for each site of the batch, and the zone in which its days are cut; a new site's is cut from now on."""
+    ids = sorted(rows.get_column("site_id").unique())
+    found = connection.execute(
+        statements.SITE_ZONES, {"tenant": tenant, "sites": [UUID(bytes=site_id) for site_id in ids]}
+    ).fetchall()
+    by_site = {site_id.bytes: zone for site_id, zone in found}
+    frame = pl.DataFrame({"site": range(len(ids)), "site_id": ids}, schema={"site": pl.UInt32, "site_id": pl.Binary})
+    return frame, {number: by_site.get(site_id, UNKNOWN_ZONE) for number, site_id in enumerate(ids)}
+
+
+def _write_raw(
+    connection: Connection, tenant: UUID, rows: pl.DataFrame, changes: pl.DataFrame, sites: pl.DataFrame
+) -> None:
+    ids = {site: UUID(bytes=site_id) for site, site_id in sites.iter_rows()}
+    activity = rows.select("site", *[pl.col(name).cast(kind) for name, kind in ACTIVITY_SCHEMA.items()])
+    visits = changes.select("site", *[pl.col(name).cast(kind) for name, kind in VISIT_SCHEMA.items()])
+    for kind, frame in ((RawKind.ACTIVITY, activity), (RawKind.VISIT, visits)):
+        parts = frame.partition_by("site", as_dict=True, include_key=False)
+        write_chunks(connection, tenant, kind, {ids[site]: part for (site,), part in parts.items()})

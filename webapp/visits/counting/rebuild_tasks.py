@@ -1,0 +1,127 @@
+"""Jobs about counting: rebuilding a site's roll-ups, and comparing them every night with the raw rows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from webapp.extensions import db, driver_connection, tenant
+from webapp.jobs.broker import actor
+from webapp.jobs.kinds import Kind, PermanentError, Result, Run
+from webapp.jobs.models import Job, JobState
+from webapp.jobs.parameters import Parameter
+from webapp.jobs.service import create_job
+from webapp.jobs.tasks import dispatch
+from webapp.lib.clock import utc_now
+from webapp.visits.counting.checking import SHOWN_LIMIT, find_differences
+from webapp.visits.counting.rebuilding import rebuild_roll_ups
+from webapp.visits.models import Site
+
+CHECK_EVERY = timedelta(hours=23)
+CHECK_HOURS = range(1, 5)
+"""By UTC's clock."""
+UNCHECKED = text("SELECT * FROM footfall_unchecked_organisations(:since)")
+WAITING = (JobState.PENDING, JobState.RETRYING)
+
+
+def start_rebuild(organisation_id: UUID, site_id: UUID, created_by: UUID | None = None) -> Job:
+    """The job that counts a site's roll-ups again; one that waits already will do. Commit, then `dispatch`."""
+    return _waiting(organisation_id, site_id) or create_job(
+        organisation_id, REBUILD, {"site_id": str(site_id)}, created_by=created_by
+    )
+
+
+def _waiting(organisation_id: UUID, site_id: UUID) -> Job | None:
+    found = db.session.scalars(
+        select(Job).where(Job.organisation_id == organisation_id, Job.kind == REBUILD.name, Job.state.in_(WAITING))
+    )
+    return next((job for job in found if job.parameters.get("site_id") == str(site_id)), None)
+
+
+def list_stale_sites(organisation_id: UUID) -> list[UUID]:
+    """Sites whose days and months are cut in another zone than theirs."""
+    wanted = select(Site.id).where(
+        Site.organisation_id == organisation_id, Site.cut_zone.is_not(None), Site.cut_zone != Site.time_zone
+    )
+    return list(db.session.scalars(wanted.order_by(Site.id)))
+
+
+def rebuild(run: Run) -> Result:
+    """Count a site's roll-ups again, all or none."""
+    try:
+        site_id = UUID(run.parameters["site_id"])
+    except ValueError as error:
+        raise PermanentError("That is not the id of a site.") from error
+    rebuilt = rebuild_roll_ups(driver_connection(), run.organisation_id, site_id)
+    if rebuilt is None:
+        raise PermanentError("There is no such site any more.")
+    db.session.commit()
+    return {
+        "pageview_count": rebuilt.pageview_count,
+        "time_zone": rebuilt.zone,
+        "since": rebuilt.since.isoformat() if rebuilt.since else None,
+    }
+
+
+def check(run: Run) -> Result:
+    """Compare every site's roll-ups with its raw rows, and say where they differ."""
+    wanted = select(Site.id, Site.name).where(Site.organisation_id == run.organisation_id).order_by(Site.id)
+    sites = [(site_id, name) for site_id, name in db.session.execute(wanted)]
+    result: Result = {"site_count": len(sites), "difference_count": 0, "differences": []}
+    for number, (site_id, name) in enumerate(sites, start=1):
+        run.report(number - 1, len(sites))
+        db.session.rollback()
+        db.session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        found = find_differences(driver_connection(), run.organisation_id, site_id)
+        for difference in found[:SHOWN_LIMIT]:
+            run.log(f"{name}: {difference}")
+        result["difference_count"] += len(found)
+        result["differences"] += [f"{name}: {difference}" for difference in found[: SHOWN_LIMIT // 4]]
+    result["differences"] = result["differences"][:SHOWN_LIMIT]
+    return result
+
+
+REBUILD = Kind(
+    name="rebuild_roll_ups",
+    label="Rebuild of a site's counts",
+    run=rebuild,
+    description="Counts a site's days, months, pages and lists again from its raw rows, in its time zone.",
+    parameters=(Parameter("site_id", "Site", is_required=True, hint="The site's id."),),
+    concurrency_limit=1,
+)
+CHECK = Kind(
+    name="check_roll_ups",
+    label="Check of the counted visits",
+    run=check,
+    description="Compares what is counted of every site with its raw rows, and reports every difference.",
+    concurrency_limit=1,
+)
+
+
+@actor("default")
+def check_roll_ups() -> None:
+    """Have every organisation's counts checked once a night."""
+    now = utc_now()
+    if now.hour not in CHECK_HOURS:
+        return
+    unchecked = list(db.session.scalars(UNCHECKED, {"since": now - CHECK_EVERY}))
+    db.session.rollback()
+    for organisation_id in unchecked:
+        with tenant(organisation_id):
+            create_job(organisation_id, CHECK, {})
+            db.session.commit()
+    if unchecked:
+        dispatch()
+
+
+def rebuild_stale_sites(organisation_id: UUID) -> None:
+    """Start the rebuild of sites whose time zone was changed."""
+    with tenant(organisation_id):
+        site_ids = list_stale_sites(organisation_id)
+        for site_id in site_ids:
+            start_rebuild(organisation_id, site_id)
+        db.session.commit()
+    if site_ids:
+        dispatch()

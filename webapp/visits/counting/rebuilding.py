@@ -1,0 +1,91 @@
+"""Counting a site's roll-ups again from its raw rows: in another time zone, or because they differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import psycopg
+
+from webapp.visits.buckets import local_midnight
+from webapp.visits.counting import statements
+from webapp.visits.counting.raw_rows import frames_of, read_raw_rows
+from webapp.visits.counting.roll_ups import Batch, add_to_roll_ups
+from webapp.visits.models import RawKind
+from webapp.visits.raw.frames import ACTIVITY_SCHEMA, VISIT_SCHEMA
+
+TIMES = {RawKind.ACTIVITY: "visited_ms", RawKind.VISIT: "started_ms"}
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What was counted again."""
+
+    pageview_count: int
+    since: datetime | None
+    zone: str
+
+
+def rebuild_roll_ups(connection: Connection, tenant: UUID, site_id: UUID) -> Rebuilt | None:
+    """Replace a site's roll-ups, in its present time zone; None when there is no such site.
+
+    Nothing else is counted meanwhile: it waits in the stream. Roll-ups outlive the raw rows that retention deletes,
+    so what lies before the first whole month of raw rows stays as it was counted.
+    """
+    statements.wait_for_lock(connection)
+    statements.set_tenant(connection, tenant)
+    site = connection.execute(GET_SITE, [tenant, site_id]).fetchone()
+    if site is None:
+        return None
+    (zone,) = site
+    files = read_raw_rows(tenant, site_id)
+    since = _since(connection, tenant, site_id, ZoneInfo(zone), files[RawKind.ACTIVITY])
+    for table in ("site_roll_ups", "page_roll_ups", "dimension_roll_ups"):
+        connection.execute(DELETE.format(table=table), [tenant, site_id, since])
+    pageview_count = _count(connection, tenant, site_id, zone, files, since)
+    connection.execute(SET_CUT_ZONE, [zone, tenant, site_id])
+    return Rebuilt(pageview_count, since if since.timestamp() > 0 else None, zone)
+
+
+def _since(connection: Connection, tenant: UUID, site_id: UUID, zone: ZoneInfo, paths: list[str]) -> datetime:
+    """The beginning; or that of the first whole month of raw rows, where roll-ups reach further back."""
+    first_counted = connection.execute(FIRST_COUNTED, [tenant, site_id]).fetchone()
+    first_ms = pl.scan_parquet(paths).select(pl.col("visited_ms").min()).collect().item() if paths else None
+    beginning = datetime.fromtimestamp(0, UTC)
+    if first_counted is None or first_counted[0] is None or first_ms is None:
+        return beginning if first_ms is not None else datetime.max.replace(tzinfo=UTC)
+    first = datetime.fromtimestamp(first_ms / 1000, UTC)
+    if first_counted[0].timestamp() >= first_ms // 900_000 * 900:
+        return beginning
+    year, month = divmod(first.astimezone(zone).year * 12 + first.astimezone(zone).month, 12)
+    return local_midnight(datetime(year, month + 1, 1, tzinfo=UTC).date(), zone)
+
+
+def _count(
+    connection: Connection, tenant: UUID, site_id: UUID, zone: str, files: dict[RawKind, list[str]], since: datetime
+) -> int:
+    sites = pl.DataFrame({"site": [0], "site_id": [site_id.bytes]}, schema={"site": pl.UInt32, "site_id": pl.Binary})
+    empty = {RawKind.ACTIVITY: pl.DataFrame(schema=ACTIVITY_SCHEMA), RawKind.VISIT: pl.DataFrame(schema=VISIT_SCHEMA)}
+    pageview_count = 0
+    for kind, paths in files.items():
+        for frame in frames_of(kind, paths):
+            rows = frame.filter(pl.col(TIMES[kind]) >= int(since.timestamp() * 1000))
+            parts = {**empty, kind: rows}
+            numbered = {key: part.with_columns(site=pl.lit(0, pl.UInt32)) for key, part in parts.items()}
+            batch = Batch(tenant, numbered[RawKind.ACTIVITY], numbered[RawKind.VISIT], sites, {0: zone})
+            add_to_roll_ups(connection, batch)
+            pageview_count += numbered[RawKind.ACTIVITY].filter(pl.col("kind") == 0).height
+    return pageview_count
+
+
+GET_SITE = "SELECT time_zone FROM sites WHERE organisation_id = %s AND id = %s"
+FIRST_COUNTED = """
+    SELECT min(bucket_at) FROM site_roll_ups WHERE organisation_id = %s AND site_id = %s AND grain = 'quarter'
+"""
+DELETE = "DELETE FROM {table} WHERE organisation_id = %s AND site_id = %s AND bucket_at >= %s"
+SET_CUT_ZONE = "UPDATE sites SET cut_zone = %s WHERE organisation_id = %s AND id = %s"

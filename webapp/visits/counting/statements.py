@@ -1,0 +1,88 @@
+"""The statements around the roll-ups: the writer's lock, the position, ids seen, drops, dead beacons."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from webapp.accounts.models import SYSTEM_ORGANISATION_ID
+from webapp.lib.clock import utc_now
+from webapp.visits.backlog import STREAM
+
+LOCK = 7_305_010
+Connection = psycopg.Connection[Any]
+
+
+def try_lock(connection: Connection) -> bool:
+    """Become the one writer until this transaction ends."""
+    row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK]).fetchone()
+    return bool(row and row[0])
+
+
+def wait_for_lock(connection: Connection) -> None:
+    """Become the one writer as soon as the present one ends its transaction."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+
+
+def set_tenant(connection: Connection, organisation_id: UUID) -> None:
+    """Name the organisation whose rows the next statements see and write."""
+    connection.execute("SELECT set_config('footfall.organisation_id', %s, true)", [str(organisation_id)])
+
+
+def get_position(connection: Connection) -> str | None:
+    row = connection.execute(GET_POSITION, [SYSTEM_ORGANISATION_ID, STREAM]).fetchone()
+    return row[0] if row else None
+
+
+def set_position(connection: Connection, position: str) -> None:
+    connection.execute(SET_POSITION, [SYSTEM_ORGANISATION_ID, STREAM, position])
+
+
+def insert_dead_beacon(
+    connection: Connection, organisation_id: UUID, row_id: UUID, content: bytes, reason: str
+) -> None:
+    connection.execute(INSERT_DEAD, [organisation_id, row_id, content, reason, utc_now()])
+
+
+def has_stale_sites(connection: Connection, organisation_id: UUID) -> bool:
+    """Whether a site's time zone was changed since its days were cut."""
+    row = connection.execute(HAS_STALE_SITES, [organisation_id]).fetchone()
+    return bool(row and row[0])
+
+
+GET_POSITION = "SELECT last_id FROM stream_positions WHERE organisation_id = %s AND name = %s"
+SET_POSITION = """
+    INSERT INTO stream_positions (organisation_id, name, last_id) VALUES (%s, %s, %s)
+    ON CONFLICT (organisation_id, name) DO UPDATE SET last_id = excluded.last_id
+"""
+INSERT_DEAD = """
+    INSERT INTO dead_beacons (organisation_id, id, content, reason, created_at) VALUES (%s, %s, %s, %s, %s)
+"""
+# PostgreSQL refuses COPY into a table with a policy, so rows arrive in tables of this connection's own.
+MAKE_STAGED_IDS = "CREATE TEMP TABLE IF NOT EXISTS staged_ids (id uuid) ON COMMIT DELETE ROWS"
+INSERT_SEEN = """
+    INSERT INTO seen (organisation_id, id) SELECT %s, id FROM staged_ids ORDER BY id
+    ON CONFLICT DO NOTHING RETURNING id
+"""
+ADD_TO_DROPS = """
+    INSERT INTO drop_counts (organisation_id, site_id, day, reason, drop_count)
+    SELECT %s, w.* FROM unnest(%s::uuid[], %s::date[], %s::text[], %s::bigint[]) AS w (site_id, day, reason, drop_count)
+    ON CONFLICT (organisation_id, site_id, day, reason) DO UPDATE SET
+        drop_count = drop_counts.drop_count + excluded.drop_count
+"""
+HAS_STALE_SITES = """
+    SELECT EXISTS (SELECT 1 FROM sites WHERE organisation_id = %s AND cut_zone IS NOT NULL AND cut_zone <> time_zone)
+"""
+# What is counted first says in which zone a site's days are cut.
+SITE_ZONES = """
+    WITH begun AS (
+        UPDATE sites SET cut_zone = time_zone
+        WHERE organisation_id = %(tenant)s AND id = ANY(%(sites)s::uuid[]) AND cut_zone IS NULL RETURNING id, cut_zone
+    )
+    SELECT id, cut_zone FROM begun
+    UNION ALL
+    SELECT id, cut_zone FROM sites
+    WHERE organisation_id = %(tenant)s AND id = ANY(%(sites)s::uuid[]) AND cut_zone IS NOT NULL
+"""
