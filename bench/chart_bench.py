@@ -93,8 +93,9 @@ INSERT_SITES = """
 
 def load(settings: Settings, organisation_id: UUID, site_id: UUID, start: datetime, count: int) -> None:
     """Raw rows, then roll-ups from them, days and months cut by the code that cuts them after a change of zone."""
-    from webapp.visits.addresses import page_of
     from webapp.visits.cutting import cut_anew
+
+    from webapp.visits.addresses import page_of
 
     with psycopg.connect(settings.database_url) as connection:
         connection.execute(

@@ -209,9 +209,13 @@ def _counted(connection: psycopg.Connection[Any], site_key: str) -> int:
 
 def _raw(connection: psycopg.Connection[Any], site_key: str) -> int:
     row = connection.execute(
-        "SELECT count(*) FROM pageviews p JOIN sites s ON s.id = p.site_id WHERE s.site_key = %s", [site_key]
+        "SELECT sum(r.row_count) FROM ("
+        " SELECT site_id, row_count FROM raw_chunks WHERE kind = 'activity' UNION ALL"
+        " SELECT site_id, row_count FROM sealed_files WHERE kind = 'activity' AND state = 'sealed'"
+        ") AS r JOIN sites s ON s.id = r.site_id WHERE s.site_key = %s",
+        [site_key],
     ).fetchone()
-    return int(row[0]) if row else 0
+    return int(row[0] or 0) if row else 0
 
 
 def measure(folder: Path, seconds: int) -> None:

@@ -140,7 +140,14 @@ REQUIRED_COLUMNS = """
     WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef
       AND a.attgenerated = '' AND a.attname NOT IN ('organisation_id', 'id')
 """
-SAMPLES = {"uuid": "gen_random_uuid()", "timestamptz": "now()", "bytea": "'\\x00'", "jsonb": "'{}'", "bool": "false"}
+SAMPLES = {
+    "uuid": "gen_random_uuid()",
+    "timestamptz": "now()",
+    "date": "current_date",
+    "bytea": "'\\x00'",
+    "jsonb": "'{}'",
+    "bool": "false",
+}
 
 
 def fill_every_table(settings: Settings, organisation_id: UUID) -> list[str]:

@@ -1,7 +1,7 @@
 """What a page and a referrer count as. Pure functions.
 
 Anyone may post addresses of 2 KB with a public site key, so what is remembered of them is bounded in number
-and in length, and holds no queries.
+and in length.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ def _remembering(function: Callable[[str], Answer]) -> Callable[[str], Answer]:
 
 
 def page_of(url: str) -> tuple[str, bytes]:
-    """The page that an address shows, without query and fragment, and its id's bytes."""
-    return _page_of(url.partition("#")[0].partition("?")[0])
+    """The page that an address shows, and its id's bytes.
+
+    The door has left of query and fragment only what the site counts as pages of their own.
+    """
+    return _page_of(url)
 
 
 def host_of(url: str) -> str:
@@ -43,20 +46,14 @@ def host_of(url: str) -> str:
     return _host_of(website[0]) if website else ""
 
 
-def referrer_of(referrer: str, page_url: str) -> str | None:
-    """The website that brought a pageview: '' for none, None for the site itself."""
-    if not referrer:
-        return ""
-    host = host_of(referrer)
-    return None if host and host == host_of(page_url) else host
-
-
 @_remembering
 def _page_of(address: str) -> tuple[str, bytes]:
     scheme, _, rest = address.partition("://")
     scheme = scheme.lower()
-    host, _, path = rest.partition("/")
-    page = f"{scheme}://{host.lower().removesuffix(DEFAULT_PORTS.get(scheme, ''))}/{path}"
+    end = next((place for place, mark in enumerate(rest) if mark in "/?#"), len(rest))
+    host, path = rest[:end], rest[end:] or "/"
+    path = path if path.startswith("/") else f"/{path}"
+    page = f"{scheme}://{host.lower().removesuffix(DEFAULT_PORTS.get(scheme, ''))}{path}"
     return page, _uuid5(page)
 
 

@@ -22,7 +22,9 @@ Connection = psycopg.Connection[Any]
 def add_known_visitors(connection: Connection, tenant: UUID, pageviews: pl.DataFrame) -> None:
     """Add one organisation's new pageviews to its visitors: `identifier` is what the site calls them."""
     at = pl.col("visited_ms")
-    summed = pageviews.group_by("identifier").agg(at.min().alias("first"), at.max().alias("last"), pl.len())
+    summed = pageviews.group_by("identifier", maintain_order=True).agg(
+        at.min().alias("first"), at.max().alias("last"), pl.len()
+    )
     tallied = tally_visitors(summed.iter_rows())
     if not tallied:
         return

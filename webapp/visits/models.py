@@ -68,6 +68,7 @@ class Site(Model):
     """A website that reports its visits, and how it wants them taken.
 
     `cut_zone` is the zone in which its days and months are counted so far: a changed `time_zone` waits for a rebuild.
+
     `retention_days` is how long raw rows are kept; without it, for ever. `rate_limit` is in beacons a second.
     """
 
