@@ -14,6 +14,8 @@ function init(args)
   middle = '","siteKey":"' .. site_key .. '","identifier":"visitor-'
   tail = '","referrer":"https://search.example/","screen":"1920x1080"}'
   wrk.headers["Content-Type"] = "text/plain;charset=UTF-8"
+  wrk.headers["User-Agent"] = os.getenv("USER_AGENT")
+  wrk.headers["Accept-Language"] = "en-GB,en;q=0.9"
   wrk.headers["Origin"] = "https://bench.example"
 end
 

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from bench.support import ROOT, Footfall, beacon, print_figures
+from bench.support import ROOT, USER_AGENT, Footfall, beacon, print_figures
 from webapp.config import Settings, settings_from
 
 CONNECTIONS = 64
@@ -50,7 +50,7 @@ class Load:
 def wrk(url: str, seconds: int, site_key: str) -> Load:
     """64 connections that post one beacon after another."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", "bench/beacons.lua", url]
-    environment = {**os.environ, "SITE_KEY": site_key}
+    environment = {**os.environ, "SITE_KEY": site_key, "USER_AGENT": USER_AGENT}
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
     figures = json.loads(done.stdout.strip().splitlines()[-1])
     if figures["refused"] or figures["broken"]:
@@ -100,12 +100,12 @@ def signed_in_cookie(settings: Settings) -> str:
         user = User(issuer="bench", subject=str(time.time()), email="bench@example.com", name="Bench")
         db.session.add(user)
         db.session.flush()
-        user_id = str(user.id)
+        cookie_id = user.get_id()
         with tenant(organisation_id):
             db.session.add(Membership(organisation_id=organisation_id, user_id=user.id, role=Role.MEMBER))
             db.session.commit()
         serializer: Any = app.session_interface.get_signing_serializer(app)  # type: ignore[attr-defined]
-        return str(serializer.dumps({"_user_id": user_id, "_fresh": True}))
+        return str(serializer.dumps({"_user_id": cookie_id, "_fresh": True}))
 
 
 class Poster(asyncio.Protocol):
@@ -150,6 +150,7 @@ class Schedule:
         self.host, self.port = parts.hostname or "", parts.port or 80
         self.site_key = site_key
         self.head = f"POST /collect HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: text/plain\r\n"
+        self.head += f"User-Agent: {USER_AGENT}\r\nAccept-Language: en-GB,en;q=0.9\r\nOrigin: https://bench.example\r\n"
         self.idle: deque[Poster] = deque()  # in turn, since the edge closes a connection that idles for 5 s
         self.delays: list[float] = []
 

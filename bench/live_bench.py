@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import redis
 
-from bench.support import Footfall, beacon, print_figures, upload_contacts
+from bench.support import USER_AGENT, Footfall, beacon, print_figures, upload_contacts
 from webapp.config import settings_from
 from webapp.lib.ids import uuid7
 from webapp.lib.redis import broker_client
@@ -97,6 +97,7 @@ async def post_beacons(url: str, site_key: str, per_second: int, stop: asyncio.E
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         body = beacon(site_key)
         head = f"POST /collect HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: text/plain\r\n"
+        head += f"User-Agent: {USER_AGENT}\r\n"
         began = time.perf_counter()
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         status = await reader.readline()

@@ -67,3 +67,13 @@ def test_the_demo_issuer_is_for_localhost_without_google(
 def test_sockets_stay_short_however_deep_the_data_is(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 120) / ("y" * 120)
     assert len(str(runtime_dir_for(deep) / ".s.PGSQL.5432")) < 107
+
+
+def test_the_longest_wait_of_the_roll_up_is_a_number_of_seconds(tmp_path: Path) -> None:
+    def wait(text: str) -> float:
+        return settings_from({"DATA_DIR": str(tmp_path), "ROLL_UP_SECONDS": text}).roll_up_seconds
+
+    assert (wait(""), wait("0.5"), wait("30")) == (1.0, 0.5, 30.0)
+    for wrong in ("soon", "0.1", "86400", "nan"):
+        with pytest.raises(ConfigError, match="ROLL_UP_SECONDS"):
+            wait(wrong)

@@ -20,6 +20,8 @@ DEFAULT_DUCKDB_MEMORY_BYTES = 1024**3
 LOG_FORMATS = ("json", "text")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEMO_OPERATORS = ("demo@example.com", "alice@example.com")
+SHORTEST_ROLL_UP_SECONDS = 0.25
+LONGEST_SECONDS = 3600.0
 UNSPLASH_API = "https://api.unsplash.com"
 COUNTRIES_PATH = Path(__file__).parent.parent / "vendor" / "countries.mmdb"
 
@@ -67,6 +69,7 @@ class Settings:
     raw_cache_bytes: int
     duckdb_memory_bytes: int
     duckdb_threads: int
+    roll_up_seconds: float
     jobs_kept_days: int
     failed_jobs_kept_days: int
     unsplash_access_key: str
@@ -156,10 +159,11 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         address_rate_limit=_at_least_one(environment, "ADDRESS_RATE_LIMIT", 100),
         worker_processes=_integer(environment, "WORKER_PROCESSES", os.cpu_count() or 2),
         beacons_limit=_integer(environment, "BEACONS_LIMIT", 2_000_000),
-        roll_up_batch=_integer(environment, "ROLL_UP_BATCH", 20_000),
         raw_cache_bytes=_at_least_one(environment, "RAW_CACHE_BYTES", DEFAULT_RAW_CACHE_BYTES),
         duckdb_memory_bytes=_at_least_one(environment, "DUCKDB_MEMORY_BYTES", DEFAULT_DUCKDB_MEMORY_BYTES),
         duckdb_threads=_at_least_one(environment, "DUCKDB_THREADS", os.cpu_count() or 2),
+        roll_up_batch=_at_least_one(environment, "ROLL_UP_BATCH", 20_000),
+        roll_up_seconds=_seconds(environment, "ROLL_UP_SECONDS", 1.0, SHORTEST_ROLL_UP_SECONDS),
         jobs_kept_days=_at_least_one(environment, "JOBS_KEPT_DAYS", 30),
         failed_jobs_kept_days=_at_least_one(environment, "FAILED_JOBS_KEPT_DAYS", 90),
         unsplash_access_key=environment.get("UNSPLASH_ACCESS_KEY", "").strip(),
@@ -201,6 +205,17 @@ def _at_least_one(environment: Mapping[str, str], name: str, default: int) -> in
     if number < 1:
         raise ConfigError(f"{name} must be 1 or more, but it is {number}.")
     return number
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float, least: float) -> float:
+    text = environment.get(name)
+    try:
+        seconds = float(text) if text else default
+    except ValueError as error:
+        raise ConfigError(f"{name} must be a number of seconds, but it is {text!r}.") from error
+    if not least <= seconds <= LONGEST_SECONDS:
+        raise ConfigError(f"{name} must be {least} to {LONGEST_SECONDS:.0f} seconds, but it is {text}.")
+    return seconds
 
 
 def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.app import create_app
+from webapp.config import get_settings
 from webapp.extensions import db
 from webapp.jobs.broker import broker, waiting_count
 from webapp.lib.clock import utc_now
@@ -26,8 +27,6 @@ from webapp.process import begin_process
 
 SCHEDULER_LOCK = 7_305_002
 TICK_SECONDS = 0.25
-ROLL_UP_SECONDS = 1.0
-"""A visit shows after about this long; a batch of a second costs a third of four batches of a quarter."""
 RAW_ROWS_SECONDS = 600.0
 QUIET_SECONDS = 2.0
 
@@ -82,7 +81,7 @@ def make_ticks() -> list[Tick]:
             return is_any_due(connection, utc_now())
 
     return [
-        Tick(ROLL_UP_SECONDS, roll_up, has_beacons),
+        Tick(get_settings().roll_up_seconds, roll_up, has_beacons),
         Tick(1.0, write_results, lambda: has_outcomes("results")),
         Tick(1.0, write_dead_letters, lambda: has_outcomes("dead_letters")),
         Tick(1.0, send_due_jobs, is_idle),

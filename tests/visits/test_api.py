@@ -174,19 +174,30 @@ def test_a_server_reports_one_visit_or_many(
     body: list[dict[str, Any]] = [
         make_beacon(site.site_key, id=beacon_id),
         make_beacon(site.site_key, siteKey=MISSING, visitedAt="2025-01-01T00:00:00Z"),
+    ]
+    many = client.post("/api/v1/visits", json=body, headers=key)
+    assert (many.status_code, (many.json or {})["accepted"]) == (202, 2)
+    count_all(app, services)
+    assert counted(services) == (2, 2, 2)
+
+
+def test_of_many_only_the_wrong_ones_are_refused(
+    app: APIFlask, client: FlaskClient, alice: Person, key: dict[str, str]
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    body: list[dict[str, Any]] = [
+        make_beacon(site.site_key),
         make_beacon(site.site_key, pageUrl="nowhere"),
         make_beacon(site.site_key, identifier=3),
     ]
     many = client.post("/api/v1/visits", json=body, headers=key)
     assert many.status_code == 202
     assert many.json is not None
-    assert (many.json["accepted"], len(many.json["ids"])) == (2, 2)
+    assert (many.json["accepted"], many.json["ids"]) == (1, [body[0]["id"]])
     assert [(item["index"], item["reason"]) for item in many.json["refused"]] == [
-        (2, "bad-page-url"),
-        (3, "wrong-fields"),
+        (1, "bad-page-url"),
+        (2, "wrong-fields"),
     ]
-    count_all(app, services)
-    assert counted(services) == (2, 2, 2)
 
 
 def test_what_a_server_reports_wrongly_is_refused_with_the_reason(

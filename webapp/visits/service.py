@@ -32,15 +32,10 @@ class BadSiteError(ValueError):
 
 def create_site(organisation_id: UUID, name: str, origin: str, time_zone: str = "UTC") -> Site:
     """A new site that takes visits from one origin; raises BadSiteError."""
-    name = name.strip()
-    if not 1 <= len(name) <= NAME_LIMIT:
-        raise BadSiteError("name", f"A site needs a name of at most {NAME_LIMIT} characters.")
-    if _UNWRITABLE.search(name):
-        raise BadSiteError("name", "A site's name cannot hold line breaks, tabs or other control characters.")
     site = Site(
         organisation_id=organisation_id,
         id=uuid7(),
-        name=name,
+        name=check_name(name),
         site_key=make_site_key(organisation_id),
         origins=[origin_of(origin)],
         time_zone=time_zone,
@@ -48,6 +43,16 @@ def create_site(organisation_id: UUID, name: str, origin: str, time_zone: str = 
     db.session.add(site)
     db.session.flush()
     return site
+
+
+def check_name(name: str) -> str:
+    """A site's name; raises BadSiteError."""
+    name = name.strip()
+    if not 1 <= len(name) <= NAME_LIMIT:
+        raise BadSiteError("name", f"A site needs a name of at most {NAME_LIMIT} characters.")
+    if _UNWRITABLE.search(name):
+        raise BadSiteError("name", "A site's name cannot hold line breaks, tabs or other control characters.")
+    return name
 
 
 def origin_of(address: str) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from webapp.lib.ids import uuid7
 from webapp.visits.collecting.beacon import Beacon
 from webapp.visits.collecting.refusals import RefusedError
-from webapp.visits.collecting.rules import URL_LIMIT
+from webapp.visits.collecting.rules import REMEMBERED_LENGTH, URL_LIMIT
 
 IDENTIFIER_LIMIT = 200
 NAME_LIMIT = 100
@@ -69,21 +69,28 @@ def check_identifier(text: str) -> str:
 
 
 def check_referrer(text: str | None) -> str:
+    """Where the visitor came from; referrers are few, so those of usual length are remembered."""
+    if not text:
+        return ""
+    return _referrer(text) if len(text) <= REMEMBERED_LENGTH else _referrer.__wrapped__(text)
+
+
+@lru_cache(20_000)
+def _referrer(text: str) -> str:
     """Another app may send people too (`android-app:`): a visit, but no website that brought it.
 
     Nor is there a website whose name is longer than names in the DNS are (RFC 1035, section 2.3.4).
     """
-    if not text:
-        return ""
     if not _ANY_URL.fullmatch(text):
         raise RefusedError(422, "bad-referrer", "`referrer` must be the address of a page, or empty.")
     return text[:URL_LIMIT] if _WEB_URL.fullmatch(text) else ""
 
 
+@lru_cache(10_000)
 def check_screen(text: str | None) -> str:
     if not text:
         return ""
-    if not _SCREEN.fullmatch(text):
+    if len(text) > len("99999x99999") or not _SCREEN.fullmatch(text):
         raise RefusedError(422, "bad-screen", "`screen` must be width and height in pixels, as in 1920x1080.")
     return text
 

@@ -21,7 +21,6 @@ from webapp.visits.collecting.checks import (
     check_screen,
     check_sku,
     check_visited_at,
-    language_of,
 )
 from webapp.visits.collecting.countries import read_address
 from webapp.visits.collecting.refusals import (
@@ -154,9 +153,7 @@ def _visitor_of(beacon: Beacon, site: KnownSite, sender: Sender, salt: bytes | N
 
 
 def _language_of(beacon: Beacon, sender: Sender) -> str:
-    if beacon.language:
-        return check_language(beacon.language)
-    return language_of(sender.accept_language[:100].decode("latin-1")) if sender.accept_language else ""
+    return check_language(beacon.language) if beacon.language else sender.language
 
 
 def _complete(row: Row, beacon: Beacon, site: KnownSite, sender: Sender) -> None:

@@ -10,6 +10,7 @@ import math
 BURST_SECONDS = 10.0
 """What comes at once may be as much as in so many seconds: pages that open together, a queue after a tunnel."""
 KNOWN_LIMIT = 100_000
+ROUNDING = 1e-6
 
 
 class Buckets:
@@ -25,7 +26,7 @@ class Buckets:
             full_at = now
         full_at += count / rate
         late = full_at - now - BURST_SECONDS
-        if late > 0:
+        if late > ROUNDING:
             return max(1, math.ceil(late))
         if len(self._full_at) >= KNOWN_LIMIT and key not in self._full_at:
             self._forget(now)

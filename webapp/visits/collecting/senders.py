@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any
 
 from webapp.visits.collecting.beacon import Beacon
+from webapp.visits.collecting.checks import language_of
 from webapp.visits.collecting.clients import LENGTH_LIMIT, UNKNOWN, Client, client_of
 from webapp.visits.collecting.countries import NOWHERE, Countries, Place, read_address
 
 Scope = dict[str, Any]
 
+REMEMBERED = 50_000
+ADDRESS_LENGTH = 64
+ORIGIN_LENGTH = 300
+LANGUAGE_LIMIT = 100
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class Sender:
     """A browser, or the server that speaks for it. `is_trusted` is who proved to belong to the site."""
 
@@ -23,7 +29,7 @@ class Sender:
     place: Place = NOWHERE
     user_agent: bytes = b""
     client: Client = UNKNOWN
-    accept_language: bytes = b""
+    language: str = ""
     does_not_want_tracking: bool = False
     sends_privacy_control: bool = False
     signature: str = ""
@@ -32,27 +38,44 @@ class Sender:
 
 
 class Senders:
-    """Reads senders out of requests: a forwarded address counts only when a trusted proxy says it."""
+    """Reads senders out of requests: a forwarded address counts only when a trusted proxy says it.
+
+    A browser sends the same headers again and again, so a sender is made once while it is in use.
+    """
 
     def __init__(self, countries: Countries, trusted_proxies: Sequence[str]) -> None:
         self._countries = countries
         self._networks = [ip_network(proxy, strict=False) for proxy in trusted_proxies]
         self._is_proxy = lru_cache(10_000)(self._is_in_networks)
+        self._remembered = lru_cache(REMEMBERED)(self._make)
 
     def of(self, scope: Scope) -> Sender:
         """The sender of a request to the edge."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        origin = headers.get(b"origin")
-        user_agent = headers.get(b"user-agent", b"")[:LENGTH_LIMIT]
+        get = headers.get
+        sender = self._remembered(
+            self._address(scope, headers)[:ADDRESS_LENGTH],
+            get(b"user-agent", b"")[:LENGTH_LIMIT],
+            get(b"origin", b"")[:ORIGIN_LENGTH],
+            get(b"accept-language", b"")[:LANGUAGE_LIMIT],
+            get(b"dnt") == b"1",
+            get(b"sec-gpc") == b"1",
+        )
+        if b"x-footfall-signature" in headers:
+            return replace(sender, signature=headers[b"x-footfall-signature"].decode("latin-1"))
+        return sender
+
+    def _make(
+        self, address: str, user_agent: bytes, origin: bytes, accept_language: bytes, dnt: bool, gpc: bool
+    ) -> Sender:
         return Sender(
-            None if origin is None else origin.decode("latin-1"),
-            self._countries.place_of(self._address(scope, headers)),
+            origin.decode("latin-1") if origin else None,
+            self._countries.place_of(address),
             user_agent,
             client_of(user_agent),
-            headers.get(b"accept-language", b""),
-            headers.get(b"dnt") == b"1",
-            headers.get(b"sec-gpc") == b"1",
-            headers[b"x-footfall-signature"].decode("latin-1") if b"x-footfall-signature" in headers else "",
+            language_of(accept_language.decode("latin-1")),
+            dnt,
+            gpc,
         )
 
     def spoken_for(self, beacon: Beacon, server: Sender) -> Sender:
@@ -60,7 +83,7 @@ class Senders:
         user_agent = (beacon.user_agent or "").encode()[:LENGTH_LIMIT]
         return Sender(
             origin=server.origin,
-            place=self._countries.place_of(beacon.ip) if beacon.ip else NOWHERE,
+            place=self._countries.place_of(beacon.ip[:ADDRESS_LENGTH]) if beacon.ip else NOWHERE,
             user_agent=user_agent,
             client=client_of(user_agent) if user_agent else UNKNOWN,
             is_trusted=True,
@@ -69,6 +92,8 @@ class Senders:
 
     def _address(self, scope: Scope, headers: dict[bytes, bytes]) -> str:
         peer: str = scope["client"][0] if scope.get("client") else ""
+        if not self._networks:
+            return peer
         forwarded = headers.get(b"x-forwarded-for")
         if forwarded is None or not self._is_proxy(peer):
             return peer
