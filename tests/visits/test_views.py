@@ -91,7 +91,7 @@ def test_the_live_part_comes_alone(app: APIFlask, alice: Person, services: Setti
     assert 'id="figures"' in part.text
     page = alice.client.get("/visits?range=7d").text
     assert "hx-sse:connect" in page
-    assert f'id="figures" hx-get="/visits?site={site.id}&amp;range=7d"' in page
+    assert f'id="counted" hx-get="/visits?site={site.id}&amp;range=7d"' in page
 
 
 def test_the_bars_of_a_top_list_are_as_long_as_the_shares(app: APIFlask, alice: Person, services: Settings) -> None:
