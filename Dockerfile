@@ -3,6 +3,7 @@ FROM python:3.12-slim AS setup
 WORKDIR /app
 COPY requirements.lock requirements-dev.lock requirements-node.lock package.json package-lock.json ./
 COPY scripts scripts
+COPY tracker/tracker.js tracker/tracker.js
 # The very set-up of `make setup`; Node is needed only for it.
 RUN mkdir static \
     && python scripts/setup.py \

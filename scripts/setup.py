@@ -36,6 +36,11 @@ VENDOR_FILES = {
 }
 # What the edge reads and nobody is served.
 DATA_FILES = {"@ip-location-db/geo-whois-asn-country-mmdb/geo-whois-asn-country.mmdb": "countries.mmdb"}
+TRACKER = ROOT / "tracker" / "tracker.js"
+MINIFIED_TRACKER = VENDOR / "tracker.min.js"
+TERSER = ROOT / "node_modules" / "terser" / "bin" / "terser"
+TERSER_OPTIONS = ("--ecma", "2017", "--compress", "passes=3,unsafe_arrows=true", "--mangle", "--comments", "false")
+FIREFOX_NAMES = ("firefox", "firefox-esr")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CONSOLE_SCRIPT = """\
 #!{python}
@@ -53,7 +58,7 @@ def main() -> None:
     """Set up what the arguments ask for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dev", action="store_true", help="also what tests and checks need")
-    parser.add_argument("--browser", action="store_true", help="also make sure of a Chromium")
+    parser.add_argument("--browser", action="store_true", help="also make sure of a Chromium and a Firefox")
     wanted = parser.parse_args()
     try:
         with_lock(lambda: set_up(wanted.dev, wanted.browser))
@@ -67,8 +72,10 @@ def set_up(dev: bool, browser: bool) -> None:
     install_packages("requirements-dev.lock" if dev else "requirements.lock")
     link_project()
     install_npm_files()
+    minify_tracker()
     if browser:
-        ensure_chromium()
+        ensure_browser("Chromium", "CHROMIUM", CHROMIUM_NAMES, "chromium")
+        ensure_browser("Firefox", "FIREFOX", FIREFOX_NAMES, "firefox-esr")
 
 
 def with_lock(work: Callable[[], None]) -> None:
@@ -132,7 +139,7 @@ def install_npm_files() -> None:
     targets |= {source: DATA / name for source, name in DATA_FILES.items()}
     stamp = VENDOR / ".stamp"
     inputs = digest(ROOT / "package-lock.json") + "".join(map(str, targets.values()))
-    if is_done(stamp, inputs) and all(target.exists() for target in targets.values()):
+    if is_done(stamp, inputs) and all(target.exists() for target in targets.values()) and TERSER.exists():
         return
     npm = find_npm()
     with step("Installing browser libraries and the countries of addresses (package-lock.json)"):
@@ -141,6 +148,18 @@ def install_npm_files() -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / "node_modules" / source, target)
     stamp.write_text(inputs)
+
+
+def minify_tracker() -> None:
+    """tracker.js as it is served. The first line says of which source it was made; what serves it leaves that out."""
+    first_line = f"// {hashlib.sha256(TRACKER.read_bytes()).hexdigest()}\n"
+    if MINIFIED_TRACKER.exists() and MINIFIED_TRACKER.read_text().startswith(first_line):
+        return
+    with step("Minifying tracker.js"):
+        node = str(Path(find_npm()).with_name("node"))
+        run([node, str(TERSER), str(TRACKER), *TERSER_OPTIONS, "--output", f"{MINIFIED_TRACKER}.new"], "terser")
+        MINIFIED_TRACKER.write_text(first_line + Path(f"{MINIFIED_TRACKER}.new").read_text())
+        Path(f"{MINIFIED_TRACKER}.new").unlink()
 
 
 def find_npm() -> str:
@@ -161,21 +180,22 @@ def node_version(node: str) -> int:
     return int(found[1]) if found else 0
 
 
-def ensure_chromium() -> None:
+def ensure_browser(name: str, setting: str, programs: Sequence[str], package: str) -> None:
     """A browser for the tests: found, or installed when that is ours to do."""
-    named = os.environ.get("CHROMIUM")
+    named = os.environ.get(setting)
     if named and not shutil.which(named):
-        raise SetupError(f"CHROMIUM={named} is no program.")
-    if named or any(map(shutil.which, CHROMIUM_NAMES)) or has_playwright_chromium():
+        raise SetupError(f"{setting}={named} is no program.")
+    if named or any(map(shutil.which, programs)) or (name == "Chromium" and has_playwright_chromium()):
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
+        elsewhere = "; elsewhere: .venv/bin/playwright install chromium" if name == "Chromium" else ""
         raise SetupError(
-            "the browser tests need Chromium, and none was found. Install it (Debian, as root: apt-get install "
-            "chromium; elsewhere: .venv/bin/playwright install chromium), or name one: CHROMIUM=/path/to/chromium"
+            f"the browser tests need {name}, and none was found. Install it (Debian, as root: apt-get install "
+            f"{package}{elsewhere}), or name one: {setting}=/path/to/{programs[0]}"
         )
-    with step("Installing Chromium for the browser tests (apt-get)"):
+    with step(f"Installing {name} for the browser tests (apt-get)"):
         run(["apt-get", "update", "-q"], "apt-get")
-        run(["apt-get", "install", "-q", "-y", "--no-install-recommends", "chromium"], "apt-get")
+        run(["apt-get", "install", "-q", "-y", "--no-install-recommends", package], "apt-get")
 
 
 def has_playwright_chromium() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from webapp.cli import main
 from webapp.config import settings_from
 from webapp.embedded.redis import APPEND_FSYNC
 from webapp.jobs.queue_names import QUEUES
+from webapp.visits.tracker_script import tracker_script
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -102,7 +104,10 @@ def test_caddy_sends_the_edges_paths_to_the_edge_and_the_rest_to_web() -> None:
     text = (ROOT / "Caddyfile").read_text()
     found = re.search(r"@edge path (.+)", text)
     assert found
-    assert found[1].split() == ["/collect", "/live/*", "/tracker.js"]
+    paths = SERVICES["caddy"]["environment"]
+    sent = [re.sub(r"\{\$(\w+)\}", lambda name: paths[name[1]], path) for path in found[1].split()]
+    defaults = [re.sub(r"\$\{\w+:-(.+)\}", r"\1", path) for path in sent]
+    assert defaults == ["/collect", "/pixel.gif", "/tracker.js", "/tracker.*.js", "/live/*"]
     targets = re.findall(r"reverse_proxy (\w+):(\d+)", text)
     assert targets == [("edge", "8001"), ("web", "8000")]
     assert text.count("{") == text.count("}")
@@ -117,8 +122,11 @@ def test_caddy_waits_for_no_request_forever_and_ends_no_stream() -> None:
 
 
 def test_every_path_that_caddy_sends_to_the_edge_is_served_there() -> None:
-    source = (ROOT / "webapp" / "edge.py").read_text()
-    assert all(f'"{path}' in source for path in ("/collect", "/live/", "/tracker.js"))
+    settings = settings_from({"SECRET_KEY": "of a test"})
+    script = tracker_script(settings)
+    assert (settings.collect_path, settings.pixel_path) == ("/collect", "/pixel.gif")
+    assert (script.path, fnmatch(script.versioned_path, "/tracker.*.js")) == ("/tracker.js", True)
+    assert '"/live/"' in (ROOT / "webapp" / "edge.py").read_text()
 
 
 def test_the_image_runs_the_command_and_copies_what_exists() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEMO_OPERATORS = ("demo@example.com", "alice@example.com")
 SHORTEST_ROLL_UP_SECONDS = 0.25
 LONGEST_SECONDS = 3600.0
+PATH = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
 UNSPLASH_API = "https://api.unsplash.com"
 COUNTRIES_PATH = Path(__file__).parent.parent / "vendor" / "countries.mmdb"
 
@@ -64,6 +66,9 @@ class Settings:
     countries_path: Path
     address_rate_limit: int
     worker_processes: int
+    tracker_path: str
+    collect_path: str
+    pixel_path: str
     beacons_limit: int
     roll_up_batch: int
     raw_cache_bytes: int
@@ -158,6 +163,11 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         countries_path=Path(environment.get("COUNTRIES_PATH") or COUNTRIES_PATH).absolute(),
         address_rate_limit=_at_least_one(environment, "ADDRESS_RATE_LIMIT", 100),
         worker_processes=_integer(environment, "WORKER_PROCESSES", os.cpu_count() or 2),
+        **_distinct(
+            tracker_path=_path(environment, "TRACKER_PATH", "/tracker.js"),
+            collect_path=_path(environment, "COLLECT_PATH", "/collect"),
+            pixel_path=_path(environment, "PIXEL_PATH", "/pixel.gif"),
+        ),
         beacons_limit=_integer(environment, "BEACONS_LIMIT", 2_000_000),
         roll_up_batch=_at_least_one(environment, "ROLL_UP_BATCH", 20_000),
         roll_up_seconds=_seconds(environment, "ROLL_UP_SECONDS", 1.0, SHORTEST_ROLL_UP_SECONDS),
@@ -230,6 +240,21 @@ def _url(environment: Mapping[str, str], name: str, default: str) -> str:
     if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
         raise ConfigError(f"{name} must be an http:// or https:// address, but it is {url!r}.")
     return url.rstrip("/")
+
+
+def _distinct(**paths: str) -> dict[str, str]:
+    if len(set(paths.values())) < len(paths):
+        raise ConfigError("TRACKER_PATH, COLLECT_PATH and PIXEL_PATH must be three different paths.")
+    return paths
+
+
+def _path(environment: Mapping[str, str], name: str, default: str) -> str:
+    path = environment.get(name) or default
+    if not PATH.fullmatch(path) or path.startswith("/live/") or path == "/healthz":
+        raise ConfigError(
+            f"{name} must be a path such as {default}: letters, digits, . _ and - between slashes. It is {path!r}."
+        )
+    return path
 
 
 def _socket_database_url(runtime_dir: Path) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from webapp.config import Settings, get_settings
 from webapp.process import begin_process
+from webapp.visits.tracker_script import tracker_script
 
 FOLDER = Path(__file__).resolve().parent.parent / "tracker" / "demo"
 SITE_KEY_FILE = "demo_site_key"
@@ -23,6 +24,7 @@ CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
 }
 
 
@@ -53,11 +55,10 @@ def demo_server(settings: Settings, port: int, host: str = "127.0.0.1") -> Threa
 
         def do_GET(self) -> None:
             file = paths.get(self.path.partition("?")[0])
-            if file is None:
-                self._answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"There is no such page.\n")
-                return
+            status = HTTPStatus.NOT_FOUND if file is None else HTTPStatus.OK
+            file = file or FOLDER / "404.html"
             # Read at each request: the demo seed may write the key while we are already serving.
-            self._answer(HTTPStatus.OK, CONTENT_TYPES[file.suffix], _filled_in(file, settings))
+            self._answer(status, CONTENT_TYPES[file.suffix], _filled_in(file, settings))
 
         do_HEAD = do_GET  # noqa: N815 - the name that http.server calls
 
@@ -95,8 +96,14 @@ def _filled_in(file: Path, settings: Settings) -> bytes:
     if file.suffix != ".html":
         return file.read_bytes()
     page = file.read_text(encoding="utf-8")
-    page = page.replace("{{SITE_KEY}}", html.escape(demo_site_key(settings)))
-    return page.replace("{{EDGE_URL}}", html.escape(settings.edge_url)).encode()
+    values = {
+        "SITE_KEY": demo_site_key(settings),
+        "TRACKER_URL": settings.edge_url + tracker_script(settings).versioned_path,
+        "PIXEL_URL": settings.edge_url + settings.pixel_path,
+    }
+    for name, value in values.items():
+        page = page.replace("{{" + name + "}}", html.escape(value))
+    return page.encode()
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ import asyncio
 import gc
 import resource
 from collections.abc import Awaitable, Callable
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from webapp import tracing
@@ -20,13 +18,13 @@ from webapp.live.hub import Hub
 from webapp.live.stream import live
 from webapp.metrics import open_streams
 from webapp.visits.collecting.collect import Collector
+from webapp.visits.tracker_script import tracker_script
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-TRACKER = Path(__file__).parent.parent / "tracker" / "tracker.js"
-PATHS = frozenset({"/collect", "/tracker.js", "/healthz"})
+YEAR_SECONDS = 365 * 86_400
 COLLECT_AFTER = 50_000
 PREFLIGHT_SECONDS = 86_400
 CORS_HEADERS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*")]
@@ -49,8 +47,7 @@ class Edge:
         self.settings = settings or get_settings()
         self._parts: tuple[Collector, Hub] | None = None
         self._starting = asyncio.Lock()
-        self._tracker = TRACKER.read_bytes()
-        self._tracker_tag = f'"{sha256(self._tracker).hexdigest()[:16]}"'.encode()
+        self._script = tracker_script(self.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -61,14 +58,16 @@ class Edge:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         collector, hub = self._parts or await self._start()
         path: str = scope["path"]
-        if path == "/collect":
+        if path == self.settings.collect_path:
             await collector.handle(scope, receive, send)
         elif scope["method"] == "OPTIONS":
             await respond(send, 204, PREFLIGHT_HEADERS)
         elif path.startswith("/live/"):
             with open_streams.track_inprogress():
                 await live(self.settings, hub, path, receive, send)
-        elif path == "/tracker.js":
+        elif path == self.settings.pixel_path:
+            await collector.handle_pixel(scope, send)
+        elif self._script.is_at(path):
             await self._send_tracker(scope, send)
         elif path == "/healthz":
             await respond(send, 200, [(b"content-type", b"text/plain"), *CORS_HEADERS], b"ok\n")
@@ -76,15 +75,25 @@ class Edge:
             await respond(send, 404, [(b"content-type", b"text/plain"), *CORS_HEADERS], b"There is nothing here.\n")
 
     async def _send_tracker(self, scope: Scope, send: Send) -> None:
+        """The address of these very bytes is good for a year, any other for an hour."""
+        asked = dict(scope["headers"])
+        gzipped = b"gzip" in asked.get(b"accept-encoding", b"")
+        tag = self._script.tag(gzipped=gzipped)
+        is_versioned = scope["path"] == self._script.versioned_path
+        lifetime = f"public, max-age={YEAR_SECONDS}, immutable" if is_versioned else "public, max-age=3600"
         headers = [
             (b"content-type", b"text/javascript; charset=utf-8"),
-            (b"cache-control", b"public, max-age=3600"),
-            (b"etag", self._tracker_tag),
+            (b"cache-control", lifetime.encode()),
+            (b"etag", tag),
+            (b"vary", b"accept-encoding"),
             (b"cross-origin-resource-policy", b"cross-origin"),
+            *([(b"content-encoding", b"gzip")] if gzipped else []),
             *CORS_HEADERS,
         ]
-        known = dict(scope["headers"]).get(b"if-none-match") == self._tracker_tag
-        await respond(send, 304 if known else 200, headers, b"" if known else self._tracker)
+        if tag in asked.get(b"if-none-match", b""):
+            await respond(send, 304, headers)
+        else:
+            await respond(send, 200, headers, self._script.gzipped if gzipped else self._script.content)
 
     async def _start(self) -> tuple[Collector, Hub]:
         async with self._starting:
@@ -121,7 +130,7 @@ class TracedEdge:
         if scope["type"] != "http":
             await self._edge(scope, receive, send)
             return
-        method, route = scope["method"], route_of(scope["path"])
+        method, route = scope["method"], route_of(scope["path"], self._edge.settings)
         attributes = {"http.request.method": method, "http.route": route}
         with tracing.span(f"{method} {route}", "server", attributes) as span:
 
@@ -133,11 +142,12 @@ class TracedEdge:
             await self._edge(scope, receive, send_and_note)
 
 
-def route_of(path: str) -> str:
+def route_of(path: str, settings: Settings) -> str:
     """What a request asked for, without what is said to this browser only."""
     if path.startswith("/live/"):
         return "/live/{channel}"
-    return path if path in PATHS else "none"
+    known = {settings.collect_path, settings.pixel_path, settings.tracker_path, "/healthz"}
+    return path if path in known else "none"
 
 
 async def respond(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:

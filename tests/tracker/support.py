@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from webapp.config import settings_from
+from webapp.visits.tracker_script import tracker_script
+
 ROOT = Path(__file__).resolve().parents[2]
-TRACKER = ROOT / "tracker" / "tracker.js"
+SCRIPT = tracker_script(settings_from({"SECRET_KEY": "of a test"}))
 SITE_KEY = "site-key-of-alice"
 WAIT_SECONDS = 15.0
 
@@ -58,11 +62,19 @@ class Collector:
     def beacons(self) -> list[dict[str, Any]]:
         return [received.beacon for received in self.received]
 
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        """The beacons of one kind in order of arrival, each id once; a pageview does not say its kind."""
+        by_id = {beacon["id"]: beacon for beacon in self.beacons if beacon.get("kind", "pageview") == kind}
+        return list(by_id.values())
+
+    def wait_for_kind(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
+        self.wait_for(lambda it: len(it.of_kind(kind)) >= count, f"fewer than {count} beacons of {kind} came")
+        return self.of_kind(kind)
+
     @property
     def paths(self) -> list[str]:
         """The pages seen, in order of arrival, each beacon id once."""
-        by_id = {beacon["id"]: "/" + beacon["pageUrl"].split("/", 3)[3] for beacon in self.beacons}
-        return list(by_id.values())
+        return ["/" + beacon["pageUrl"].split("/", 3)[3] for beacon in self.of_kind("pageview")]
 
     def wait_for(self, holds: Callable[[Collector], bool], what: str) -> None:
         """Wait until the condition holds, or fail with what was received instead."""
@@ -72,6 +84,14 @@ class Collector:
     def wait_for_count(self, count: int) -> list[Received]:
         self.wait_for(lambda it: len(it.received) >= count, f"fewer than {count} requests came")
         return self.received[:]
+
+
+def free_port() -> int:
+    """One that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 class QuietHandler(BaseHTTPRequestHandler):
@@ -94,8 +114,8 @@ def collector_handler(collector: Collector) -> type[QuietHandler]:
 
     class Handler(QuietHandler):
         def do_GET(self) -> None:
-            if self.path == "/tracker.js":
-                return self.answer(200, {"Content-Type": "text/javascript"}, TRACKER.read_bytes())
+            if SCRIPT.is_at(self.path):
+                return self.answer(200, {"Content-Type": "text/javascript"}, SCRIPT.content)
             return self.answer(404, {})
 
         def do_OPTIONS(self) -> None:
@@ -116,16 +136,17 @@ def collector_handler(collector: Collector) -> type[QuietHandler]:
     return Handler
 
 
-def website_handler(head: str) -> type[QuietHandler]:
-    """A website whose every page embeds the tracker; `/plain` does not."""
+def website_handler(head: str, body: str = "", headers: dict[str, str] | None = None) -> type[QuietHandler]:
+    """A website whose every page embeds the tracker; `/plain` does not, and `/missing` is not there."""
 
     class Handler(QuietHandler):
         def do_GET(self) -> None:
             if self.path == "/favicon.ico":
                 return self.answer(204, {})
             embedded = "" if self.path.startswith("/plain") else head
-            html = f"<!doctype html><title>{self.path}</title>{embedded}<h1>{self.path}</h1>"
-            return self.answer(200, {"Content-Type": "text/html; charset=utf-8"}, html.encode())
+            html = f"<!doctype html><title>{self.path}</title>{embedded}<h1>{self.path}</h1>{body}"
+            status = 404 if self.path.startswith("/missing") else 200
+            return self.answer(status, {"Content-Type": "text/html; charset=utf-8", **(headers or {})}, html.encode())
 
     return Handler
 
@@ -155,12 +176,14 @@ class Stage:
 
 
 @contextmanager
-def stage(*, attributes: str = "", before: str = "", after: str = "") -> Iterator[Stage]:
+def stage(
+    *, attributes: str = "", before: str = "", after: str = "", body: str = "", headers: dict[str, str] | None = None
+) -> Iterator[Stage]:
     """A website with the tracker, cross-origin to its collector; scripts may stand before and after it."""
     collector = Collector()
     with serving(collector_handler(collector)) as edge:
         snippet = f'<script defer src="{edge}/tracker.js" data-site-key="{SITE_KEY}" {attributes}></script>'
-        with serving(website_handler(f"{before}{snippet}{after}")) as website:
+        with serving(website_handler(f"{before}{snippet}{after}", body, headers)) as website:
             try:
                 yield Stage(website, edge, collector)
             finally:

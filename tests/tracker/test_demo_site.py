@@ -18,11 +18,12 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser_support import new_page
+from tests.tracker.pages import click_without_leaving
 from tests.tracker.support import ROOT, SITE_KEY, Collector, collector_handler, serving
 from webapp.config import Settings, settings_from
 from webapp.demo_site import demo_paths, demo_server, demo_site_key
 
-PAGES = ["/", "/pricing", "/support"]
+PAGES = ["/", "/pricing", "/support", "/breakwater", "/low-tide", "/night-ferry"]
 
 
 def settings_for(folder: Path, edge_url: str = "http://localhost:1") -> Settings:
@@ -67,8 +68,42 @@ def test_walking_through_the_demo_website_counts_its_three_pages(browser: Browse
         collector.wait_for(lambda it: len(it.paths) == 3, "three pages are counted")
         watched.page.wait_for_load_state("networkidle")
         watched.assert_clean()
-    assert sorted(collector.paths) == PAGES
+    assert sorted(collector.paths) == ["/", "/pricing", "/support"]
     assert {beacon["siteKey"] for beacon in collector.beacons} == {SITE_KEY}
+
+
+def test_the_demo_website_shows_everything_that_the_tracker_can_tell(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "demo_site_key").write_text(SITE_KEY + "\n")
+    collector = Collector()
+    with (
+        serving(collector_handler(collector)) as edge,
+        demo_site(settings_for(tmp_path, edge)) as website,
+        new_page(browser, own_origins=[website, edge]) as watched,
+    ):
+        page = watched.page
+        page.goto(website)
+        click_without_leaving(page, "a[href^='https://roasters-guild']")
+        page.wait_for_timeout(1100)
+        page.get_by_role("link", name="Low Tide").click()
+        page.get_by_role("button", name="Add to basket").click()
+        page.get_by_role("link", name="Have it every month").click()
+        page.get_by_role("link", name="Join the crew").click()
+        page.get_by_role("link", name="page on brewing").click()
+        page.get_by_role("button", name="Write to me").click()
+        page.goto(f"{website}/nowhere")
+        collector.wait_for(lambda it: len(it.of_kind("event")) == 7, "every event comes")
+        collector.wait_for_kind("engagement")
+        page.wait_for_load_state("networkidle")
+    assert [beacon["sku"] for beacon in collector.of_kind("product")] == ["HC-LOWTIDE-250"]
+    assert sorted((beacon["name"], beacon["props"]) for beacon in collector.of_kind("event")) == [
+        ("404", {"path": "/nowhere"}),
+        ("Add to basket", {"sku": "HC-LOWTIDE-250", "price": "11.00"}),
+        ("Ask for the letter", {"where": "support"}),
+        ("Choose a subscription", {"plan": "Cutter"}),
+        ("download", {"url": f"{website}/brewing.txt"}),
+        ("form", {"action": "/support"}),
+        ("outbound", {"url": "https://roasters-guild.example/members/harbour"}),
+    ]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -105,7 +140,7 @@ def test_every_address_answers_with_its_type_and_nothing_is_left_to_fill_in(tmp_
         for path in demo_paths():
             status, content_type, body = fetched(website + path)
             assert status == 200, path
-            assert content_type in {"text/html", "text/css", "image/svg+xml"}
+            assert content_type in {"text/html", "text/css", "text/plain", "image/svg+xml"}
             assert "{{" not in body
 
 

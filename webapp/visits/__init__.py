@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def init_app(app: APIFlask) -> None:
     """Register the visits pages and their API."""
     from webapp.jobs.kinds import register_kind
-    from webapp.visits import settings_views  # noqa: F401  (its pages are the blueprint's, too)
+    from webapp.visits import installation_views, settings_views  # noqa: F401  (their pages are the blueprint's, too)
     from webapp.visits.analytics_api import api_analytics
     from webapp.visits.api import api_visits
     from webapp.visits.collecting.api import api_beacons

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
-from flask import Blueprint, abort, current_app, redirect, request, url_for
+from flask import Blueprint, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.accounts.current import current_organisation
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.pages import render_page
-from webapp.visits import queries
 from webapp.visits.models import Site
 from webapp.visits.service import BadSiteError, create_site
+from webapp.visits.snippets import make_snippet
 
 visits = Blueprint("visits", __name__, url_prefix="/visits")
 
@@ -37,18 +35,7 @@ def add_site() -> ResponseReturnValue:
     return redirect(url_for("visits.show_site", site_id=site.id), code=303)
 
 
-@visits.get("/sites/<uuid:site_id>")
-def show_site(site_id: UUID) -> ResponseReturnValue:
-    """How to embed the tracker in this site."""
-    organisation = current_organisation()
-    site = next((site for site in queries.list_sites(organisation.id) if site.id == site_id), None)
-    if site is None:
-        abort(404)
-    is_heard = queries.has_pageviews(organisation.id, [site.id])
-    return render_page("visits/site.html", site=site, snippet=snippet_of(site), is_heard=is_heard)
-
-
 def snippet_of(site: Site) -> str:
     """What a website embeds."""
     settings: Settings = current_app.extensions["settings"]
-    return f'<script defer src="{settings.edge_url}/tracker.js" data-site-key="{site.site_key}"></script>'
+    return make_snippet(settings, site.site_key)

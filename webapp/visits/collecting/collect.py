@@ -11,9 +11,9 @@ import time
 from redis.exceptions import RedisError
 
 from webapp.config import Settings
-from webapp.lib.redis import async_beacons_client
+from webapp.lib.redis import async_beacons_client, async_broker_client
 from webapp.metrics import beacon_counter
-from webapp.visits.backlog import AsyncAdder, Row
+from webapp.visits.backlog import AsyncAdder, Kind, Row
 from webapp.visits.collecting import answers
 from webapp.visits.collecting.answers import Receive, Send
 from webapp.visits.collecting.batches import Batch, take_all
@@ -29,11 +29,14 @@ from webapp.visits.collecting.clients import client_of
 from webapp.visits.collecting.countries import Countries
 from webapp.visits.collecting.group_commit import GroupCommit
 from webapp.visits.collecting.intake import KnownSite, take, trusted_sender
+from webapp.visits.collecting.pixel import GIF, headers_for, read_pixel
 from webapp.visits.collecting.rate_limits import Buckets
 from webapp.visits.collecting.refusals import DroppedError, RefusedError, rate_limited, try_again, unknown_site
+from webapp.visits.collecting.rules import URL_LIMIT
 from webapp.visits.collecting.senders import Scope, Sender, Senders
 from webapp.visits.collecting.site_directory import DirectoryError, SiteDirectory
 from webapp.visits.collecting.visitors import Salts
+from webapp.visits.heard import Heard, Listener
 
 
 class Collector:
@@ -47,6 +50,7 @@ class Collector:
         self._salts = Salts(self._redis)
         self._by_address, self._by_site = Buckets(), Buckets()
         self._address_rate = settings.address_rate_limit
+        self._listener = Listener(async_broker_client(settings))
 
     async def start(self) -> None:
         """Read the lists of bots and browsers now: the first beacon would wait for a second."""
@@ -56,6 +60,7 @@ class Collector:
     async def stop(self) -> None:
         await self._group.close()
         await self._directory.close()
+        await self._listener.close()
         await self._redis.aclose()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,6 +83,18 @@ class Collector:
         else:
             await answers.accept(send)
 
+    async def handle_pixel(self, scope: Scope, send: Send) -> None:
+        """Answer a request for the pixel of a page without scripts."""
+        body, as_posted = read_pixel(scope)
+        reason = ""
+        try:
+            await self.take_one(body, self.sender_of(as_posted))
+        except (RefusedError, DroppedError) as outcome:
+            reason = outcome.reason
+            beacon_counter(reason)(1)
+        await send({"type": "http.response.start", "status": 200, "headers": headers_for(reason)})
+        await send({"type": "http.response.body", "body": GIF})
+
     def sender_of(self, scope: Scope) -> Sender:
         """Who sent a request."""
         return self._senders.of(scope)
@@ -95,9 +112,11 @@ class Collector:
         try:
             row = self._take(beacon, site, sender, body, now_ms, salt)
         except (RefusedError, DroppedError) as outcome:
+            self._hear(site, beacon.page_url, beacon.kind, outcome)
             await self._note(outcome, site)
             raise
         await self._group.add(row)
+        self._hear(site, beacon.page_url, beacon.kind)
 
     async def take_list(self, body: bytes, sender: Sender) -> Batch:
         """What became of each beacon of a list, once Redis has that."""
@@ -115,7 +134,24 @@ class Collector:
         batch = take_all(parts, find_site, lambda beacon, site: self._take(beacon, site, sender, body, now_ms, salt))
         if batch.rows or batch.drops:
             await self._group.add_all(batch.rows, batch.drops)
+        for site in sites.values():
+            self._hear_list(site, batch)
         return batch
+
+    def _hear(
+        self, site: KnownSite, page_url: str, kind: str, outcome: RefusedError | DroppedError | None = None
+    ) -> None:
+        """Let the check of the site's installation know."""
+        reason, detail = (outcome.reason, outcome.detail) if outcome else ("", "")
+        heard = Heard(time.time_ns() // 1_000_000, page_url[:URL_LIMIT], kind, reason, detail)
+        self._listener.note(site.organisation_id, site.site_id, heard)
+
+    def _hear_list(self, site: KnownSite | RefusedError, batch: Batch) -> None:
+        if isinstance(site, RefusedError):
+            return
+        row = next((row for row in reversed(batch.rows) if row.site_id == site.site_id), None)
+        if row is not None:
+            self._hear(site, row.page_url, Kind(row.kind).name.lower())
 
     def _take(self, beacon: Beacon, site: KnownSite, sender: Sender, body: bytes, now_ms: int, salt: bytes) -> Row:
         if sender.signature:
