@@ -36,7 +36,7 @@ QUIET_ARGUMENTS = (
 # Playwright switches the back-forward cache off; people's browsers have it on.
 BACK_FORWARD_CACHE_OFF = "--disable-back-forward-cache"
 # A headless browser says so, and is a bot to our own collector; people's browsers do not.
-USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 LOCAL_SCHEMES = frozenset({"data", "blob", "about"})
 
 
@@ -120,12 +120,6 @@ class WatchedPage:
         self.requests.append(request.url)
 
 
-def usual_user_agent(browser: Browser) -> str:
-    """What this Chromium says it is when a person sits before it: one that calls itself headless counts as a bot."""
-    major = browser.version.partition(".")[0]
-    return USER_AGENT.format(major=major)
-
-
 @contextmanager
 def new_page(
     browser: Browser, *, own_origins: Iterable[str] = (), timeout_ms: float = 15_000, **context_options: Any
@@ -134,7 +128,7 @@ def new_page(
 
     `own_origins` may be addresses; everything else that the page asks for counts as another site.
     """
-    context = browser.new_context(**{"user_agent": usual_user_agent(browser), **context_options})
+    context = browser.new_context(**{"user_agent": USER_AGENT, **context_options})
     context.set_default_timeout(timeout_ms)
     try:
         page = context.new_page()

@@ -16,6 +16,7 @@ from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.lib.clock import utc_now
 from webapp.lib.redis import broker_client
+from webapp.visits.collecting.refusals import EXPLANATIONS
 from webapp.visits.heard import key_of, read_heard
 from webapp.visits.models import DropCount, Site
 from webapp.visits.tracker_script import tracker_script
@@ -131,7 +132,7 @@ def test_what_was_left_out_lately_is_listed_by_reason(app: APIFlask, alice: Pers
         db.session.commit()
     page = page_of(alice, site)
     listed = re.findall(r"<tr><td>([^<]+)</td><td class=\"table__number\">([^<]+)</td>", page)
-    assert listed == [("Bot", "7"), ("Do not track", "3")]
+    assert listed == [(EXPLANATIONS["bot"], "7"), (EXPLANATIONS["do-not-track"], "3")]
 
 
 def test_a_busy_site_is_written_down_once_a_second(app: APIFlask, alice: Person, services: Settings) -> None:

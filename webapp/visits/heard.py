@@ -16,9 +16,12 @@ import redis
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from webapp.visits.backlog import Kind, Row
+
 EVERY_SECONDS = 1.0
 KEPT_SECONDS = 30 * 86_400
 KNOWN_LIMIT = 50_000
+PAGE_URL_LIMIT = 2048
 
 logger = logging.getLogger(__name__)
 
@@ -41,15 +44,28 @@ class Listener:
         self._noted_at: dict[tuple[bytes, bool], float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def note(self, organisation_id: bytes, site_id: bytes, heard: Heard) -> None:
-        """Say that this was heard; it is written behind the scenes."""
-        noted = site_id, bool(heard.reason)
+    def took(self, row: Row) -> None:
+        """Say that this is on its way to be counted; it is written behind the scenes."""
+        if self._is_due(row.site_id, is_refused=False):
+            self._begin(row.organisation_id, row.site_id, Heard(_now_ms(), row.page_url, Kind(row.kind).name.lower()))
+
+    def left_out(self, organisation_id: bytes, site_id: bytes, page_url: str, reason: str, detail: str) -> None:
+        """Say that something came and is not counted, and why."""
+        if self._is_due(site_id, is_refused=True):
+            heard = Heard(_now_ms(), page_url[:PAGE_URL_LIMIT], reason=reason, detail=detail)
+            self._begin(organisation_id, site_id, heard)
+
+    def _is_due(self, site_id: bytes, *, is_refused: bool) -> bool:
         now = time.monotonic()
-        if now - self._noted_at.get(noted, -EVERY_SECONDS) < EVERY_SECONDS:
-            return
+        key = site_id, is_refused
+        if now - self._noted_at.get(key, -EVERY_SECONDS) < EVERY_SECONDS:
+            return False
         if len(self._noted_at) >= KNOWN_LIMIT:
             self._noted_at.clear()
-        self._noted_at[noted] = now
+        self._noted_at[key] = now
+        return True
+
+    def _begin(self, organisation_id: bytes, site_id: bytes, heard: Heard) -> None:
         key = key_of(UUID(bytes=organisation_id), UUID(bytes=site_id), is_refused=bool(heard.reason))
         task = asyncio.create_task(self._write(key, heard))
         self._tasks.add(task)
@@ -77,6 +93,10 @@ def read_heard(broker: redis.Redis, organisation_id: UUID, site_id: UUID) -> tup
 def key_of(organisation_id: UUID, site_id: UUID, *, is_refused: bool) -> str:
     """Where it stands in the broker's Redis."""
     return f"heard:{organisation_id}:{site_id}:{'refused' if is_refused else 'taken'}"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _decoded(content: bytes | None) -> Heard | None:

@@ -18,14 +18,13 @@ from webapp.lib.clock import utc_now
 from webapp.live.channels import stream_url, visits_channel
 from webapp.pages import render_page
 from webapp.visits import queries, snippets
-from webapp.visits.drop_queries import list_drops
 from webapp.visits.heard import Heard, read_heard
 from webapp.visits.models import Site
+from webapp.visits.site_queries import find_site, list_drops
 from webapp.visits.snippets import Chosen, make_noscript, make_snippet
 from webapp.visits.views import visits
 
 TEMPLATE = "visits/site.html"
-DROPS_FOR = timedelta(days=2)
 LIVE_FOR = timedelta(minutes=30)
 
 
@@ -56,8 +55,7 @@ def show_heard(site_id: UUID) -> ResponseReturnValue:
 
 
 def _find_site(site_id: UUID) -> Site:
-    sites = queries.list_sites(current_organisation().id)
-    return next((site for site in sites if site.id == site_id), None) or abort(404)
+    return find_site(current_organisation().id, site_id) or abort(404)
 
 
 def _context(site: Site) -> dict[str, Any]:
@@ -88,7 +86,7 @@ def _heard(site: Site) -> dict[str, Any]:
         "refused": refused if is_newer else None,
         "is_live": taken is not None and now - taken.at < LIVE_FOR,
         "was_counted": taken is not None or queries.has_pageviews(site.organisation_id, [site.id]),
-        "drops": list_drops(site.organisation_id, site.id, (now - DROPS_FOR).date()),
+        "drops": [one for one in list_drops(site.organisation_id, site.id, now.date()) if one.week_count],
     }
 
 

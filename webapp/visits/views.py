@@ -36,6 +36,6 @@ def add_site() -> ResponseReturnValue:
 
 
 def snippet_of(site: Site) -> str:
-    """What a website embeds."""
+    """What a website embeds, without options."""
     settings: Settings = current_app.extensions["settings"]
     return make_snippet(settings, site.site_key)

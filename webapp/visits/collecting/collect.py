@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from webapp.config import Settings
 from webapp.lib.redis import async_beacons_client, async_broker_client
 from webapp.metrics import beacon_counter
-from webapp.visits.backlog import AsyncAdder, Kind, Row
+from webapp.visits.backlog import AsyncAdder, Row
 from webapp.visits.collecting import answers
 from webapp.visits.collecting.answers import Receive, Send
 from webapp.visits.collecting.batches import Batch, take_all
@@ -32,11 +32,10 @@ from webapp.visits.collecting.intake import KnownSite, take, trusted_sender
 from webapp.visits.collecting.pixel import GIF, headers_for, read_pixel
 from webapp.visits.collecting.rate_limits import Buckets
 from webapp.visits.collecting.refusals import DroppedError, RefusedError, rate_limited, try_again, unknown_site
-from webapp.visits.collecting.rules import URL_LIMIT
 from webapp.visits.collecting.senders import Scope, Sender, Senders
 from webapp.visits.collecting.site_directory import DirectoryError, SiteDirectory
 from webapp.visits.collecting.visitors import Salts
-from webapp.visits.heard import Heard, Listener
+from webapp.visits.heard import Listener
 
 
 class Collector:
@@ -89,7 +88,7 @@ class Collector:
         reason = ""
         try:
             await self.take_one(body, self.sender_of(as_posted))
-        except (RefusedError, DroppedError) as outcome:
+        except (DroppedError, RefusedError) as outcome:
             reason = outcome.reason
             beacon_counter(reason)(1)
         await send({"type": "http.response.start", "status": 200, "headers": headers_for(reason)})
@@ -112,11 +111,11 @@ class Collector:
         try:
             row = self._take(beacon, site, sender, body, now_ms, salt)
         except (RefusedError, DroppedError) as outcome:
-            self._hear(site, beacon.page_url, beacon.kind, outcome)
+            self._listener.left_out(site.organisation_id, site.site_id, beacon.page_url, outcome.reason, outcome.detail)
             await self._note(outcome, site)
             raise
         await self._group.add(row)
-        self._hear(site, beacon.page_url, beacon.kind)
+        self._listener.took(row)
 
     async def take_list(self, body: bytes, sender: Sender) -> Batch:
         """What became of each beacon of a list, once Redis has that."""
@@ -134,24 +133,9 @@ class Collector:
         batch = take_all(parts, find_site, lambda beacon, site: self._take(beacon, site, sender, body, now_ms, salt))
         if batch.rows or batch.drops:
             await self._group.add_all(batch.rows, batch.drops)
-        for site in sites.values():
-            self._hear_list(site, batch)
+        for row in batch.rows[-1:]:
+            self._listener.took(row)
         return batch
-
-    def _hear(
-        self, site: KnownSite, page_url: str, kind: str, outcome: RefusedError | DroppedError | None = None
-    ) -> None:
-        """Let the check of the site's installation know."""
-        reason, detail = (outcome.reason, outcome.detail) if outcome else ("", "")
-        heard = Heard(time.time_ns() // 1_000_000, page_url[:URL_LIMIT], kind, reason, detail)
-        self._listener.note(site.organisation_id, site.site_id, heard)
-
-    def _hear_list(self, site: KnownSite | RefusedError, batch: Batch) -> None:
-        if isinstance(site, RefusedError):
-            return
-        row = next((row for row in reversed(batch.rows) if row.site_id == site.site_id), None)
-        if row is not None:
-            self._hear(site, row.page_url, Kind(row.kind).name.lower())
 
     def _take(self, beacon: Beacon, site: KnownSite, sender: Sender, body: bytes, now_ms: int, salt: bytes) -> Row:
         if sender.signature:
