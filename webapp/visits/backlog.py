@@ -20,7 +20,7 @@ START = "0-0"
 ID_COLUMN = 2
 READ_ENTRIES = 50
 """Entries read or removed in one step: a group may be some megabytes large."""
-READ_LIMIT_BYTES = 32 * 1024 * 1024
+READ_LIMIT_BYTES = 64 * 1024 * 1024
 
 ADD = """
 local waiting = tonumber(redis.call('GET', KEYS[2]) or '0')
