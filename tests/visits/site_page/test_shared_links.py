@@ -40,7 +40,8 @@ def share(person: Person, site: Site, *where: str) -> str:
         segment = re.findall(r'<option value="([^"]+)">Limit', page)[0]
     links = f"/visits/sites/{site.id}/links"
     assert person.client.post(links, data={"name": "Agency", "segment": segment}).status_code == 303
-    return re.findall(r'value="http://[^/]+(/shared/[^"]+)"', person.client.get(links).text)[0]
+    found: str = re.findall(r'value="http://[^/]+(/shared/[^"]+)"', person.client.get(links).text)[0]
+    return found
 
 
 def test_a_stranger_with_a_link_sees_the_page_and_nothing_to_change(
