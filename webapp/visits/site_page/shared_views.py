@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
-from flask import Blueprint, abort, redirect, request, url_for
+from flask import Blueprint, abort, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
 from webapp.accounts.current import current_organisation, enter_organisation
 from webapp.accounts.models import Organisation
+from webapp.config import Settings
 from webapp.extensions import db, enter_tenant
 from webapp.lib.clock import utc_now
 from webapp.pages import render_page
@@ -127,8 +128,9 @@ def _find_link(secret: str) -> SharedLink:
 
 
 def _links_page(site: Site, values: dict[str, str], errors: dict[str, str], status: int) -> ResponseReturnValue:
+    settings: Settings = current_app.extensions["settings"]
     links = [
-        (link, url_for("shared_visits.index", secret=link.secret, _external=True), _limit_of(link))
+        (link, f"{settings.public_url}{url_for('shared_visits.index', secret=link.secret)}", _limit_of(link))
         for link in list_shared_links(site.organisation_id, site.id)
     ]
     segments = [("", "everything"), *((str(one.id), one.name) for one in list_segments(site.organisation_id, site.id))]
