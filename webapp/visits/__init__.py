@@ -17,12 +17,14 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.collecting import api  # noqa: F401  (so is what takes beacons)
     from webapp.visits.counting.rebuild_tasks import CHECK, REBUILD
     from webapp.visits.site_page import kept_views, list_views, now_views  # noqa: F401  (they add pages to `visits`)
+    from webapp.visits.site_page.shared_views import shared_visits
     from webapp.visits.sites_api import api_sites
     from webapp.visits.views import visits
 
     register_kind(REBUILD)
     register_kind(CHECK)
     app.register_blueprint(visits)
+    app.register_blueprint(shared_visits)
     app.register_blueprint(api_visits)
     app.register_blueprint(api_analytics)
     app.register_blueprint(api_sites)

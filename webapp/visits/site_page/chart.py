@@ -122,7 +122,7 @@ def _overlay(
             "x": labels,
             "y": [metric.work_out(bucket.compared) if bucket.compared else None for bucket in buckets],
             "name": "Compared",
-            "line": {"color": "var(--chart-2)", "width": 1.5, "dash": "dot"},
+            "line": {"color": "var(--chart-strong-text)", "width": 1.25, "dash": "dot"},
             **_hover(texts),
         }
     ]
@@ -215,7 +215,16 @@ def _top(buckets: Sequence[Bucket], metric: Metric) -> float:
 
 def _line_at(mark: Mark) -> Figure:
     line = {"color": "var(--chart-4)", "width": 1, "dash": "dot"}
-    return {"type": "line", "x0": mark.index, "x1": mark.index, "y0": 0, "y1": 1, "yref": "paper", "line": line}
+    return {
+        "type": "line",
+        "layer": "below",
+        "x0": mark.index,
+        "x1": mark.index,
+        "y0": 0,
+        "y1": 1,
+        "yref": "paper",
+        "line": line,
+    }
 
 
 def _words_at(mark: Mark) -> Figure:
