@@ -35,7 +35,8 @@ QUIET_ARGUMENTS = (
 )
 # Playwright switches the back-forward cache off; people's browsers have it on.
 BACK_FORWARD_CACHE_OFF = "--disable-back-forward-cache"
-# A headless browser says so, and is a bot to our own collector; people's browsers do not.
+# A headless browser says so, and is a bot to our own collector; people's browsers do not. It is told to the browser and
+# not to a page: what a page sends while it is left would go out under the other name.
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 LOCAL_SCHEMES = frozenset({"data", "blob", "about"})
 
@@ -57,7 +58,7 @@ def chromium_path(installed_by_playwright: str = "") -> str:
 
 def chromium_arguments() -> list[str]:
     """Quiet, and without the sandbox for root, whom Chromium would refuse to serve in one."""
-    return [*QUIET_ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    return [*QUIET_ARGUMENTS, f"--user-agent={USER_AGENT}", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
 
 
 @contextmanager
@@ -128,7 +129,7 @@ def new_page(
 
     `own_origins` may be addresses; everything else that the page asks for counts as another site.
     """
-    context = browser.new_context(**{"user_agent": USER_AGENT, **context_options})
+    context = browser.new_context(**context_options)
     context.set_default_timeout(timeout_ms)
     try:
         page = context.new_page()

@@ -7,10 +7,17 @@ import json
 from typing import Any
 
 import pytest
+from apiflask import APIFlask
 
+from tests.conftest import Person
+from tests.visits.support import ORIGIN, add_site, count_all, scalar
 from webapp.config import Settings
 from webapp.edge import Edge
+from webapp.lib.redis import beacons_client
+from webapp.visits import backlog
 from webapp.visits.collecting.pixel import GIF, read_pixel
+
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"
 
 
 def scope_of(query: str, **headers: str) -> dict[str, Any]:
@@ -54,7 +61,8 @@ def test_the_referrer_of_the_page_can_be_told() -> None:
     }
 
 
-def test_whatever_becomes_of_it_a_browser_gets_its_picture_and_keeps_none(services: Settings) -> None:
+def asked(settings: Settings, *scopes: dict[str, Any]) -> list[dict[bytes, bytes]]:
+    """The headers of the pictures that these requests get."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
@@ -64,14 +72,55 @@ def test_whatever_becomes_of_it_a_browser_gets_its_picture_and_keeps_none(servic
         return {"type": "http.request", "body": b""}
 
     async def run() -> None:
-        edge = Edge(services)
-        await edge(scope_of("site=unknown", referer="https://shop.example/"), receive, send)
+        edge = Edge(settings)
+        for scope in scopes:
+            await edge(scope, receive, send)
         collector, hub = await edge._start()
         await collector.stop()
         await hub.close()
 
     asyncio.run(run())
-    headers = dict(sent[0]["headers"])
-    assert (sent[0]["status"], sent[1]["body"]) == (200, GIF)
+    starts, bodies = sent[::2], sent[1::2]
+    assert {start["status"] for start in starts} == {200}
+    assert {body["body"] for body in bodies} == {GIF}
+    return [dict(start["headers"]) for start in starts]
+
+
+def test_a_page_without_scripts_counts_as_a_cookieless_pageview(
+    app: APIFlask, alice: Person, services: Settings
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    headers = {"referer": f"{ORIGIN}/pricing?plan=1", "user-agent": BROWSER}
+    answers = asked(services, *[scope_of(f"site={site.site_key}", **headers) for _ in range(2)])
+    assert [b"x-footfall-dropped" in answer for answer in answers] == [False, False]
+    with beacons_client(services) as client:
+        rows = [
+            row
+            for entry in backlog.read_after(client, backlog.START, 100)
+            for row in backlog.decode_rows(entry.content)
+        ]
+    assert [row.page_url.split("?")[0] for row in rows] == [f"{ORIGIN}/pricing"] * 2
+    assert len({row.id for row in rows}) == 2
+    assert len({row.visitor for row in rows}) == 1
+    count_all(app, services)
+    assert scalar(services, "SELECT sum(pageview_count) FROM site_roll_ups WHERE grain = 'quarter'") == 2
+
+
+def test_another_website_cannot_count_by_the_picture(app: APIFlask, alice: Person, services: Settings) -> None:
+    site = add_site(app, alice.organisation_id)
+    query = f"site={site.site_key}&page={ORIGIN}/"
+    evil, unnamed, bot = asked(
+        services,
+        scope_of(query, **{"referer": "https://evil.example/", "user-agent": BROWSER}),
+        scope_of(f"site={site.site_key}", **{"user-agent": BROWSER}),
+        scope_of(query, **{"referer": f"{ORIGIN}/", "user-agent": "Googlebot/2.1"}),
+    )
+    assert evil[b"x-footfall-dropped"] == b"origin-not-allowed"
+    assert unnamed[b"x-footfall-dropped"] == b"origin-not-allowed"
+    assert bot[b"x-footfall-dropped"] == b"bot"
+
+
+def test_whatever_becomes_of_it_a_browser_gets_its_picture_and_keeps_none(services: Settings) -> None:
+    (headers,) = asked(services, scope_of("site=unknown", **{"referer": f"{ORIGIN}/", "user-agent": BROWSER}))
     assert (headers[b"content-type"], headers[b"cache-control"]) == (b"image/gif", b"no-store")
-    assert headers[b"x-footfall-dropped"]
+    assert headers[b"x-footfall-dropped"] == b"unknown-site-key"
