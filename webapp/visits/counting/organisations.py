@@ -50,13 +50,21 @@ def _keep_unseen(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> pl
     """Enter the rows' ids as seen, and return the rows whose ids were not."""
     connection.execute(statements.MAKE_STAGED_IDS)
     connection.execute("TRUNCATE staged_ids")
-    copy_in_ids(connection, "staged_ids", rows.get_column("id").to_list())
+    copy_in_ids(connection, "staged_ids", rows.get_column("id").sort().to_list())
+    if _are_all_new(connection, tenant, rows.height):
+        return rows
     with connection.cursor(binary=True) as cursor:
-        cursor.execute(statements.INSERT_SEEN, [tenant])
-        if cursor.rowcount == rows.height:
-            return rows
+        cursor.execute(statements.INSERT_SEEN_RETURNING, [tenant])
         fresh = [row_id.bytes for (row_id,) in cursor.fetchall()]
     return rows.join(pl.DataFrame({"id": fresh}, schema={"id": pl.Binary}), on="id", how="semi", maintain_order="left")
+
+
+def _are_all_new(connection: Connection, tenant: UUID, id_count: int) -> bool:
+    """Enter all ids, if none was seen. Mostly so it is, and then nobody has to say which are new."""
+    connection.execute("SAVEPOINT all_new")
+    are_new = connection.execute(statements.INSERT_SEEN, [tenant]).rowcount == id_count
+    connection.execute("RELEASE SAVEPOINT all_new" if are_new else "ROLLBACK TO SAVEPOINT all_new")
+    return are_new
 
 
 def _add_drops(connection: Connection, tenant: UUID, drops: pl.DataFrame) -> None:
