@@ -30,7 +30,7 @@ from webapp.visits.models import RawKind
 from webapp.visits.questions import Filter, Operator, Question
 
 SITES = 50
-RUNS = 3
+RUNS = 2
 REFERENCE_ROWS = 2_000_000
 IS, IS_NOT, BEGINS = Operator.IS, Operator.IS_NOT, Operator.BEGINS
 PAGE = f"{ORIGIN}/products/item-7"
