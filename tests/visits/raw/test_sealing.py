@@ -161,7 +161,7 @@ def test_dying_before_or_within_a_step_loses_and_doubles_nothing(
     assert_all_is_there(site, made)
 
 
-def die_at(step: str, patched: pytest.MonkeyPatch) -> None:
+def die_at(step: str, patched: pytest.MonkeyPatch, place: object = tasks) -> None:
     """Die before a step; within storing, when a file is in the store already."""
 
     def die(*_: object, **__: object) -> None:
@@ -169,9 +169,9 @@ def die_at(step: str, patched: pytest.MonkeyPatch) -> None:
 
     targets: dict[str, tuple[object, str]] = {
         "prepare": (sealing, "write_month"),
-        "announce": (tasks, "announce"),
+        "announce": (place, "announce"),
         "store": (Sealer, "_read_back"),
-        "list": (tasks, "list_files"),
+        "list": (place, "list_files"),
     }
     patched.setattr(*targets[step], die)
 
