@@ -214,17 +214,8 @@ def _top(buckets: Sequence[Bucket], metric: Metric) -> float:
 
 
 def _line_at(mark: Mark) -> Figure:
-    line = {"color": "var(--chart-4)", "width": 1, "dash": "dot"}
-    return {
-        "type": "line",
-        "layer": "below",
-        "x0": mark.index,
-        "x1": mark.index,
-        "y0": 0,
-        "y1": 1,
-        "yref": "paper",
-        "line": line,
-    }
+    where = {"x0": mark.index, "x1": mark.index, "y0": 0, "y1": 1, "yref": "paper", "layer": "below"}
+    return {"type": "line", **where, "line": {"color": "var(--chart-4)", "width": 1, "dash": "dot"}}
 
 
 def _words_at(mark: Mark) -> Figure:
