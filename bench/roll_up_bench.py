@@ -118,8 +118,7 @@ def fill_stream(client: Any, columns: dict[str, list[Any]]) -> None:
     names = [field.name for field in msgspec.structs.fields(backlog.Row)]
     for start in range(0, len(columns["id"]), GROUP):
         group = [columns[name][start : start + GROUP] for name in names]
-        content = msgspec.msgpack.encode(group)
-        client.eval(backlog.ADD, 2, backlog.STREAM, backlog.COUNT_KEY, len(group[0]), 10**9, content)
+        backlog.add(client, [backlog.Row(*values) for values in zip(*group, strict=True)], 10**9)
 
 
 def copy_plain(database_url: str, columns: dict[str, list[Any]]) -> float:

@@ -162,7 +162,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         raw_cache_bytes=_at_least_one(environment, "RAW_CACHE_BYTES", DEFAULT_RAW_CACHE_BYTES),
         duckdb_memory_bytes=_at_least_one(environment, "DUCKDB_MEMORY_BYTES", DEFAULT_DUCKDB_MEMORY_BYTES),
         duckdb_threads=_at_least_one(environment, "DUCKDB_THREADS", os.cpu_count() or 2),
-        roll_up_batch=_at_least_one(environment, "ROLL_UP_BATCH", 20_000),
+        roll_up_batch=_at_least_one(environment, "ROLL_UP_BATCH", 100_000),
         roll_up_seconds=_seconds(environment, "ROLL_UP_SECONDS", 1.0, SHORTEST_ROLL_UP_SECONDS),
         jobs_kept_days=_at_least_one(environment, "JOBS_KEPT_DAYS", 30),
         failed_jobs_kept_days=_at_least_one(environment, "FAILED_JOBS_KEPT_DAYS", 90),
