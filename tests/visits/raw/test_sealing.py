@@ -280,7 +280,7 @@ def rows_now(site: Site) -> int:
 
     found = read(
         everything(site),
-        lambda reading: reading.rows(f"SELECT count(*) FROM {reading.selection.tables.activity}", Parameters()),
+        lambda reading: reading.rows(f"SELECT count(*) FROM {reading.selection.activity(own := Parameters())}", own),
     )
     db.session.rollback()
     return int(found[0][0])

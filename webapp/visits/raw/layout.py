@@ -16,10 +16,10 @@ import duckdb
 
 from webapp.visits.models import RawKind
 from webapp.visits.raw.frames import PLACE, VISIT_SCHEMA
+from webapp.visits.raw.selection import TIMES
 
 Cursor = duckdb.DuckDBPyConnection
-ROW_GROUP_ROWS = 122_880
-TIMES = {RawKind.ACTIVITY: "visited_ms", RawKind.VISIT: "started_ms"}
+ROW_GROUP_ROWS = 491_520
 SUMS = {
     RawKind.ACTIVITY: "count(*), sum(visited_ms), sum(engaged_ms)",
     RawKind.VISIT: "sum(sign), sum(sign * started_ms), sum(sign * pageview_count)",
