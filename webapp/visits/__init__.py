@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 def init_app(app: APIFlask) -> None:
     """Register the visits pages and their API."""
     from webapp.jobs.kinds import register_kind
-    from webapp.visits import settings_views  # noqa: F401  (its pages are the blueprint's, too)
-    from webapp.visits.analytics_api import api_analytics
+    from webapp.visits import analytics_api, settings_views  # noqa: F401  (they add to the blueprints below)
     from webapp.visits.api import api_visits
     from webapp.visits.collecting.api import api_beacons
     from webapp.visits.counting.rebuild_tasks import CHECK, REBUILD
@@ -26,6 +25,5 @@ def init_app(app: APIFlask) -> None:
     app.register_blueprint(visits)
     app.register_blueprint(shared_visits)
     app.register_blueprint(api_visits)
-    app.register_blueprint(api_analytics)
     app.register_blueprint(api_beacons)
     app.register_blueprint(api_sites)

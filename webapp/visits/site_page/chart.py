@@ -107,7 +107,7 @@ def _overlay(
     buckets: Sequence[Bucket], metric: Metric, aggregation: Aggregation, zone: ZoneInfo, labels: list[str]
 ) -> list[Figure]:
     """What it is compared with, as a line over it, each point saying its own time."""
-    if not any(bucket.compared for bucket in buckets):
+    if not any(bucket.compared and bucket.compared.pageview_count for bucket in buckets):
         return []
     texts = [
         f"{_text(bucket.compared, metric)} on {bucket_label(bucket.compared_at, aggregation, zone)}"
