@@ -100,12 +100,12 @@ def signed_in_cookie(settings: Settings) -> str:
         user = User(issuer="bench", subject=str(time.time()), email="bench@example.com", name="Bench")
         db.session.add(user)
         db.session.flush()
-        user_id = str(user.id)
+        cookie_id = user.get_id()
         with tenant(organisation_id):
             db.session.add(Membership(organisation_id=organisation_id, user_id=user.id, role=Role.MEMBER))
             db.session.commit()
         serializer: Any = app.session_interface.get_signing_serializer(app)  # type: ignore[attr-defined]
-        return str(serializer.dumps({"_user_id": user_id, "_fresh": True}))
+        return str(serializer.dumps({"_user_id": cookie_id, "_fresh": True}))
 
 
 class Poster(asyncio.Protocol):
@@ -210,9 +210,13 @@ def _counted(connection: psycopg.Connection[Any], site_key: str) -> int:
 
 def _raw(connection: psycopg.Connection[Any], site_key: str) -> int:
     row = connection.execute(
-        "SELECT count(*) FROM pageviews p JOIN sites s ON s.id = p.site_id WHERE s.site_key = %s", [site_key]
+        "SELECT sum(r.row_count) FROM ("
+        " SELECT site_id, row_count FROM raw_chunks WHERE kind = 'activity' UNION ALL"
+        " SELECT site_id, row_count FROM sealed_files WHERE kind = 'activity' AND state = 'sealed'"
+        ") AS r JOIN sites s ON s.id = r.site_id WHERE s.site_key = %s",
+        [site_key],
     ).fetchone()
-    return int(row[0]) if row else 0
+    return int(row[0] or 0) if row else 0
 
 
 def measure(folder: Path, seconds: int) -> None:

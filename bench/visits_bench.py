@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from webapp.visits.models import RawKind
 from webapp.visits.questions import Filter, Operator, Question
 
 SITES = 50
-RUNS = 3
+RUNS = 2
 REFERENCE_ROWS = 2_000_000
 IS, IS_NOT, BEGINS = Operator.IS, Operator.IS_NOT, Operator.BEGINS
 PAGE = f"{ORIGIN}/products/item-7"
@@ -46,6 +47,7 @@ PAIRS = (
     (Filter("entry_page", IS, (PAGE,)), Filter("browser", IS, ("Chrome",))),
     (Filter("page", IS_NOT, (PAGE,)), Filter("country", IS_NOT, ("DE",))),
 )
+FUNNEL = tuple(Filter("page", IS, (f"{ORIGIN}/products/item-{number}",)) for number in (1, 2, 3))
 
 
 @contextmanager
@@ -90,6 +92,7 @@ def measure(organisation_id: UUID, site_id: UUID) -> dict[str, str]:
     """p95 in milliseconds of each kind of answer, over all pairs of filters."""
     from webapp.extensions import tenant
     from webapp.visits.raw import engine
+    from webapp.visits.raw.journeys import funnel, retention_by_week
 
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     start = end - timedelta(days=365)
@@ -102,7 +105,15 @@ def measure(organisation_id: UUID, site_id: UUID) -> dict[str, str]:
         "top 10 referrers": lambda question: engine.breakdown(question, "referrer", 10),
     }
     figures = {}
+    plain = Question(organisation_id, (site_id,), start, end)
+    weeks = [start + timedelta(days=7 * week) for week in range(13)]
     with tenant(organisation_id):
+        for name, follow in (
+            ("funnel of 3 steps", lambda: funnel(plain, FUNNEL)),
+            ("12 weeks' retention", lambda: retention_by_week(replace(plain, end=weeks[-1]), weeks)),
+        ):
+            figures[name] = f"{milliseconds(follow)[-1]:.0f}"
+            print(name, figures[name], flush=True)
         for name, ask in asks.items():
             taken = [
                 (milliseconds(lambda: ask(Question(organisation_id, (site_id,), start, end, pair))), pair)  # noqa: B023

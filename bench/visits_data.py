@@ -18,8 +18,9 @@ import duckdb
 
 from webapp.lib.ids import uuid7
 from webapp.visits.models import RawKind
-from webapp.visits.raw.layout import ROW_GROUP_ROWS, TIMES, month_bounds
+from webapp.visits.raw.layout import ROW_GROUP_ROWS, month_bounds
 from webapp.visits.raw.models import SealedFile, SealedState
+from webapp.visits.raw.selection import TIMES
 
 MONTHS = 24
 PAGES = 20_000

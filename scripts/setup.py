@@ -34,13 +34,13 @@ VENDOR_FILES = {
     "swagger-ui-dist/swagger-ui.css": "swagger-ui.css",
     "tus-js-client/dist/tus.min.js": "tus.min.js",
 }
+# What the edge reads and nobody is served.
+DATA_FILES = {"@ip-location-db/geo-whois-asn-country-mmdb/geo-whois-asn-country.mmdb": "countries.mmdb"}
 TRACKER = ROOT / "tracker" / "tracker.js"
 MINIFIED_TRACKER = VENDOR / "tracker.min.js"
 TERSER = ROOT / "node_modules" / "terser" / "bin" / "terser"
 TERSER_OPTIONS = ("--ecma", "2017", "--compress", "passes=3,unsafe_arrows=true", "--mangle", "--comments", "false")
 FIREFOX_NAMES = ("firefox", "firefox-esr")
-# What the edge reads and nobody is served.
-DATA_FILES = {"@ip-location-db/geo-whois-asn-country-mmdb/geo-whois-asn-country.mmdb": "countries.mmdb"}
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CONSOLE_SCRIPT = """\
 #!{python}
@@ -139,7 +139,7 @@ def install_npm_files() -> None:
     targets |= {source: DATA / name for source, name in DATA_FILES.items()}
     stamp = VENDOR / ".stamp"
     inputs = digest(ROOT / "package-lock.json") + "".join(map(str, targets.values()))
-    if is_done(stamp, inputs) and all(target.exists() for target in [*targets.values(), TERSER]):
+    if is_done(stamp, inputs) and all(target.exists() for target in targets.values()) and TERSER.exists():
         return
     npm = find_npm()
     with step("Installing browser libraries and the countries of addresses (package-lock.json)"):

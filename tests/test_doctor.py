@@ -214,6 +214,14 @@ def be_polite(server: socket.socket) -> None:
             lines.flush()
 
 
+def test_countries_are_those_of_a_file(services: Settings, tmp_path: Path) -> None:
+    (found,) = machine.check_countries(services)
+    assert (found.state, "as of 20" in found.words) == (State.OK, True)
+    (missing,) = machine.check_countries(replace(services, countries_path=tmp_path / "none.mmdb"))
+    assert missing.state is State.WARNING
+    assert "make setup" in missing.remedy
+
+
 def test_mail_is_not_needed_yet_but_must_answer_where_it_is_set(services: Settings, mail_port: int) -> None:
     (unset,) = machine.check_mail(services)
     assert (unset.state, unset.words) == (State.OK, "Not set up (SMTP_URL); nothing uses it yet.")

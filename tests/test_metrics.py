@@ -133,10 +133,12 @@ def test_beacons_are_counted_by_outcome(app: APIFlask, services: Settings, alice
     outcomes = {"accepted": 3, "bad-page-url": 2, "malformed": 1}
     before = {outcome: scrape("footfall_beacons_total", outcome=outcome) for outcome in outcomes}
     good, bad = make_beacon(site.site_key), make_beacon(site.site_key, pageUrl="x")
-    post(services, *[good] * 3, bad, bad, b"no json")
+    post(services, *[good] * 3)
+    assert scrape("footfall_backlog_beacons") == 3
+    post(services, bad, bad, b"no json")
     for outcome, count in outcomes.items():
         assert scrape("footfall_beacons_total", outcome=outcome) == before[outcome] + count
-    assert scrape("footfall_backlog_beacons") == 3
+    assert scrape("footfall_backlog_beacons") > 3  # what is not counted is told through the stream
 
 
 def test_visits_over_the_api_count_too(app: APIFlask, alice: Person, scrape: Read) -> None:

@@ -21,9 +21,9 @@ DEFAULT_DUCKDB_MEMORY_BYTES = 1024**3
 LOG_FORMATS = ("json", "text")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEMO_OPERATORS = ("demo@example.com", "alice@example.com")
-PATH = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
 SHORTEST_ROLL_UP_SECONDS = 0.25
 LONGEST_SECONDS = 3600.0
+PATH = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
 UNSPLASH_API = "https://api.unsplash.com"
 COUNTRIES_PATH = Path(__file__).parent.parent / "vendor" / "countries.mmdb"
 
@@ -169,7 +169,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             pixel_path=_path(environment, "PIXEL_PATH", "/pixel.gif"),
         ),
         beacons_limit=_integer(environment, "BEACONS_LIMIT", 2_000_000),
-        roll_up_batch=_at_least_one(environment, "ROLL_UP_BATCH", 20_000),
+        roll_up_batch=_at_least_one(environment, "ROLL_UP_BATCH", 100_000),
         roll_up_seconds=_seconds(environment, "ROLL_UP_SECONDS", 1.0, SHORTEST_ROLL_UP_SECONDS),
         raw_cache_bytes=_at_least_one(environment, "RAW_CACHE_BYTES", DEFAULT_RAW_CACHE_BYTES),
         duckdb_memory_bytes=_at_least_one(environment, "DUCKDB_MEMORY_BYTES", DEFAULT_DUCKDB_MEMORY_BYTES),

@@ -1,4 +1,4 @@
-"""Goals, segments, and notes on the chart of a site's visits."""
+"""Goals, segments, notes on the chart of a site's visits, and links that show it to others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,14 @@ TABLES: dict[str, list[sa.Column[object]]] = {
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
     ],
+    "shared_links": [
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("filters", JSONB(), nullable=False),
+    ],
 }
+NAME = ("organisation_id", "site_id", "name")
+UNIQUE = {"goals": [NAME], "visit_segments": [NAME], "shared_links": [("organisation_id", "secret")]}
 
 
 def upgrade() -> None:
@@ -43,9 +50,7 @@ def downgrade() -> None:
 
 
 def _create(table: str, columns: list[sa.Column[object]]) -> None:
-    """A site's table; what has a name has it once a site."""
-    unique = sa.UniqueConstraint("organisation_id", "site_id", "name", name=f"uq_{table}_organisation_id_site_id_name")
-    named = [unique] if columns[0].name == "name" else []
+    """A site's table, with what there is only once."""
     op.create_table(
         table,
         sa.Column("organisation_id", sa.Uuid(), nullable=False),
@@ -59,5 +64,5 @@ def _create(table: str, columns: list[sa.Column[object]]) -> None:
             ["sites.organisation_id", "sites.id"],
             name=f"fk_{table}_organisation_id_site_id",
         ),
-        *named,
+        *(sa.UniqueConstraint(*key, name=f"uq_{table}_{'_'.join(key)}") for key in UNIQUE.get(table, [])),
     )

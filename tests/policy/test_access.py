@@ -31,6 +31,12 @@ PUBLIC = {
     "accounts.sign_in": "the door itself",
     "accounts.sign_in_start": "the way to the provider",
     "accounts.callback": "the way back",
+    "shared_visits.index": "whoever has a link's secret may look at its site",
+    "shared_visits.show_list": "the same",
+    "shared_visits.list_csv": "the same",
+    "shared_visits.list_json": "the same",
+    "shared_visits.numbers_csv": "the same",
+    "shared_visits.numbers_json": "the same",
 }
 """Every endpoint that answers strangers, and why it may."""
 

@@ -27,6 +27,12 @@ PUBLIC_ENDPOINTS = frozenset(
         "accounts.sign_in",
         "accounts.sign_in_start",
         "accounts.callback",
+        "shared_visits.index",
+        "shared_visits.show_list",
+        "shared_visits.list_csv",
+        "shared_visits.list_json",
+        "shared_visits.numbers_csv",
+        "shared_visits.numbers_json",
     }
 )
 

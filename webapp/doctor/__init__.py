@@ -33,6 +33,7 @@ CHECKS: dict[str, Check] = {
     "Disk": machine.check_disk,
     "Uploads": machine.check_uploads,
     "Metrics": machine.check_metrics,
+    "Countries": machine.check_countries,
     "Mail": machine.check_mail,
     "Addresses": access.check_addresses,
     "Sign-in": access.check_sign_in,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 import smtplib
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
+
+import maxminddb
 
 from webapp.cli_serve import check_metrics_folder
 from webapp.config import ConfigError, Settings
@@ -53,6 +56,17 @@ def check_metrics(settings: Settings) -> list[Finding]:
         return [problem("Metrics", str(error), "Let the processes write there, or set METRICS_DIR to another folder.")]
     reader = "with METRICS_TOKEN too" if settings.metrics_token else "from this machine only"
     return [ok("Metrics", f"{settings.metrics_dir} can be written; /metrics may be read {reader}.")]
+
+
+def check_countries(settings: Settings) -> list[Finding]:
+    """Without the file visits are counted all the same, but belong to no country."""
+    try:
+        with maxminddb.open_database(settings.countries_path) as database:
+            made_on = datetime.fromtimestamp(database.metadata().build_epoch, UTC).date()
+    except (OSError, maxminddb.InvalidDatabaseError) as error:
+        remedy = "Run make setup, which installs it, or set COUNTRIES_PATH to a database of countries (MMDB)."
+        return [warning("Countries", f"No visit will have a country: {error}", remedy)]
+    return [ok("Countries", f"Those of addresses are known as of {made_on.isoformat()}.")]
 
 
 def check_mail(settings: Settings) -> list[Finding]:

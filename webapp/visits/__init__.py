@@ -11,19 +11,22 @@ if TYPE_CHECKING:
 def init_app(app: APIFlask) -> None:
     """Register the visits pages and their API."""
     from webapp.jobs.kinds import register_kind
-    from webapp.visits import installation_views, settings_views  # noqa: F401  (their pages are the blueprint's, too)
-    from webapp.visits.analytics_api import api_analytics
+    from webapp.visits import (  # noqa: F401  (they add pages and answers to the blueprints below)
+        analytics_api,
+        installation_views,
+        settings_views,
+    )
     from webapp.visits.api import api_visits
-    from webapp.visits.collecting.api import api_beacons
+    from webapp.visits.collecting import api  # noqa: F401  (so is what takes beacons)
     from webapp.visits.counting.rebuild_tasks import CHECK, REBUILD
     from webapp.visits.site_page import kept_views, list_views, now_views  # noqa: F401  (they add pages to `visits`)
+    from webapp.visits.site_page.shared_views import shared_visits
     from webapp.visits.sites_api import api_sites
     from webapp.visits.views import visits
 
     register_kind(REBUILD)
     register_kind(CHECK)
     app.register_blueprint(visits)
+    app.register_blueprint(shared_visits)
     app.register_blueprint(api_visits)
-    app.register_blueprint(api_analytics)
-    app.register_blueprint(api_beacons)
     app.register_blueprint(api_sites)

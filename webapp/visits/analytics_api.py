@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from apiflask import APIBlueprint, Schema
+from apiflask import Schema
 from apiflask.fields import Boolean, DateTime, Float, Integer, List, Nested, String
 from flask import Response
 from marshmallow.validate import Length, OneOf, Range
@@ -15,7 +15,16 @@ from marshmallow.validate import Length, OneOf, Range
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.visits import answers
-from webapp.visits.api import VisitsQuery, read_aggregation, read_edges, read_sites, read_where, read_zone, tagged
+from webapp.visits.api import (
+    VisitsQuery,
+    api_visits,
+    read_aggregation,
+    read_edges,
+    read_sites,
+    read_where,
+    read_zone,
+    tagged,
+)
 from webapp.visits.buckets import Aggregation
 from webapp.visits.periods import utc_iso
 from webapp.visits.questions import FIELDS, Figures, Filter, Operator, Question, Value
@@ -23,8 +32,6 @@ from webapp.visits.questions import FIELDS, Figures, Filter, Operator, Question,
 VALUES_LIMIT = 1_000
 EVENT_NAME_LIMIT = 100
 BAD_QUESTION = {422: "What is allowed instead"}
-
-api_analytics = APIBlueprint("api_analytics", __name__, url_prefix="/api/v1/analytics", tag="Analytics")
 
 
 class BreakdownQuery(VisitsQuery):
@@ -94,11 +101,11 @@ class Asked:
     edges: list[datetime]
 
 
-@api_analytics.get("/time-series")
-@api_analytics.auth_required(api_auth)
-@api_analytics.input(VisitsQuery, location="query", arg_name="query")
-@api_analytics.output(TimeSeriesAnswer)
-@api_analytics.doc(summary="All numbers over time", responses=BAD_QUESTION)
+@api_visits.get("/analytics/time-series")
+@api_visits.auth_required(api_auth)
+@api_visits.input(VisitsQuery, location="query", arg_name="query")
+@api_visits.output(TimeSeriesAnswer)
+@api_visits.doc(summary="All numbers over time", responses=BAD_QUESTION)
 def show_time_series(query: dict[str, Any]) -> Response:
     """Every number, bucket by bucket, empty buckets too."""
     asked = _read(query)
@@ -107,11 +114,11 @@ def show_time_series(query: dict[str, Any]) -> Response:
     return tagged({"data": [{"timeframe": utc_iso(start), **_numbers(figures)} for (start, _), figures in buckets]})
 
 
-@api_analytics.get("/breakdown")
-@api_analytics.auth_required(api_auth)
-@api_analytics.input(BreakdownQuery, location="query", arg_name="query")
-@api_analytics.output(BreakdownAnswer)
-@api_analytics.doc(summary="All numbers by the values of a field", responses=BAD_QUESTION)
+@api_visits.get("/analytics/breakdown")
+@api_visits.auth_required(api_auth)
+@api_visits.input(BreakdownQuery, location="query", arg_name="query")
+@api_visits.output(BreakdownAnswer)
+@api_visits.doc(summary="All numbers by the values of a field", responses=BAD_QUESTION)
 def show_breakdown(query: dict[str, Any]) -> Response:
     """The values of a field that are most counted: pages, countries, campaigns, events and the rest.
 
@@ -122,11 +129,11 @@ def show_breakdown(query: dict[str, Any]) -> Response:
     return tagged({"data": [{"value": value.value, **_numbers(value.figures)} for value in values]})
 
 
-@api_analytics.get("/event-summary")
-@api_analytics.auth_required(api_auth)
-@api_analytics.input(EventQuery, location="query", arg_name="query")
-@api_analytics.output(EventSummaryAnswer)
-@api_analytics.doc(summary="How often an event was reported, and by whom", responses=BAD_QUESTION)
+@api_visits.get("/analytics/event-summary")
+@api_visits.auth_required(api_auth)
+@api_visits.input(EventQuery, location="query", arg_name="query")
+@api_visits.output(EventSummaryAnswer)
+@api_visits.doc(summary="How often an event was reported, and by whom", responses=BAD_QUESTION)
 def show_event_summary(query: dict[str, Any]) -> Response:
     """How often one event was reported, by how many visitors, and on which devices."""
     event = Filter("event", Operator.IS, (query["event"],))

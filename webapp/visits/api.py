@@ -48,7 +48,7 @@ WHERE_DESCRIPTION = (
     " between."
 )
 
-api_visits = APIBlueprint("api_visits", __name__, url_prefix="/api/v1", tag="Visits")
+api_visits = APIBlueprint("api_visits", __name__, url_prefix="/api/v1", tag="Analytics")
 
 
 class VisitsQuery(Schema):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from webapp.visits.buckets import BUCKET_LIMITS, Aggregation, TooManyBucketsError, local_midnight, make_edges
+from webapp.visits.buckets import BUCKET_LIMITS, Aggregation, local_midnight, make_edges
 
 DEFAULT_PRESET = "30d"
 CUSTOM = "custom"
@@ -96,14 +96,14 @@ class Period:
         return make_edges(aggregation, self.start, self.end, self.zone)
 
     def _fits(self, aggregation: Aggregation) -> bool:
+        """Whether the buckets make a chart; every address of the page asks this, so they are counted, not cut."""
         if aggregation is Aggregation.MONTH:
-            return (self.first.year, self.first.month) != (self.last.year, self.last.month)
-        if aggregation is Aggregation.DAY and self.day_count < 2:
-            return False
-        try:
-            return len(self.edges(aggregation)) <= BUCKET_LIMITS[aggregation] + 1
-        except TooManyBucketsError:
-            return False
+            months = (self.last.year - self.first.year) * 12 + self.last.month - self.first.month + 1
+            return 1 < months <= BUCKET_LIMITS[aggregation]
+        if aggregation is Aggregation.DAY:
+            return 1 < self.day_count <= BUCKET_LIMITS[aggregation]
+        width = timedelta(hours=1) if aggregation is Aggregation.HOUR else timedelta(minutes=1)
+        return -(-(self.end - self.start) // width) <= BUCKET_LIMITS[aggregation]
 
 
 def make_period(preset: str, zone: ZoneInfo, now: datetime, first: str = "", last: str = "") -> Period:

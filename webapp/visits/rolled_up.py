@@ -28,12 +28,27 @@ def totals(question: Question) -> Figures:
     return _figures(_site_rows(question, _parts_for(question)))
 
 
+def totals_by_site(question: Question) -> dict[UUID, Figures]:
+    """What is counted of the whole range on each site, by one statement however many there are."""
+    found: dict[UUID, list[Row[Any]]] = defaultdict(list)
+    for row in _site_rows(question, _parts_for(question)):
+        found[row.site_id].append(row)
+    return {site_id: _figures(found[site_id]) for site_id in question.site_ids}
+
+
+def points_by_site(question: Question, edges: Sequence[datetime]) -> dict[UUID, list[Figures]]:
+    """What is counted of each bucket on each site."""
+    found: dict[tuple[UUID, int], list[Row[Any]]] = defaultdict(list)
+    for row in _site_rows(question, _parts_between(question, edges)):
+        found[row.site_id, bisect_right(edges, row.bucket_at) - 1].append(row)
+    buckets = range(len(edges) - 1)
+    return {site_id: [_figures(found[site_id, index]) for index in buckets] for site_id in question.site_ids}
+
+
 def points(question: Question, edges: Sequence[datetime]) -> list[Figures]:
     """What is counted of each bucket between the edges, empty ones too."""
-    grains = {zone: _grain_for(edges, zone) for zone in set(zones_of(question).values())}
-    parts = {site_id: [Segment(grains[zone], edges[0], edges[-1])] for site_id, zone in zones_of(question).items()}
     found: dict[int, list[Row[Any]]] = defaultdict(list)
-    for row in _site_rows(question, parts):
+    for row in _site_rows(question, _parts_between(question, edges)):
         found[bisect_right(edges, row.bucket_at) - 1].append(row)
     return [_figures(found[index]) for index in range(len(edges) - 1)]
 
@@ -115,6 +130,13 @@ def _grain_for(edges: Sequence[datetime], zone: ZoneInfo) -> Grain:
     return Grain.MONTH if all(day.day == 1 for day in days) else Grain.DAY
 
 
+def _parts_between(question: Question, edges: Sequence[datetime]) -> dict[UUID, list[Segment]]:
+    """For each site the widest rows of which every bucket is made up."""
+    zones = zones_of(question)
+    grains = {zone: _grain_for(edges, zone) for zone in set(zones.values())}
+    return {site_id: [Segment(grains[zone], edges[0], edges[-1])] for site_id, zone in zones.items()}
+
+
 def _parts_for(question: Question) -> dict[UUID, list[Segment]]:
     return {site_id: segments(question.start, question.end, zone) for site_id, zone in zones_of(question).items()}
 
@@ -145,8 +167,8 @@ MATCHES = """
     AND r.bucket_at >= part.starts_at AND r.bucket_at < part.ends_at
 """
 SITE_ROWS = f"""
-    SELECT r.bucket_at, r.pageview_count, r.visit_count, r.bounce_count, r.visit_ms, r.event_count, r.engaged_ms,
-        r.visitors
+    SELECT r.site_id, r.bucket_at, r.pageview_count, r.visit_count, r.bounce_count, r.visit_ms, r.event_count,
+        r.engaged_ms, r.visitors
     FROM {WANTED} JOIN site_roll_ups r ON {MATCHES}
 """  # noqa: S608  (put together from the names above)
 PAGES = f"""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from tests.visits.support import BROWSER, COUNTRIES, MISSING, make_beacon, make_known_site, make_sender, take_beacon
+from webapp.visits import collecting
 from webapp.visits.collecting.clients import Client, client_of
 from webapp.visits.collecting.countries import Countries, read_address
 from webapp.visits.collecting.intake import KnownSite
@@ -16,6 +19,8 @@ from webapp.visits.collecting.rules import make_rules, matches
 from webapp.visits.collecting.senders import Sender, Senders
 
 NOW_MS = 1_790_000_000_000
+PACKAGE = Path(collecting.__file__).parent
+OF_NO_SITE = {"malformed", "too-large", "unknown-site-key", "backlog-full", "try-again"}
 GERMAN = "193.99.144.80"
 PAGE = "https://shop.example/search"
 AGENTS = {
@@ -133,6 +138,14 @@ def test_every_reason_to_leave_out_is_explained() -> None:
     assert all(text.endswith((".", "?")) for text in EXPLANATIONS.values())
 
 
+def test_every_reason_to_refuse_a_known_sites_beacon_is_explained() -> None:
+    reasons: set[str] = set()
+    for name in ("checks.py", "intake.py", "rules.py", "refusals.py"):
+        reasons |= set(re.findall(r'RefusedError\(\d+, "([a-z-]+)"', (PACKAGE / name).read_text()))
+    assert len(reasons) > 20
+    assert reasons - OF_NO_SITE <= set(EXPLANATIONS)
+
+
 def test_bots_are_left_out_unless_the_site_counts_them() -> None:
     crawler = make_sender(user_agent="Googlebot/2.1")
     assert dropped(make_known_site(), crawler) == "bot"
@@ -172,10 +185,8 @@ def test_the_country_is_that_of_the_address_and_private_ones_have_none() -> None
         assert COUNTRIES.place_of(address).country == ""
 
 
-def test_without_the_file_no_country_is_known(tmp_path: object) -> None:
-    from pathlib import Path
-
-    assert Countries(Path(str(tmp_path)) / "none.mmdb").place_of(GERMAN).country == ""
+def test_without_the_file_no_country_is_known(tmp_path: Path) -> None:
+    assert Countries(tmp_path / "none.mmdb").place_of(GERMAN).country == ""
 
 
 def test_a_household_shares_its_limit() -> None:

@@ -134,7 +134,7 @@ def test_files_of_a_month_become_one(services: Settings, site: Site) -> None:
 
 
 def spans_two_months(made: Made) -> bool:
-    return max(row["visited_ms"] for row in made.activity) >= 1_775_001_600_000
+    return bool(max(row["visited_ms"] for row in made.activity) >= 1_775_001_600_000)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -161,7 +161,7 @@ def test_dying_before_or_within_a_step_loses_and_doubles_nothing(
     assert_all_is_there(site, made)
 
 
-def die_at(step: str, patched: pytest.MonkeyPatch) -> None:
+def die_at(step: str, patched: pytest.MonkeyPatch, place: object = tasks) -> None:
     """Die before a step; within storing, when a file is in the store already."""
 
     def die(*_: object, **__: object) -> None:
@@ -169,9 +169,9 @@ def die_at(step: str, patched: pytest.MonkeyPatch) -> None:
 
     targets: dict[str, tuple[object, str]] = {
         "prepare": (sealing, "write_month"),
-        "announce": (tasks, "announce"),
+        "announce": (place, "announce"),
         "store": (Sealer, "_read_back"),
-        "list": (tasks, "list_files"),
+        "list": (place, "list_files"),
     }
     patched.setattr(*targets[step], die)
 
@@ -280,7 +280,7 @@ def rows_now(site: Site) -> int:
 
     found = read(
         everything(site),
-        lambda reading: reading.rows(f"SELECT count(*) FROM {reading.selection.tables.activity}", Parameters()),
+        lambda reading: reading.rows(f"SELECT count(*) FROM {reading.selection.activity(own := Parameters())}", own),
     )
     db.session.rollback()
     return int(found[0][0])

@@ -64,7 +64,7 @@ def test_a_path_stands_for_itself_on_each_of_the_sites_origins() -> None:
 def test_filters_and_values_are_said_in_plain_words() -> None:
     assert words_of(Filter("country", Operator.IS, ("DE", "FR"))) == "Country is Germany or France"
     assert words_of(Filter("referrer", Operator.IS_NOT, ("",))) == "Referrer is not Direct"
-    assert shown_value("language", "en-gb") == "English (Britain (UK))"
+    assert shown_value("language", "en-gb") == "English (United Kingdom)"
     assert shown_value("language", "tlh") == "tlh"
     assert shown_value("property", "sign-up\x1fplan\x1fpro") == "sign-up · plan · pro"
     assert plural("country") == "Countries"
@@ -72,7 +72,7 @@ def test_filters_and_values_are_said_in_plain_words() -> None:
 
 def test_what_people_type_becomes_what_visits_keep() -> None:
     assert written_value("country", " germany ") == "DE"
-    assert written_value("country", "gb") == "GB"
+    assert written_value("country", "gb") == written_value("country", "United Kingdom") == "GB"
     assert written_value("device", "Mobile") == "mobile"
     assert written_value("property", "sign-up · plan · pro") == "sign-up\x1fplan\x1fpro"
     assert written_value("page", "/Pricing ") == "/Pricing"

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from apiflask import APIBlueprint, Schema
+from apiflask import Schema
 from apiflask.fields import DateTime, Dict, Integer, List, Nested, Raw, String
 from flask import Response, current_app, request
 from redis.exceptions import RedisError
@@ -21,6 +21,7 @@ from webapp.lib.redis import beacons_client
 from webapp.metrics import beacon_counter
 from webapp.problems import Problem, answer
 from webapp.visits import backlog, queries
+from webapp.visits.api import api_visits
 from webapp.visits.backlog import BacklogFullError, Row
 from webapp.visits.collecting.batches import Batch, take_all
 from webapp.visits.collecting.beacon import KINDS, LIST_LIMIT, LIST_LIMIT_BYTES, Beacon, is_list, split_list
@@ -45,8 +46,6 @@ IDENTIFIER_DESCRIPTION = (
     "Who visited: any text that stays the same. An e-mail address, a customer number or a SKU, in whatever case,"
     " is found again at the contact or product that has it. Without it, `ip` and `userAgent` make one for the day."
 )
-
-api_beacons = APIBlueprint("api_beacons", __name__, url_prefix="/api/v1", tag="Visits")
 
 
 class BeaconBody(Schema):
@@ -93,10 +92,10 @@ def _takes_beacons(view: Callable[[], Any]) -> Callable[[], Any]:
     return view
 
 
-@api_beacons.post("/visits")
-@api_beacons.auth_required(api_auth)
-@api_beacons.output(AcceptedAnswer, status_code=202)
-@api_beacons.doc(summary="Report visits", responses=REFUSALS)
+@api_visits.post("/visits")
+@api_visits.auth_required(api_auth)
+@api_visits.output(AcceptedAnswer, status_code=202)
+@api_visits.doc(summary="Report visits", responses=REFUSALS)
 @_takes_beacons
 def create_visits() -> Response | dict[str, Any]:
     """Report one visit, or a list of up to 500, from a server. They are counted within seconds.

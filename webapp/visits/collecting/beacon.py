@@ -57,9 +57,9 @@ _key_decoder = msgspec.json.Decoder(_Key)
 _list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def read_beacon(body: bytes | msgspec.Raw) -> Beacon:
+def read_beacon(body: bytes) -> Beacon:
     """The beacon in a body; raises RefusedError."""
-    if len(bytes(body)) > BODY_LIMIT_BYTES:
+    if len(body) > BODY_LIMIT_BYTES:
         raise too_large()
     try:
         return _decoder.decode(body)

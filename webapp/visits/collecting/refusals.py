@@ -47,6 +47,7 @@ EXPLANATIONS = {
     "bad-id": "The beacon's id was no UUIDv7.",
     "bad-identifier": "The visitor's identifier was empty, too long or held control characters.",
     "bad-identity": "`identify` was called with something that is no e-mail address or customer number.",
+    "bad-ip": "The site's server reported a visitor's address that is no IP address.",
     "bad-language": "The language was too long or held control characters.",
     "bad-name": "A custom event had no name, or one that is too long.",
     "bad-page-url": "The page's address was no web address, or too long.",

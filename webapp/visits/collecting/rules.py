@@ -17,7 +17,7 @@ from webapp.visits.collecting.refusals import RefusedError
 
 URL_LIMIT = 2048
 CAMPAIGN_LIMIT = 200
-REMEMBERED = 50_000
+REMEMBERED = 20_000
 REMEMBERED_LENGTH = 300
 CAMPAIGN_KEYS = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 CLICK_IDS = frozenset(

@@ -15,7 +15,7 @@ from webapp.visits.collecting.countries import NOWHERE, Countries, Place, read_a
 
 Scope = dict[str, Any]
 
-REMEMBERED = 50_000
+REMEMBERED = 20_000
 ADDRESS_LENGTH = 64
 ORIGIN_LENGTH = 300
 LANGUAGE_LIMIT = 100

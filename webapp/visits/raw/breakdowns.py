@@ -22,10 +22,11 @@ Counts = dict[str, tuple[Any, ...]]
 CAMPAIGN = frozenset(SOURCE) - {"referrer"}
 NAMED_COUNTS = "0, count(*), 0"
 """Events and products are counted as events."""
+IS_EVENT, IS_PRODUCT = f"kind = {Kind.EVENT.value}", f"kind = {Kind.PRODUCT.value}"
 PROPERTIES = f"""(
     SELECT * REPLACE (name || '{SEPARATOR}' || key || '{SEPARATOR}' || json_extract_string(
         props, '/' || replace(replace(key, '~', '~0'), '/', '~1')
-    ) AS name) FROM (SELECT *, unnest(json_keys(props)) AS key FROM {{table}} WHERE {{condition}} AND props <> '')
+    ) AS name) FROM (SELECT *, unnest(json_keys(props)) AS key FROM {{table}} WHERE {IS_EVENT} AND props <> '')
 )"""
 
 
@@ -40,7 +41,6 @@ class _OfActivity:
     visits_column: str | None = None
 
 
-IS_EVENT, IS_PRODUCT = f"kind = {Kind.EVENT.value}", f"kind = {Kind.PRODUCT.value}"
 OF_ACTIVITY = {
     PAGE: _OfActivity("page", visits_column=ENTRY_PAGE),
     EVENT: _OfActivity("name", IS_EVENT, NAMED_COUNTS, 3),
@@ -103,8 +103,8 @@ def _count_visits(reading: Reading, column: str, values: Iterable[str]) -> Count
         return {}
     selection, parameters = reading.selection, Parameters()
     statement = f"""
-        SELECT {column}, {VISIT_COUNTS} FROM {selection.tables.visits}
-        WHERE {selection.visits(parameters)} AND {_is_one_of(column, values, parameters)} GROUP BY 1
+        SELECT {column}, {VISIT_COUNTS} FROM {selection.visits(parameters)}
+        WHERE {_is_one_of(column, values, parameters)} GROUP BY 1
     """
     return _by_value(reading.rows(statement, parameters))
 
@@ -112,17 +112,15 @@ def _count_visits(reading: Reading, column: str, values: Iterable[str]) -> Count
 def _from_activity(reading: Reading, field: str, parameters: Parameters) -> str:
     """The rows that have a value of the field."""
     selection, of = reading.selection, OF_ACTIVITY[field]
-    condition = f"{selection.activity(parameters)} AND {of.condition}"
-    if field == PROPERTY:
-        return f"FROM {PROPERTIES.format(table=selection.tables.activity, condition=condition)} WHERE true"
-    return f"FROM {selection.tables.activity} WHERE {condition}"
+    table = selection.activity(parameters)
+    return f"FROM {PROPERTIES.format(table=table) if field == PROPERTY else table} WHERE {of.condition}"
 
 
 def _list_of_visits(reading: Reading, field: str, limit: int) -> list[Value]:
     selection, parameters = reading.selection, Parameters()
     statement = f"""
         SELECT {field}, sum(sign * pageview_count), sum(sign * event_count), {VISIT_COUNTS}
-        FROM {selection.tables.visits} WHERE {selection.visits(parameters)} AND {_is_told(field)}
+        FROM {selection.visits(parameters)} WHERE {_is_told(field)}
         GROUP BY 1 HAVING sum(sign) > 0 ORDER BY 4 DESC, 1 LIMIT {parameters.add(limit)}
     """
     counts = _by_value(reading.rows(statement, parameters))
@@ -144,11 +142,11 @@ def _count_visitors_of_visits(reading: Reading, field: str, shares: Mapping[str,
     if not shares:
         return {}
     selection, parameters = reading.selection, Parameters()
-    condition = selection.visits(parameters)
+    table = selection.visits(parameters)
     statement = f"""
         SELECT value, count(*) FROM (
-            SELECT {field} AS value, visitor FROM {selection.tables.visits}
-            WHERE {condition} AND {_is_one_of(field, shares, parameters)} AND {_in_shares(field, shares, parameters)}
+            SELECT {field} AS value, visitor FROM {table}
+            WHERE {_is_one_of(field, shares, parameters)} AND {_in_shares(field, shares, parameters)}
             GROUP BY 1, 2 HAVING sum(sign) > 0
         ) GROUP BY 1
     """

@@ -15,7 +15,8 @@ from pathlib import Path
 
 TRIM_SECONDS = 60.0
 SPILL = "spill-"
-SPILL_KEPT_SECONDS = 24 * 3600
+UNUSED_SECONDS = 24 * 3600
+"""What nobody read for a day goes: what was replaced, and so perhaps erased, is never read again."""
 
 
 class RawCache:
@@ -52,15 +53,14 @@ class RawCache:
         return path
 
     def trim(self) -> None:
-        """Remove the copies used longest ago until the rest fits, and what killed processes left."""
+        """Remove the copies that were not used for a day, and of the others those used longest ago until they fit."""
         kept_bytes = 0
         for used_at, byte_count, path in sorted(self._copies(), reverse=True):
-            is_unfinished = path.name.startswith(".") and used_at < time.time() - SPILL_KEPT_SECONDS
             kept_bytes += byte_count
-            if kept_bytes > self._limit_bytes or is_unfinished:
+            if kept_bytes > self._limit_bytes or used_at < time.time() - UNUSED_SECONDS:
                 path.unlink(missing_ok=True)
         for path in self._folder.glob(f"{SPILL}*"):
-            if path.stat().st_mtime < time.time() - SPILL_KEPT_SECONDS and not any(path.iterdir()):
+            if path.stat().st_mtime < time.time() - UNUSED_SECONDS and not any(path.iterdir()):
                 shutil.rmtree(path, ignore_errors=True)
 
     def _trim_now_and_then(self) -> None:

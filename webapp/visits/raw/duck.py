@@ -19,9 +19,8 @@ import polars as pl
 from webapp.config import Settings
 from webapp.visits.models import RawKind
 from webapp.visits.raw.frames import ACTIVITY_SCHEMA, VISIT_SCHEMA
+from webapp.visits.raw.selection import NO_ROWS
 
-NO_ROWS = {RawKind.ACTIVITY: "no_activity", RawKind.VISIT: "no_visits"}
-"""Tables without a row, for when there is no file."""
 TYPES: dict[pl.DataType, str] = {
     pl.Int64(): "BIGINT",
     pl.Int8(): "TINYINT",

@@ -55,13 +55,10 @@ def page_points(
 
 def _totals(reading: Reading) -> Figures:
     selection, parameters = reading.selection, Parameters()
-    statement = f"SELECT {VISIT_COUNTS} FROM {selection.tables.visits} WHERE {selection.visits(parameters)}"
+    statement = f"SELECT {VISIT_COUNTS} FROM {selection.visits(parameters)}"
     [visits] = reading.rows(statement, parameters)
     share, parameters = visitor_share(visits[0]), Parameters()
-    statement = f"""
-        SELECT {ACTIVITY_COUNTS}, {count_visitors(share)}
-        FROM {selection.tables.activity} WHERE {selection.activity(parameters)}
-    """
+    statement = f"SELECT {ACTIVITY_COUNTS}, {count_visitors(share)} FROM {selection.activity(parameters)}"
     [activity] = reading.rows(statement, parameters)
     return figures_of(activity, visits, share)
 
@@ -70,13 +67,13 @@ def _points(reading: Reading, edges: Sequence[datetime]) -> list[Figures]:
     selection, parameters = reading.selection, Parameters()
     statement = f"""
         SELECT {bucket_of("started_ms", edges, parameters)}, {VISIT_COUNTS}
-        FROM {selection.tables.visits} WHERE {selection.visits(parameters)} GROUP BY 1
+        FROM {selection.visits(parameters)} GROUP BY 1
     """
     visits = {row[0]: row[1:] for row in reading.rows(statement, parameters)}
     share, parameters = visitor_share(sum(row[0] for row in visits.values())), Parameters()
     statement = f"""
         SELECT {bucket_of("visited_ms", edges, parameters)}, {ACTIVITY_COUNTS}, {count_visitors(share)}
-        FROM {selection.tables.activity} WHERE {selection.activity(parameters)} GROUP BY 1
+        FROM {selection.activity(parameters)} GROUP BY 1
     """
     activity = {row[0]: row[1:] for row in reading.rows(statement, parameters)}
     return [figures_of(activity.get(index), visits.get(index), share) for index in range(len(edges) - 1)]
@@ -85,8 +82,8 @@ def _points(reading: Reading, edges: Sequence[datetime]) -> list[Figures]:
 def _page_points(reading: Reading, edges: Sequence[datetime], points_limit: int) -> list[tuple[Any, ...]]:
     selection, parameters = reading.selection, Parameters()
     statement = f"""
-        SELECT page, {bucket_of("visited_ms", edges, parameters)}, count(*) FROM {selection.tables.activity}
-        WHERE kind = {Kind.PAGEVIEW.value} AND {selection.activity(parameters)}
+        SELECT page, {bucket_of("visited_ms", edges, parameters)}, count(*) FROM {selection.activity(parameters)}
+        WHERE kind = {Kind.PAGEVIEW.value}
         GROUP BY 1, 2 ORDER BY 1, 2 LIMIT {parameters.add(points_limit + 1)}
     """
     return reading.rows(statement, parameters)

@@ -7,6 +7,7 @@ rows. Of a visit's changes only what is left of them goes in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,10 +17,10 @@ import duckdb
 
 from webapp.visits.models import RawKind
 from webapp.visits.raw.frames import PLACE, VISIT_SCHEMA
+from webapp.visits.raw.selection import TIMES
 
 Cursor = duckdb.DuckDBPyConnection
-ROW_GROUP_ROWS = 122_880
-TIMES = {RawKind.ACTIVITY: "visited_ms", RawKind.VISIT: "started_ms"}
+ROW_GROUP_ROWS = 491_520
 SUMS = {
     RawKind.ACTIVITY: "count(*), sum(visited_ms), sum(engaged_ms)",
     RawKind.VISIT: "sum(sign), sum(sign * started_ms), sum(sign * pageview_count)",
@@ -58,16 +59,17 @@ def list_months(cursor: Cursor, kind: RawKind, paths: list[str]) -> dict[date, S
 
 
 def write_month(
-    cursor: Cursor, kind: RawKind, paths: list[str], month: date, target: Path, condition: str = "true"
+    cursor: Cursor, kind: RawKind, paths: list[str], month: date, target: Path, without: Sequence[int] = ()
 ) -> Written | None:
-    """Write the month's rows into one file; None when nothing is left of them."""
+    """Write the month's rows into one file, but for those of some visitors; None when nothing is left of them."""
     first, after = month_bounds(month)
-    rows = ROWS[kind].format(condition=f"{TIMES[kind]} >= {first} AND {TIMES[kind]} < {after} AND {condition}")
+    own = " AND NOT list_contains($without, visitor)" if without else ""
+    rows = ROWS[kind].format(condition=f"{TIMES[kind]} >= {first} AND {TIMES[kind]} < {after}{own}")
     statement = f"""
         COPY ({rows} ORDER BY {", ".join(PLACE)}, visitor, {TIMES[kind]})
         TO '{str(target).replace("'", "''")}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS})
     """
-    cursor.execute(statement, {"paths": paths})
+    cursor.execute(statement, {"paths": paths, **({"without": list(without)} if without else {})})
     return look_at(cursor, kind, target)
 
 
@@ -81,6 +83,13 @@ def look_at(cursor: Cursor, kind: RawKind, path: Path) -> Written | None:
     if not row_count:
         return None
     return Written(path, row_count, path.stat().st_size, _moment(first_ms), _moment(last_ms), tuple(sums))
+
+
+def holds_visitors(cursor: Cursor, path: str, visitors: Sequence[int]) -> bool:
+    """Whether a file has a row of one of these visitors."""
+    statement = "SELECT count(*) > 0 FROM read_parquet($paths) WHERE list_contains($visitors, visitor)"
+    [row] = cursor.execute(statement, {"paths": [path], "visitors": list(visitors)}).fetchall()
+    return bool(row[0])
 
 
 def month_bounds(month: date) -> tuple[int, int]:

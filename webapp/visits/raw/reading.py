@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -13,11 +14,12 @@ from flask import current_app
 from webapp.config import Settings
 from webapp.visits.models import RawKind
 from webapp.visits.questions import Question
-from webapp.visits.raw.duck import NO_ROWS, duck_cursor
-from webapp.visits.raw.selection import MARGIN, Parameters, Selection, Tables
+from webapp.visits.raw.duck import duck_cursor
+from webapp.visits.raw.selection import MARGIN, Parameters, Part, Selection
 from webapp.visits.raw.sources import LocalRows, RawSources
 
 OPEN_TRIES = 3
+PLACEHOLDER = re.compile(r"\$(\w+)")
 Answer = TypeVar("Answer")
 
 
@@ -31,8 +33,9 @@ class Reading:
 
     def rows(self, statement: str, parameters: Parameters) -> list[tuple[Any, ...]]:
         """The rows that a statement finds."""
-        named = {name: files for name, files in self._files.items() if f"${name}" in statement}
-        return self._cursor.execute(statement, {**parameters.values, **named}).fetchall()
+        wanted = set(PLACEHOLDER.findall(statement))
+        known = {**parameters.values, **self._files}
+        return self._cursor.execute(statement, {name: known[name] for name in wanted}).fetchall()
 
 
 def read(question: Question, ask: Callable[[Reading], Answer]) -> Answer:
@@ -56,14 +59,20 @@ def _read(settings: Settings, question: Question, ask: Callable[[Reading], Answe
         RawKind.VISIT: (question.start - MARGIN, question.end),
     }
     found = sources.read(question.organisation_id, question.site_ids, spans)
-    tables = Tables(*(_table(kind, found[kind]) for kind in spans))
-    files = {kind.value: list(rows.paths) for kind, rows in found.items()}
+    files = {part: paths for kind in spans for part, paths in _parts(question, kind, found[kind]).items()}
     with duck_cursor(settings, sources.folders) as cursor:
-        return ask(Reading(Selection(question, tables), files, cursor))
+        selection = Selection(question, tuple(files))
+        return ask(Reading(selection, {part.parameter: paths for part, paths in files.items()}, cursor))
 
 
-def _table(kind: RawKind, rows: LocalRows) -> str:
-    return f"read_parquet(${kind.value})" if rows.paths else NO_ROWS[kind]
+def _parts(question: Question, kind: RawKind, rows: LocalRows) -> dict[Part, list[str]]:
+    """The files inside the range, and those that reach over its edges."""
+    found: dict[Part, list[str]] = {}
+    for file in rows.files:
+        is_inside = question.start <= file.piece.from_at and file.piece.to_at < question.end
+        part = Part(kind, f"{kind.value}_{'inside' if is_inside else 'around'}", is_inside)
+        found.setdefault(part, []).append(file.path)
+    return found
 
 
 @cache

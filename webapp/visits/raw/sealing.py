@@ -28,7 +28,7 @@ from webapp.lib.storage import READ_BLOCK_BYTES
 from webapp.visits.models import RawChunk, RawKind
 from webapp.visits.raw.chunks import SMALL_CHUNK_ROWS
 from webapp.visits.raw.duck import duck_cursor
-from webapp.visits.raw.layout import Cursor, Written, list_months, look_at, write_month
+from webapp.visits.raw.layout import Cursor, Written, holds_visitors, list_months, look_at, write_month
 from webapp.visits.raw.models import SealedFile, SealedState, sealed_key
 from webapp.visits.raw.sources import Piece, RawSources, piece_of_chunk, piece_of_file
 
@@ -81,17 +81,26 @@ class Sealer:
         self._sources = RawSources(settings)
 
     @contextmanager
-    def prepare(self, owner: Owner, pieces: Sequence[Piece], condition: str = "true") -> Iterator[Replacement]:
-        """Write what the pieces hold into files of a month; they are there until the context ends."""
+    def prepare(self, owner: Owner, pieces: Sequence[Piece], without: Sequence[int] = ()) -> Iterator[Replacement]:
+        """Write what the pieces hold, but for some visitors, into files of a month: there until the context ends."""
         paths = self._sources.paths(owner.organisation_id, pieces)
         if paths is None:
             raise RowsMovedError
         db.session.rollback()  # no transaction waits while files are written
         with tempfile.TemporaryDirectory(prefix="sealing-", dir=self._settings.raw_cache_dir) as folder:
-            files = self._write(owner, [str(path) for path in paths.values()], Path(folder), condition)
+            files = self._write(owner, [str(path) for path in paths.values()], Path(folder), without)
             chunks = tuple(piece.chunk for piece in pieces if piece.chunk is not None)
             old_files = tuple(piece.file_id for piece in pieces if piece.file_id is not None)
             yield Replacement(owner, tuple(files), chunks, old_files)
+
+    def list_holding(self, owner: Owner, pieces: Sequence[Piece], visitors: Sequence[int]) -> list[Piece]:
+        """Those of the pieces that hold rows of these visitors."""
+        paths = self._sources.paths(owner.organisation_id, pieces)
+        if paths is None:
+            raise RowsMovedError
+        db.session.rollback()
+        with self._cursor() as cursor:
+            return [piece for piece in pieces if holds_visitors(cursor, str(paths[piece.name]), visitors)]
 
     def store(self, replacement: Replacement) -> None:
         """Put the files into the upload store, and read them back; raises WrongSumsError."""
@@ -109,13 +118,13 @@ class Sealer:
         with self._cursor() as cursor:
             return look_at(cursor, kind, copy)
 
-    def _write(self, owner: Owner, paths: list[str], folder: Path, condition: str) -> list[NewFile]:
+    def _write(self, owner: Owner, paths: list[str], folder: Path, without: Sequence[int]) -> list[NewFile]:
         files = []
         with self._cursor() as cursor:
             for month, sums in list_months(cursor, owner.kind, paths).items():
                 file_id = uuid7()
-                written = write_month(cursor, owner.kind, paths, month, folder / f"{file_id}.parquet", condition)
-                if condition == "true" and (written.sums if written else tuple(0 for _ in sums)) != sums:
+                written = write_month(cursor, owner.kind, paths, month, folder / f"{file_id}.parquet", without)
+                if not without and (written.sums if written else tuple(0 for _ in sums)) != sums:
                     raise WrongSumsError(f"{owner} {month}")
                 if written:
                     key = sealed_key(owner.organisation_id, owner.site_id, month, file_id)

@@ -37,6 +37,8 @@ class Piece:
     site_id: UUID
     kind: RawKind
     row_count: int
+    from_at: datetime
+    to_at: datetime
     chunk: int | None
     file_id: UUID | None
     file_key: str
@@ -44,11 +46,26 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class LocalFile:
+    """A piece and where it lies on this machine."""
+
+    path: str
+    piece: Piece
+
+
+@dataclass(frozen=True)
 class LocalRows:
     """Files to be read as one table."""
 
-    paths: tuple[str, ...]
-    row_count: int
+    files: tuple[LocalFile, ...]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(file.path for file in self.files)
+
+    @property
+    def row_count(self) -> int:
+        return sum(file.piece.row_count for file in self.files)
 
 
 class RawSources:
@@ -112,7 +129,8 @@ def list_pieces(
 def piece_of_file(organisation_id: UUID, row: Any) -> Piece:
     """A sealed file by its row."""
     key = sealed_key(organisation_id, row.site_id, row.month, row.id)
-    return Piece(row.site_id, RawKind(row.kind), row.row_count, None, row.id, key, f"{row.id}.parquet")
+    name = f"{row.id}.parquet"
+    return Piece(row.site_id, RawKind(row.kind), row.row_count, row.from_at, row.to_at, None, row.id, key, name)
 
 
 def piece_of_chunk(organisation_id: UUID, row: Any) -> Piece:
@@ -120,7 +138,7 @@ def piece_of_chunk(organisation_id: UUID, row: Any) -> Piece:
     kind = RawKind(row.kind)
     marks = (row.chunk, int(row.from_at.timestamp() * 1000), int(row.to_at.timestamp() * 1000), row.byte_count)
     name = f"{organisation_id}-{kind.value}-{'-'.join(map(str, marks))}.parquet"
-    return Piece(row.site_id, kind, row.row_count, row.chunk, None, "", name)
+    return Piece(row.site_id, kind, row.row_count, row.from_at, row.to_at, row.chunk, None, "", name)
 
 
 def _read_chunks(organisation_id: UUID, pieces: list[Piece]) -> dict[int, bytes]:
@@ -132,8 +150,7 @@ def _read_chunks(organisation_id: UUID, pieces: list[Piece]) -> dict[int, bytes]
 
 
 def _of_kind(kind: RawKind, pieces: list[Piece], paths: dict[str, Path]) -> LocalRows:
-    own = [piece for piece in pieces if piece.kind is kind]
-    return LocalRows(tuple(str(paths[piece.name]) for piece in own), sum(piece.row_count for piece in own))
+    return LocalRows(tuple(LocalFile(str(paths[piece.name]), piece) for piece in pieces if piece.kind is kind))
 
 
 PIECES = """

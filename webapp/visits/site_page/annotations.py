@@ -45,7 +45,7 @@ def list_annotations(choice: Choice) -> list[Annotation]:
         Annotation(local_midnight(note.day, period.zone), note.text)
         for note in list_notes(choice.organisation_id, choice.site.id, period.first, period.last)
     ]
-    for source in _sources:
+    for source in () if choice.secret else _sources:  # what strangers see are the site's own notes
         found += source(choice.organisation_id, period.start, period.end)
     return sorted(found, key=lambda annotation: annotation.at)[-LIMIT:]
 

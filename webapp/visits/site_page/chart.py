@@ -107,7 +107,7 @@ def _overlay(
     buckets: Sequence[Bucket], metric: Metric, aggregation: Aggregation, zone: ZoneInfo, labels: list[str]
 ) -> list[Figure]:
     """What it is compared with, as a line over it, each point saying its own time."""
-    if not any(bucket.compared for bucket in buckets):
+    if not any(bucket.compared and bucket.compared.pageview_count for bucket in buckets):
         return []
     texts = [
         f"{_text(bucket.compared, metric)} on {bucket_label(bucket.compared_at, aggregation, zone)}"
@@ -122,7 +122,7 @@ def _overlay(
             "x": labels,
             "y": [metric.work_out(bucket.compared) if bucket.compared else None for bucket in buckets],
             "name": "Compared",
-            "line": {"color": "var(--chart-2)", "width": 1.5, "dash": "dot"},
+            "line": {"color": "var(--chart-strong-text)", "width": 1.25, "dash": "dot"},
             **_hover(texts),
         }
     ]
@@ -214,8 +214,8 @@ def _top(buckets: Sequence[Bucket], metric: Metric) -> float:
 
 
 def _line_at(mark: Mark) -> Figure:
-    line = {"color": "var(--chart-4)", "width": 1, "dash": "dot"}
-    return {"type": "line", "x0": mark.index, "x1": mark.index, "y0": 0, "y1": 1, "yref": "paper", "line": line}
+    where = {"x0": mark.index, "x1": mark.index, "y0": 0, "y1": 1, "yref": "paper", "layer": "below"}
+    return {"type": "line", **where, "line": {"color": "var(--chart-4)", "width": 1, "dash": "dot"}}
 
 
 def _words_at(mark: Mark) -> Figure:

@@ -53,6 +53,10 @@ class Choice:
     filters: tuple[Filter, ...]
     tabs: Mapping[str, str]
     error: str = ""
+    secret: str = ""
+    """Of the link by which a stranger looks at this."""
+    locked: tuple[Filter, ...] = ()
+    """Filters that this link does not let anybody take away."""
 
     @property
     def organisation_id(self) -> UUID:
@@ -71,7 +75,7 @@ class Choice:
 
     def question(self, start: datetime | None = None, end: datetime | None = None) -> Question:
         """This choice, or another range of it, as a question."""
-        filters = with_origins(self.filters, self.site.origins)
+        filters = with_origins((*self.locked, *self.filters), self.site.origins)
         return Question(
             self.organisation_id, (self.site.id,), start or self.period.start, end or self.period.end, filters
         )
@@ -79,6 +83,8 @@ class Choice:
     def url(self, endpoint: str = "visits.index", **changes: Any) -> str:
         """The address of this choice with some of it changed; None leaves something out."""
         arguments = {**self.arguments(), **changes}
+        if self.secret:
+            endpoint, arguments = f"shared_{endpoint}", {**arguments, "site": None, "secret": self.secret}
         return url_for(endpoint, **{name: value for name, value in arguments.items() if value})
 
     def arguments(self) -> dict[str, Any]:

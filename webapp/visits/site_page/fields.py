@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from webapp.lib.countries import country_names
 from webapp.visits.models import Dimension
 from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, PAGE
 from webapp.visits.site_page.languages import language_name
+from webapp.visits.site_page.places import country_name
 
 OTHER = "(other)"
 """What was not counted one by one, added up."""
@@ -107,7 +107,7 @@ def shown_value(field: str, value: str) -> str:
     if field == "property":
         return " · ".join(value.split(PROPERTY_SEPARATOR))
     if field == "country":
-        return country_names().get(value, value)
+        return country_name(value)
     if field == "language":
         return language_name(value)
     if field in {"device", "channel"}:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from webapp.lib.countries import country_names
 from webapp.lib.texts import is_keepable
 from webapp.visits.questions import FIELDS, Filter, Operator
 from webapp.visits.site_page.fields import LABELS, PAGE_FIELDS, PROPERTY_SEPARATOR, shown_value
+from webapp.visits.site_page.places import country_code
 
 FILTERS_LIMIT = 20
 VALUE_LIMIT = 2_000
@@ -104,8 +104,7 @@ def written_value(field: str, typed: str) -> str:
     """What a person types, as visits keep it: Germany as DE, Desktop as desktop."""
     typed = typed.strip()
     if field == "country":
-        codes = {name.casefold(): code for code, name in country_names().items()}
-        return codes.get(typed.casefold(), typed.upper() if len(typed) == len("DE") else typed)
+        return country_code(typed) or (typed.upper() if len(typed) == len("DE") else typed)
     if field == "property":
         return PROPERTY_SEPARATOR.join(part.strip() for part in typed.split("·"))
     return typed.lower() if field in {"device", "channel", "language"} else typed

@@ -37,7 +37,7 @@ def words_of(goal: Goal) -> str:
 
 def can_convert(choice: Choice) -> bool:
     """Whether reaching a goal can be seen through the choice's filters."""
-    return not any(one.field in ROW_FIELDS for one in choice.filters)
+    return not any(one.field in ROW_FIELDS for one in (*choice.locked, *choice.filters))
 
 
 def list_goal_lines(choice: Choice, goals: Sequence[Goal], total: Figures) -> list[GoalLine]:

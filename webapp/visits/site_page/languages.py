@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webapp.lib.countries import country_names
+from webapp.visits.site_page.places import country_name
 
 CODES = (
     "af=Afrikaans|ar=Arabic|az=Azerbaijani|be=Belarusian|bg=Bulgarian|bn=Bengali|bs=Bosnian|ca=Catalan|"
@@ -24,5 +24,5 @@ def language_name(code: str) -> str:
     name = NAMES.get(language.lower())
     if name is None:
         return code
-    region = country_names().get(rest.upper(), rest.upper())
+    region = country_name(rest.upper())
     return f"{name} ({region})" if region else name

@@ -28,12 +28,15 @@ TIME_ON_PAGE = Metric(
     lambda figures: figures.engaged_ms / 1000 / figures.pageview_count if figures.pageview_count else None,
     seconds,
 )
+WITH_VISITORS = ("event", "product")
+"""Fields whose visitors are counted value by value."""
 DIMENSION_COLUMNS = (VISITS, PAGEVIEWS, PAGES_PER_VISIT, BOUNCE_RATE, VISIT_DURATION)
 COLUMNS = {
     PAGE: (PAGEVIEWS, ENTRIES, TIME_ON_PAGE),
     ENTRY_PAGE: (ENTRIES, BOUNCE_RATE),
     EXIT_PAGE: (EXITS,),
-    **dict.fromkeys(EVENT_FIELDS, (COUNT, VISITORS)),
+    **dict.fromkeys(WITH_VISITORS, (COUNT, VISITORS)),
+    "property": (COUNT,),
 }
 """What is said of each value of a field; the first of them sorts the list and is its bar."""
 NOTHING_YET = {
@@ -64,7 +67,7 @@ class Line:
     @property
     def second(self) -> str:
         """Its share, written; of events, by how many visitors they were done."""
-        return per_cent(self.fraction) if self.field not in EVENT_FIELDS else VISITORS.text(self.figures)
+        return per_cent(self.fraction) if self.field not in WITH_VISITORS else VISITORS.text(self.figures)
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def _card(choice: Choice, card: Card, total: Figures) -> ShownCard:
         tab,
         columns_of(tab.field)[0],
         LABELS[tab.field],
-        VISITORS.label if tab.field in EVENT_FIELDS else "Share",
+        VISITORS.label if tab.field in WITH_VISITORS else "Share",
         _nothing(choice, tab.field),
         lines[:TOP_COUNT],
         len(lines) > TOP_COUNT,
@@ -145,6 +148,8 @@ def _lines(choice: Choice, field: str, values: Sequence[Value], whole: float) ->
 
 def _whole(field: str, total: Figures, values: list[Value]) -> float:
     """What the counts are shares of."""
+    if field == "property":
+        return total.event_count or 1
     if field in EVENT_FIELDS:
         return max((value.figures.event_count for value in values), default=0) or 1
     return (total.pageview_count if field == PAGE else total.visit_count) or 1

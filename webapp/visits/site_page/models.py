@@ -1,4 +1,4 @@
-"""What people keep beside a site's visits: goals, segments, and notes on the chart."""
+"""What people keep beside a site's visits: goals, segments, notes on the chart, and links that show it to others."""
 
 from __future__ import annotations
 
@@ -61,4 +61,22 @@ class ChartNote(Model):
     site_id: Mapped[UUID]
     day: Mapped[date]
     text: Mapped[str]
+    created_at: Mapped[CreatedAt]
+
+
+class SharedLink(Model):
+    """A secret address that shows a site's visits, as far as they pass its filters, to whoever has it."""
+
+    __tablename__ = "shared_links"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id", "site_id"], ["sites.organisation_id", "sites.id"]),
+        UniqueConstraint("organisation_id", "secret"),
+    )
+
+    organisation_id: Mapped[TenantKey]
+    id: Mapped[NewId]
+    site_id: Mapped[UUID]
+    name: Mapped[str]
+    secret: Mapped[str]
+    filters: Mapped[list[Any]]
     created_at: Mapped[CreatedAt]

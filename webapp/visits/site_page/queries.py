@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from webapp.extensions import db
-from webapp.visits.site_page.models import ChartNote, Goal, Segment
+from webapp.visits.site_page.models import ChartNote, Goal, Segment, SharedLink
 
 
 def list_goals(organisation_id: UUID, site_id: UUID) -> list[Goal]:
@@ -38,3 +38,15 @@ def list_all_notes(organisation_id: UUID, site_id: UUID) -> list[ChartNote]:
     """The latest day first."""
     wanted = select(ChartNote).where(ChartNote.organisation_id == organisation_id, ChartNote.site_id == site_id)
     return list(db.session.scalars(wanted.order_by(ChartNote.day.desc(), ChartNote.id)))
+
+
+def list_shared_links(organisation_id: UUID, site_id: UUID) -> list[SharedLink]:
+    """The site's links, oldest first."""
+    wanted = select(SharedLink).where(SharedLink.organisation_id == organisation_id, SharedLink.site_id == site_id)
+    return list(db.session.scalars(wanted.order_by(SharedLink.id)))
+
+
+def find_shared_link(organisation_id: UUID, secret: str) -> SharedLink | None:
+    """The link with this secret."""
+    wanted = select(SharedLink).where(SharedLink.organisation_id == organisation_id, SharedLink.secret == secret)
+    return db.session.scalars(wanted).first()

@@ -15,15 +15,16 @@ from webapp.lib.texts import is_keepable
 from webapp.visits.models import Site
 from webapp.visits.questions import PAGE, Operator
 from webapp.visits.site_page.filters import VALUE_LIMIT, BadFilterError, read_filters, write_filters
-from webapp.visits.site_page.models import ChartNote, Goal, Segment
+from webapp.visits.site_page.models import ChartNote, Goal, Segment, SharedLink
+from webapp.visits.site_page.secrets import new_secret
 
 NAME_LIMIT = 100
 TEXT_LIMIT = 200
 KEPT_LIMIT = 100
 """The most goals, segments or notes of one site: the page asks about each goal."""
 
-Kept = type[Goal] | type[Segment] | type[ChartNote]
-T = TypeVar("T", Goal, Segment, ChartNote)
+Kept = type[Goal] | type[Segment] | type[ChartNote] | type[SharedLink]
+T = TypeVar("T", Goal, Segment, ChartNote, SharedLink)
 
 
 class BadEntryError(ValueError):
@@ -57,10 +58,7 @@ def create_goal(site: Site, name: str, kind: str, value: str) -> Goal:
 
 def save_segment(site: Site, name: str, texts: Sequence[str]) -> Segment:
     """These filters under a name, in place of what had it before; raises BadEntryError."""
-    try:
-        filters = write_filters(read_filters(texts))
-    except BadFilterError as error:
-        raise BadEntryError("filters", str(error)) from error
+    filters = _checked_filters(texts)
     if not filters:
         raise BadEntryError("filters", "Add a filter first; a segment is a name for filters.")
     found = db.session.scalars(
@@ -90,6 +88,24 @@ def add_note(site: Site, day: str, text: str) -> ChartNote:
     return _added(ChartNote(organisation_id=site.organisation_id, id=uuid7(), site_id=site.id, day=on, text=text))
 
 
+def share(site: Site, name: str, texts: Sequence[str]) -> SharedLink:
+    """A link that shows the site to whoever has it, limited to these filters; raises BadEntryError."""
+    name = name.strip()
+    if not 1 <= len(name) <= NAME_LIMIT or not is_keepable(name):
+        raise BadEntryError("name", f"Say whom the link is for, in at most {NAME_LIMIT} characters.")
+    _check_room(SharedLink, site)
+    return _added(
+        SharedLink(
+            organisation_id=site.organisation_id,
+            id=uuid7(),
+            site_id=site.id,
+            name=name,
+            secret=new_secret(site.organisation_id),
+            filters=_checked_filters(texts),
+        )
+    )
+
+
 def delete_kept(kind: Kept, organisation_id: UUID, kept_id: UUID) -> bool:
     """Whether there was one, which is gone now."""
     gone = db.session.execute(
@@ -105,6 +121,13 @@ def pattern_of(value: str) -> tuple[Operator, str]:
     if value.endswith("*"):
         return Operator.BEGINS, value[:-1]
     return Operator.IS, value
+
+
+def _checked_filters(texts: Sequence[str]) -> list[str]:
+    try:
+        return write_filters(read_filters(texts))
+    except BadFilterError as error:
+        raise BadEntryError("filters", str(error)) from error
 
 
 def _checked_name(kind: type[Goal] | type[Segment], site: Site, name: str) -> str:

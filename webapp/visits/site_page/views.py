@@ -48,7 +48,7 @@ def index() -> ResponseReturnValue:
         abort(404)
     choice = read_choice(site or sites[0], request.args, utc_now())
     if request.args.get("value"):
-        return redirect(_with_comparison(choice).url(), code=303)
+        return redirect(with_comparison(choice).url(), code=303)
     status = 422 if choice.error else 200
     return render_page(TEMPLATE, block="figures", status=status, **_context(choice, sites))
 
@@ -67,7 +67,7 @@ def live_url() -> str:
     return stream_url(settings, visits_channel(current_organisation().id))
 
 
-def _with_comparison(choice: Choice) -> Choice:
+def with_comparison(choice: Choice) -> Choice:
     """With the filter that the form names; one that cannot be is left out, since only a forged form holds it."""
     field, operator = request.args.get("field", ""), request.args.get("operator", "")
     text = f"{field}:{operator}:{written_value(field, request.args['value'])}"
@@ -79,20 +79,27 @@ def _with_comparison(choice: Choice) -> Choice:
 
 def _context(choice: Choice, sites: list[Site]) -> dict[str, Any]:
     """Everything that the page shows, asked and worked out."""
-    frame = {
-        "choice": choice,
+    return {
+        **page_context(choice),
         "sites": sites,
-        "presets": PRESETS,
-        "comparisons": list(Comparison),
-        "field_labels": LABELS,
-        "operator_words": {operator.value: words for operator, words in WORDS.items()},
         "stream_url": live_url(),
-        "is_heard": queries.has_pageviews(choice.organisation_id, [choice.site.id]),
         "snippet": snippet_of(choice.site),
         "segments": [
             (segment, choice.with_filters(read_filters(segment.filters)).url())
             for segment in list_segments(choice.organisation_id, choice.site.id)
         ],
+    }
+
+
+def page_context(choice: Choice) -> dict[str, Any]:
+    """What the page shows to members and to strangers with a link."""
+    frame = {
+        "choice": choice,
+        "presets": PRESETS,
+        "comparisons": list(Comparison),
+        "field_labels": LABELS,
+        "operator_words": {operator.value: words for operator, words in WORDS.items()},
+        "is_heard": queries.has_pageviews(choice.organisation_id, [choice.site.id]),
     }
     return {**frame, **_shown(choice)} if frame["is_heard"] else frame
 

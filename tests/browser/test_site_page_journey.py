@@ -1,0 +1,111 @@
+"""Look at a site's visits as a person does: choose a number, filter, search a list, see who is there, keep a goal."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Installation
+from tests.browser.journeys import sign_in
+from tests.browser_support import WatchedPage, new_page
+
+pytestmark = pytest.mark.alone
+
+COUNTED_MILLISECONDS = 20_000
+
+
+def test_a_sites_visits_are_looked_at_from_all_sides(
+    watched: WatchedPage, browser: Browser, installation: Installation
+) -> None:
+    page = watched.page
+    sign_in(page, installation.web_url, "demo@example.com")
+    page.goto(f"{installation.web_url}/visits")
+    _choose_a_number(page)
+    _filter_by_a_line(page)
+    _filter_by_the_form(page)
+    _keep_a_segment(page)
+    _search_a_list(page)
+    _see_who_is_there(page, browser, installation)
+    _keep_a_goal(page, installation)
+    watched.assert_clean()
+
+
+def _choose_a_number(page: Page) -> None:
+    """By keyboard, and the keyboard stays where it was."""
+    number = page.get_by_role("navigation", name="Numbers").get_by_role("link", name="Pageviews")
+    number.focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("metric=pageviews"))
+    expect(number).to_have_attribute("aria-current", "true")
+    expect(number).to_be_focused()
+    expect(page.locator("#visits-chart")).to_have_attribute("aria-label", re.compile("^Pageviews by day"))
+    expect(page.locator("#visits-chart .main-svg").first).to_be_visible()
+
+
+def _filter_by_a_line(page: Page) -> None:
+    """A click filters by it, the back button takes it back."""
+    page.locator("#figures").get_by_role("link", name="/pricing", exact=True).click()
+    expect(page.locator(".chip")).to_have_text("Page is /pricing")
+    expect(page).to_have_url(re.compile("where=page:is:/pricing"))
+    page.go_back()
+    expect(page.locator(".chip")).to_have_count(0)
+    page.go_forward()
+    expect(page.locator(".chip")).to_have_count(1)
+
+
+def _filter_by_the_form(page: Page) -> None:
+    page.locator("summary", has_text="Filter").click()
+    page.get_by_label("What is compared").select_option(label="Referrer")
+    page.get_by_label("Comparison").select_option(label="contains")
+    page.get_by_label("Value").fill("google")
+    page.keyboard.press("Enter")
+    expect(page.locator(".chip")).to_have_count(2)
+    page.get_by_role("link", name="Remove the filter “Page is /pricing”").click()
+    expect(page.locator(".chip")).to_have_text(["Referrer contains google"])
+
+
+def _keep_a_segment(page: Page) -> None:
+    page.locator("summary", has_text="Filter").click()
+    page.get_by_label("Name of a segment for these filters").fill("From Google")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("link", name="Remove the filter “Referrer contains google”").click()
+    expect(page.locator(".chip")).to_have_count(0)
+    page.locator("summary", has_text="Filter").click()
+    page.get_by_role("link", name="From Google", exact=True).click()
+    expect(page.locator(".chip")).to_have_text(["Referrer contains google"])
+
+
+def _search_a_list(page: Page) -> None:
+    page.get_by_role("link", name="of Pages: Top").first.click()
+    expect(page.get_by_role("heading", name="Pages", level=1)).to_be_visible()
+    page.get_by_label("Search this list").fill("pric")
+    expect(page.locator("#lines tbody tr")).to_have_count(1)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert download.value.suggested_filename == "pages.csv"
+
+
+def _see_who_is_there(page: Page, browser: Browser, installation: Installation) -> None:
+    """Who opens a page meanwhile shows up by themselves."""
+    page.goto(f"{installation.web_url}/visits")
+    page.get_by_role("link", name="Right now").click()
+    expect(
+        page.get_by_text("visitors in the last 5 minutes").or_(page.get_by_text("visitor in the last"))
+    ).to_be_visible()
+    with new_page(browser, own_origins=installation.origins) as visitor:
+        visitor.page.goto(f"{installation.demo_url}/support")
+        expect(page.locator("#now").get_by_text("/support")).to_be_visible(timeout=COUNTED_MILLISECONDS)
+
+
+def _keep_a_goal(page: Page, installation: Installation) -> None:
+    page.goto(f"{installation.web_url}/visits")
+    page.get_by_role("link", name="Add a goal").click()
+    page.get_by_label("Which").fill("/pricing")
+    page.get_by_label("Name", exact=True).fill("Saw the prices")
+    page.get_by_role("button", name="Add the goal").click()
+    page.goto(f"{installation.web_url}/visits")
+    card = page.locator("section", has=page.get_by_role("heading", name="Goals"))
+    card.get_by_role("link", name="Saw the prices").click()
+    expect(page.locator(".chip")).to_have_text(["Page is /pricing"])

@@ -1,0 +1,105 @@
+"""Links by which strangers look at a site's visits: as far as they are limited, as long as they are not taken back."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from apiflask import APIFlask
+from flask.testing import FlaskClient
+
+from tests.conftest import Person
+from tests.visits.site_page.support import json_of, store, visit, yesterday
+from tests.visits.support import add_rows, add_site, count_all, make_row
+from webapp.config import Settings
+from webapp.visits.models import Site
+
+DAY = {"range": "yesterday"}
+
+
+@pytest.fixture
+def site(app: APIFlask, alice: Person, services: Settings) -> Site:
+    site = add_site(app, alice.organisation_id)
+    add_rows(services, [make_row(site, yesterday())])
+    count_all(app, services)
+    store(
+        app,
+        site,
+        visit(1, ["/", "/pricing"], yesterday(9), country="DE"),
+        visit(2, ["/secret"], yesterday(9), country="FR"),
+    )
+    return site
+
+
+def share(person: Person, site: Site, *where: str) -> str:
+    """The path of a new link, limited by a segment when filters are given."""
+    segment = ""
+    if where:
+        person.client.post(f"/visits/sites/{site.id}/segments", data={"name": "Limit", "where": list(where)})
+        page = person.client.get(f"/visits/sites/{site.id}/links").text
+        segment = re.findall(r'<option value="([^"]+)">Limit', page)[0]
+    links = f"/visits/sites/{site.id}/links"
+    assert person.client.post(links, data={"name": "Agency", "segment": segment}).status_code == 303
+    found: str = re.findall(r'value="http://[^/]+(/shared/[^"]+)"', person.client.get(links).text)[0]
+    return found
+
+
+def test_a_stranger_with_a_link_sees_the_page_and_nothing_to_change(
+    client: FlaskClient, alice: Person, site: Site
+) -> None:
+    path = share(alice, site)
+    page = client.get(f"{path}?range=yesterday")
+    assert page.status_code == 200
+    assert 'title="https://shop.example/"' in page.text
+    assert "noindex" in page.headers["X-Robots-Tag"]
+    for inside in ("csrf_token", 'method="post"', "/visits/", 'href="/visits', "live/", alice.email):
+        assert inside not in page.text.replace("/static/css/visits.css", ""), inside
+    assert client.get("/visits").status_code == 302
+
+
+def test_a_link_shows_only_what_passes_its_filters_whatever_is_asked(
+    client: FlaskClient, alice: Person, site: Site
+) -> None:
+    path = share(alice, site, "country:is:DE")
+    for query in (
+        "range=yesterday",
+        "range=yesterday&where=page:contains:secret",
+        "where=country:is:FR&range=yesterday",
+    ):
+        page = client.get(f"{path}?{query}").text
+        assert 'title="https://shop.example/secret"' not in page
+    rows = json_of(client, f"{path}/lists/page/json", **DAY)
+    assert [row["page"] for row in rows] == ["https://shop.example/", "https://shop.example/pricing"]
+    assert json_of(client, f"{path}/lists/page/json", where="country:is:FR", **DAY) == []
+    numbers = json_of(client, f"{path}/numbers/json", **DAY)
+    assert sum(row["visits"] for row in numbers) == 1
+    assert "/secret" not in client.get(f"{path}/lists/page/csv?range=yesterday").text
+    assert "/secret" not in client.get(f"{path}/lists/page?range=yesterday").text
+
+
+def test_a_link_that_is_taken_back_shows_nothing_any_more(client: FlaskClient, alice: Person, site: Site) -> None:
+    path = share(alice, site)
+    page = alice.client.get(f"/visits/sites/{site.id}/links").text
+    assert alice.client.post(re.findall(r'action="(/visits/links/[^"]+)"', page)[0]).status_code == 303
+    for address in (path, f"{path}/lists/page", f"{path}/lists/page/csv", f"{path}/numbers/json"):
+        assert client.get(address).status_code == 404
+
+
+@pytest.mark.parametrize("secret", ["x", "0" * 32 + "-" + "a" * 32, "%00", "a" * 5000])
+def test_a_secret_that_is_none_leads_nowhere(client: FlaskClient, alice: Person, site: Site, secret: str) -> None:
+    share(alice, site)
+    assert client.get(f"/shared/{secret}").status_code == 404
+
+
+def test_another_organisations_secret_does_not_open_this_one(
+    client: FlaskClient, alice: Person, charlie: Person, site: Site
+) -> None:
+    path = share(alice, site)
+    forged = f"/shared/{charlie.organisation_id.hex}-{path.rpartition('/')[2].partition('-')[2]}"
+    assert client.get(forged).status_code == 404
+
+
+def test_charlie_cannot_make_or_see_links_to_alices_site(alice: Person, charlie: Person, site: Site) -> None:
+    share(alice, site)
+    assert charlie.client.get(f"/visits/sites/{site.id}/links").status_code == 404
+    assert charlie.client.post(f"/visits/sites/{site.id}/links", data={"name": "mine"}).status_code == 404

@@ -1,0 +1,143 @@
+"""A site's visits for whoever has a link: to look at, with nothing to change, and to make and take back such links."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+from flask import Blueprint, abort, current_app, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from werkzeug.wrappers import Response
+
+from webapp.accounts.current import current_organisation, enter_organisation
+from webapp.accounts.models import Organisation
+from webapp.config import Settings
+from webapp.extensions import db, enter_tenant
+from webapp.lib.clock import utc_now
+from webapp.pages import render_page
+from webapp.visits.models import Site
+from webapp.visits.site_page import service
+from webapp.visits.site_page.choice import Choice, read_choice
+from webapp.visits.site_page.filters import read_filters, words_of
+from webapp.visits.site_page.list_views import list_file, list_page, numbers_file
+from webapp.visits.site_page.models import SharedLink
+from webapp.visits.site_page.queries import find_shared_link, list_segments, list_shared_links
+from webapp.visits.site_page.secrets import organisation_in
+from webapp.visits.site_page.service import BadEntryError
+from webapp.visits.site_page.tables import as_csv, as_json
+from webapp.visits.site_page.views import TEMPLATE, find_site, page_context, with_comparison
+from webapp.visits.views import visits
+
+shared_visits = Blueprint("shared_visits", __name__, url_prefix="/shared")
+
+
+@shared_visits.get("/<secret>")
+def index(secret: str) -> ResponseReturnValue:
+    """The site's page as the link limits it."""
+    choice = _read_shared(secret)
+    if request.args.get("value"):
+        return redirect(with_comparison(choice).url(), code=303)
+    return render_page(TEMPLATE, block="figures", status=422 if choice.error else 200, sites=[], **page_context(choice))
+
+
+@shared_visits.get("/<secret>/lists/<field>")
+def show_list(secret: str, field: str) -> ResponseReturnValue:
+    return list_page(_read_shared(secret), field)
+
+
+@shared_visits.get("/<secret>/lists/<field>/csv")
+def list_csv(secret: str, field: str) -> ResponseReturnValue:
+    return list_file(_read_shared(secret), field, as_csv)
+
+
+@shared_visits.get("/<secret>/lists/<field>/json")
+def list_json(secret: str, field: str) -> ResponseReturnValue:
+    return list_file(_read_shared(secret), field, as_json)
+
+
+@shared_visits.get("/<secret>/numbers/csv")
+def numbers_csv(secret: str) -> ResponseReturnValue:
+    return numbers_file(_read_shared(secret), as_csv)
+
+
+@shared_visits.get("/<secret>/numbers/json")
+def numbers_json(secret: str) -> ResponseReturnValue:
+    return numbers_file(_read_shared(secret), as_json)
+
+
+@shared_visits.after_request
+def keep_from_search_engines(response: Response) -> Response:
+    """A link that somebody published by mistake must not be found by everybody else."""
+    response.headers["X-Robots-Tag"] = "noindex, nofollow"
+    return response
+
+
+@visits.get("/sites/<uuid:site_id>/links")
+def show_links(site_id: UUID) -> ResponseReturnValue:
+    """The site's links, and the form that makes one."""
+    return _links_page(find_site(site_id), {}, {}, 200)
+
+
+@visits.post("/sites/<uuid:site_id>/links")
+def add_link(site_id: UUID) -> ResponseReturnValue:
+    site = find_site(site_id)
+    segments = {str(segment.id): segment for segment in list_segments(site.organisation_id, site.id)}
+    limit = segments.get(request.form.get("segment", ""))
+    try:
+        service.share(site, request.form.get("name", ""), limit.filters if limit else [])
+    except BadEntryError as error:
+        return _links_page(site, dict(request.form), {error.field: str(error)}, 422)
+    db.session.commit()
+    return redirect(url_for("visits.show_links", site_id=site.id), code=303)
+
+
+@visits.post("/links/<uuid:link_id>/delete")
+def delete_link(link_id: UUID) -> ResponseReturnValue:
+    """Whoever has the link sees nothing from now on."""
+    link = db.session.get(SharedLink, (current_organisation().id, link_id))
+    if link is None:
+        abort(404)
+    site_id = link.site_id
+    service.delete_kept(SharedLink, link.organisation_id, link.id)
+    db.session.commit()
+    return redirect(url_for("visits.show_links", site_id=site_id), code=303)
+
+
+def _read_shared(secret: str) -> Choice:
+    """What is asked of the link's site; no such page where there is no such link."""
+    link = _find_link(secret)
+    organisation = db.session.get(Organisation, link.organisation_id)
+    site = db.session.get(Site, (link.organisation_id, link.site_id))
+    if organisation is None or site is None:
+        abort(404)
+    enter_organisation(organisation)
+    choice = read_choice(site, request.args, utc_now())
+    return replace(choice, secret=secret, locked=read_filters(link.filters))
+
+
+def _find_link(secret: str) -> SharedLink:
+    organisation_id = organisation_in(secret)
+    if organisation_id is None:
+        abort(404)
+    enter_tenant(organisation_id)
+    link = find_shared_link(organisation_id, secret)
+    if link is None:
+        enter_tenant(None)
+        abort(404)
+    return link
+
+
+def _links_page(site: Site, values: dict[str, str], errors: dict[str, str], status: int) -> ResponseReturnValue:
+    settings: Settings = current_app.extensions["settings"]
+    links = [
+        (link, f"{settings.public_url}{url_for('shared_visits.index', secret=link.secret)}", _limit_of(link))
+        for link in list_shared_links(site.organisation_id, site.id)
+    ]
+    segments = [("", "everything"), *((str(one.id), one.name) for one in list_segments(site.organisation_id, site.id))]
+    return render_page(
+        "visits/links.html", status=status, site=site, links=links, segments=segments, values=values, errors=errors
+    )
+
+
+def _limit_of(link: SharedLink) -> str:
+    return "; ".join(words_of(one) for one in read_filters(link.filters)) or "everything"
