@@ -67,6 +67,22 @@ def test_a_changed_time_zone_is_noticed_and_cuts_the_days_anew(
     assert _snapshot(services) == cut_anew
 
 
+def test_what_retention_took_away_stays_counted(
+    app: APIFlask, alice: Person, services: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only whole months of raw rows are counted again."""
+    monkeypatch.setattr("webapp.visits.raw.chunks.SMALL_CHUNK_ROWS", 0)
+    site = add_site(app, alice.organisation_id)
+    for day in ("2026-09-10", "2026-10-20", "2026-11-05"):
+        _count(app, services, [make_row(site, utc(f"{day}T10:00:00"))])
+    with owner_connection(services) as connection:
+        connection.execute("DELETE FROM raw_chunks WHERE from_at < '2026-10-01'")
+        connection.execute("UPDATE site_roll_ups SET pageview_count = 100 WHERE grain = 'month'")
+    _rebuild(app, site)
+    months = "SELECT extract(month FROM bucket_at)::int, pageview_count FROM site_roll_ups WHERE grain = 'month'"
+    assert sorted(rows_of(services, months)) == [(9, 100), (10, 100), (11, 1)]
+
+
 @pytest.mark.parametrize("column", ["pageview_count", "visit_count", "engaged_ms"])
 def test_the_nightly_check_names_the_bucket_that_differs(
     app: APIFlask, alice: Person, services: Settings, column: str
