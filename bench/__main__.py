@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("collect", "roll_up", "import", "fair", "verbs", "records", "chart", "live", "jobs", "visits")
+BENCHMARKS = ("collect", "roll_up", "import", "fair", "verbs", "records", "live", "jobs", "visits")
 BY_HAND = ("large",)
 
 

@@ -89,7 +89,7 @@ def _texts(of: dict[str, Any], path: Any, step: Any) -> dict[str, list[Any]]:
     ]
     campaigns = [f"campaign-{c}" if first and c >= 0 else "" for c, first in zip(of["campaign"], is_entry, strict=True)]
     return {
-        "visitor": [f"{v:016x}-0000-4000" for v in of["visitor"].tolist()],
+        "visitor": [f"{v >> 32:08x}-0c5f-4f0e-9d5b-{v & 0xFFFFFFFF:012x}" for v in of["visitor"].tolist()],
         "page_url": [f"https://shop-{s}.example/products/{p}" for s, p in zip(site, paths, strict=True)],
         "referrer": referrers,
         "screen": [("1920x1080", "390x844", "1536x864", "412x915")[k % 4] for k in kind],
@@ -118,8 +118,7 @@ def fill_stream(client: Any, columns: dict[str, list[Any]]) -> None:
     names = [field.name for field in msgspec.structs.fields(backlog.Row)]
     for start in range(0, len(columns["id"]), GROUP):
         group = [columns[name][start : start + GROUP] for name in names]
-        content = msgspec.msgpack.encode(group)
-        client.eval(backlog.ADD, 2, backlog.STREAM, backlog.COUNT_KEY, len(group[0]), 10**9, content)
+        backlog.add(client, [backlog.Row(*values) for values in zip(*group, strict=True)], 10**9)
 
 
 def copy_plain(database_url: str, columns: dict[str, list[Any]]) -> float:

@@ -156,7 +156,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         address_rate_limit=_at_least_one(environment, "ADDRESS_RATE_LIMIT", 100),
         worker_processes=_integer(environment, "WORKER_PROCESSES", os.cpu_count() or 2),
         beacons_limit=_integer(environment, "BEACONS_LIMIT", 2_000_000),
-        roll_up_batch=_integer(environment, "ROLL_UP_BATCH", 20_000),
+        roll_up_batch=_integer(environment, "ROLL_UP_BATCH", 100_000),
         raw_cache_bytes=_at_least_one(environment, "RAW_CACHE_BYTES", DEFAULT_RAW_CACHE_BYTES),
         duckdb_memory_bytes=_at_least_one(environment, "DUCKDB_MEMORY_BYTES", DEFAULT_DUCKDB_MEMORY_BYTES),
         duckdb_threads=_at_least_one(environment, "DUCKDB_THREADS", os.cpu_count() or 2),

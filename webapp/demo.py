@@ -6,7 +6,7 @@ import csv
 import io
 import random
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from flask import current_app
@@ -20,6 +20,7 @@ from webapp.demo_issuer import DEMO_PEOPLE
 from webapp.demo_site import SITE_KEY_FILE
 from webapp.extensions import db, driver_connection, tenant
 from webapp.generate import contacts as generated_contacts
+from webapp.generate.visits import visit_of
 from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 from webapp.records.service import create_record
@@ -36,20 +37,6 @@ CONTACT_COUNT = 400
 DAYS = 63
 VISITORS_A_DAY = 150
 DAY_WEIGHTS = (1.0, 1.05, 1.02, 0.98, 1.1, 0.8, 0.7)  # Monday to Sunday
-HOUR_WEIGHTS = (2, 1, 1, 1, 1, 2, 5, 9, 12, 13, 13, 12, 13, 12, 12, 11, 11, 12, 13, 15, 16, 13, 8, 4)
-PATHS = {"/": 48, "/pricing": 35, "/support": 17}
-REFERRERS = {
-    "": 40,
-    "https://www.google.com/": 27,
-    "https://duckduckgo.com/": 5,
-    "https://www.instagram.com/": 9,
-    "https://www.bing.com/": 4,
-    "https://roasters-guild.example/members": 6,
-    "https://newsletter.example/autumn": 6,
-    "https://news.ycombinator.com/": 3,
-}
-SCREENS = ("1920x1080", "390x844", "1536x864", "412x915", "1440x900", "360x800")
-
 Say = Callable[[str], None]
 
 
@@ -117,24 +104,10 @@ def _rows(organisation_id: bytes, site_id: bytes, website: str) -> Iterator[Row]
         day = midnight - timedelta(days=days_ago)
         growth = 0.7 + 0.5 * (DAYS - days_ago) / DAYS
         for _ in range(round(VISITORS_A_DAY * growth * DAY_WEIGHTS[day.weekday()] * choices.uniform(0.85, 1.15))):
-            for visited_at, page_url, visitor, referrer, screen in _visit(choices, day, website):
+            for visited_at, told in visit_of(choices, day, website):
                 if visited_at < now:
                     at = int(visited_at.timestamp() * 1000)
-                    row_id = uuid7(visited_at).bytes
-                    yield Row(organisation_id, site_id, row_id, at, at, visitor, page_url, referrer, screen)
-
-
-def _visit(choices: random.Random, day: datetime, website: str) -> Iterator[tuple[datetime, str, str, str, str]]:
-    """One visitor's way through the website."""
-    hour = choices.choices(range(24), HOUR_WEIGHTS)[0]
-    visited_at = day + timedelta(hours=hour, seconds=choices.uniform(0, 3600))
-    visitor = f"demo-{int(9000 * choices.random() ** 1.6):05d}"
-    screen = SCREENS[ord(visitor[-1]) % len(SCREENS)]
-    referrer = choices.choices(list(REFERRERS), list(REFERRERS.values()))[0]
-    for _ in range(choices.choices((1, 2, 3, 4, 6), (45, 25, 15, 10, 5))[0]):
-        page_url = website + choices.choices(list(PATHS), list(PATHS.values()))[0]
-        yield visited_at, page_url, visitor, referrer, screen
-        referrer, visited_at = page_url, visited_at + timedelta(seconds=choices.uniform(8, 180))
+                    yield Row(organisation_id, site_id, uuid7(visited_at).bytes, at, at, **told)
 
 
 def _write_site_key(settings: Settings, site_key: str) -> None:

@@ -43,7 +43,7 @@ def test_visits_are_counted_by_page_and_bucket(
 ) -> None:
     site = add_site(app, alice.organisation_id)
     times = ["2026-11-20T10:05:00", "2026-11-20T10:55:00", "2026-11-20T11:05:00", "2026-11-21T10:05:00"]
-    add_rows(services, [make_row(site, utc(at), page_url=f"{ORIGIN}/pricing?from=letter") for at in times])
+    add_rows(services, [make_row(site, utc(at), page_url=f"{ORIGIN}/pricing") for at in times])
     add_rows(services, [make_row(site, utc(times[0]))])
     count_all(app, services)
     span = {"dateFrom": "2026-11-20", "dateTo": "2026-11-21"}

@@ -10,13 +10,15 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 from apiflask import APIFlask
 
 from tests.conftest import Person
-from tests.visits.support import add_rows, add_site, count_all, counted, make_row, rows_of, scalar
+from tests.visits.support import add_rows, add_site, count_all, counted, make_row, read_raw, rows_of, scalar
 from webapp.config import Settings
 from webapp.lib.redis import beacons_client
 from webapp.visits import backlog
+from webapp.visits.models import RawKind
 
 ROOT = Path(__file__).resolve().parents[2]
 BEACONS = 15_000
@@ -51,6 +53,11 @@ def test_a_worker_killed_at_random_moments_counts_nothing_twice_and_loses_nothin
     known = rows_of(services, "SELECT count(*), min(pageview_count), max(pageview_count) FROM known_visitors")
     assert known == [(VISITORS, BEACONS // VISITORS, BEACONS // VISITORS)]
     assert scalar(services, "SELECT visitor_count FROM known_visitor_counts") == VISITORS
+    changes = read_raw(services, RawKind.VISIT).with_columns(pl.col("sign").cast(pl.Int64))
+    net = changes.select(pl.col("sign").sum(), (pl.col("sign") * pl.col("pageview_count")).sum()).row(0)
+    kept = rows_of(services, "SELECT count(*), sum(pageview_count)::int FROM visits")
+    rolled_up = "SELECT sum(visit_count)::int, sum(pageview_count)::int FROM site_roll_ups WHERE grain = 'month'"
+    assert [net] == kept == rows_of(services, rolled_up) == [(VISITORS, BEACONS)]
     with beacons_client(services) as client:
         assert (backlog.waiting_count(client), int(client.get(backlog.COUNT_KEY) or -1)) == (0, 0)
 

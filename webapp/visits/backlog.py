@@ -17,9 +17,10 @@ import redis.asyncio
 STREAM = "beacons"
 COUNT_KEY = "beacons:count"
 START = "0-0"
+ID_COLUMN = 2
 READ_ENTRIES = 50
 """Entries read or removed in one step: a group may be some megabytes large."""
-READ_LIMIT_BYTES = 32 * 1024 * 1024
+READ_LIMIT_BYTES = 64 * 1024 * 1024
 
 ADD = """
 local waiting = tonumber(redis.call('GET', KEYS[2]) or '0')
@@ -105,13 +106,22 @@ _decoder = msgspec.msgpack.Decoder(list[list[Any]])
 
 
 def encode_rows(rows: list[Row]) -> bytes:
-    """Rows column by column, as whoever adds up many of them wants them."""
-    return _encoder.encode(list(zip(*map(msgspec.structs.astuple, rows), strict=True)))
+    """Rows column by column, as whoever adds up many of them wants them; a column of one value as that value alone."""
+    columns = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
+    return _encoder.encode([_shortened(number, column) for number, column in enumerate(columns)])
+
+
+def _shortened(number: int, column: tuple[Any, ...]) -> tuple[Any, ...]:
+    """One value, where all are the same; of ids all, which tell how many rows there are."""
+    is_one_value = number != ID_COLUMN and column.count(column[0]) == len(column)
+    return column[:1] if is_one_value else column
 
 
 def decode_columns(content: bytes) -> list[list[Any]]:
     """The columns of a group, in the order of a row's fields."""
-    return _decoder.decode(content)
+    columns = _decoder.decode(content)
+    height = len(columns[ID_COLUMN])
+    return [column * height if len(column) == 1 else column for column in columns]
 
 
 def decode_rows(content: bytes) -> list[Row]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import msgspec
 import polars as pl
 
 from webapp.visits import backlog
-from webapp.visits.backlog import Row
+from webapp.visits.backlog import Entry, Row
 
 LAST_MS = 7_258_118_400_000
 """The year 2200: what lies beyond, or before 1970, is no time of a visit."""
@@ -21,27 +22,34 @@ ROW_SCHEMA = pl.Schema(
 )
 
 
+UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, LookupError, OverflowError, pl.exceptions.PolarsError)
+
+
 class UnstorableError(ValueError):
     """Among these rows is one that no table takes."""
 
 
-class Columns:
-    """The columns of several groups, one after the other."""
+def read_entries(entries: Sequence[Entry]) -> tuple[pl.DataFrame, list[tuple[Entry, Exception]]]:
+    """All rows of these entries, and the entries that cannot be read, each with what is wrong with it."""
+    try:
+        return _frame_of_entries(entries), []
+    except UNREADABLE:
+        frames = [pl.DataFrame(schema=ROW_SCHEMA)]
+        unreadable: list[tuple[Entry, Exception]] = []
+        for entry in entries:
+            try:
+                frames.append(_frame_of_entries([entry]))
+            except UNREADABLE as error:
+                unreadable.append((entry, error))
+        return pl.concat(frames), unreadable
 
-    def __init__(self) -> None:
-        self._columns: list[list[object]] = [[] for _ in ROW_SCHEMA]
 
-    def add(self, content: bytes) -> None:
-        """Add a group; raises ValueError for one that cannot be read, and then adds nothing."""
-        columns = backlog.decode_columns(content)
-        if len(columns) != len(ROW_SCHEMA) or len({len(column) for column in columns}) != 1:
-            raise ValueError("A group of beacons has columns of different lengths, or not all of them.")
-        frame_of(columns)
-        for all_values, values in zip(self._columns, columns, strict=True):
-            all_values.extend(values)
-
-    def frame(self) -> pl.DataFrame:
-        return frame_of(self._columns)
+def _frame_of_entries(entries: Sequence[Entry]) -> pl.DataFrame:
+    """One frame of all: making one for each of many small groups would take longer than all the rest."""
+    groups = [backlog.decode_columns(entry.content) for entry in entries]
+    if any(len(group) != len(ROW_SCHEMA) for group in groups):
+        raise ValueError("A group of beacons has more columns than a row, or fewer.")
+    return frame_of([list(chain.from_iterable(parts)) for parts in zip(*groups, strict=True)])
 
 
 def frame_of(columns: list[list[object]]) -> pl.DataFrame:
@@ -69,6 +77,7 @@ def check(batch: pl.DataFrame) -> None:
 
 def by_organisation(batch: pl.DataFrame) -> list[tuple[bytes, pl.DataFrame]]:
     """Each organisation's rows, every id once."""
-    once = batch.unique(["organisation_id", "id"], keep="first", maintain_order=True)
-    parts = once.partition_by("organisation_id", as_dict=True)
+    if batch.get_column("id").n_unique() < batch.height:
+        batch = batch.unique(["organisation_id", "id"], keep="first", maintain_order=True)
+    parts = batch.partition_by("organisation_id", as_dict=True)
     return sorted((organisation_id, part) for (organisation_id,), part in parts.items())

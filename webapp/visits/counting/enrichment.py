@@ -17,11 +17,14 @@ SEPARATOR = "\x1f"
 TEXT_LIMIT = 300
 """Characters of a value that is counted by itself: an index cannot hold very long ones."""
 CAMPAIGN = ("utm_source", "utm_medium", "utm_campaign", "click_id")
+WEBSITE = "^[^/?#]+://[^/?#]*"
+PAGE = "^https?://[a-z0-9.:-]+/"
+USUAL_PORT = "^(https://[^/]*:443|http://[^/]*:80)/"
 BOUNDED = (*[name for name in ATTRIBUTES if name not in {"referrer", "channel"}], "name")
 
 
 def enrich(rows: pl.DataFrame) -> pl.DataFrame:
-    """One organisation's rows with `page`, `page_id`, `referrer` (host), `channel` and `visitor` (number);
+    """One organisation's rows with `page`, `referrer` (host), `channel` and `visitor` (number);
     `identifier` is what the site calls the visitor, `at` the time."""
     bounded = [pl.col(name).str.slice(0, TEXT_LIMIT).str.replace_all(SEPARATOR, " ", literal=True) for name in BOUNDED]
     rows = rows.rename({"visitor": "identifier"}).with_columns(bounded)
@@ -29,17 +32,16 @@ def enrich(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_pages(rows: pl.DataFrame) -> pl.DataFrame:
-    urls = rows.get_column("page_url").unique()
-    pages = [page_of(url) for url in urls]
-    known = pl.DataFrame(
-        {
-            "page_url": urls,
-            "page": [page for page, _ in pages],
-            "page_id": [page_id for _, page_id in pages],
-            "host": [host_of(page) for page, _ in pages],
-        },
-        schema_overrides={"page": pl.String, "page_id": pl.Binary, "host": pl.String},
-    )
+    """The page and the website's `host`. Most addresses are written as pages already."""
+    url = pl.col("page_url")
+    urls = rows.select(url.unique()).with_columns(website=url.str.extract(WEBSITE, 0).fill_null(""))
+    websites = urls.get_column("website").unique()
+    hosts = pl.Series("host", [host_of(website) for website in websites], pl.String)
+    urls = urls.join(pl.DataFrame([websites, hosts]), on="website", how="left")
+    others = urls.filter(~url.str.contains(PAGE) | url.str.contains(USUAL_PORT)).get_column("page_url")
+    pages = pl.Series("page", [page_of(other) for other in others], pl.String)
+    urls = urls.join(pl.DataFrame([others, pages]), on="page_url", how="left")
+    known = urls.select(url, "host", page=pl.coalesce("page", "page_url"))
     return rows.join(known, on="page_url", how="left", maintain_order="left")
 
 

@@ -10,15 +10,16 @@ import psycopg
 
 from webapp.visits.backlog import Kind
 from webapp.visits.counting import statements
+from webapp.visits.counting.aside import Aside
 from webapp.visits.counting.copying import copy_in_ids
 from webapp.visits.counting.enrichment import enrich
 from webapp.visits.counting.identities import link_identities
 from webapp.visits.counting.roll_ups import Batch, add_to_roll_ups
-from webapp.visits.counting.stitching import stitch
+from webapp.visits.counting.stitching import Stitched, stitch
 from webapp.visits.counting.visit_store import find_visits, write_visits
 from webapp.visits.known_visitors import add_known_visitors
 from webapp.visits.models import RawKind
-from webapp.visits.raw.chunks import write_chunks
+from webapp.visits.raw.chunks import encode_chunks, insert_chunks, take_small
 from webapp.visits.raw.frames import ACTIVITY_SCHEMA, VISIT_SCHEMA
 
 UNKNOWN_ZONE = "UTC"
@@ -30,28 +31,40 @@ def count_for_organisation(connection: Connection, organisation_id: bytes, rows:
     """Count one organisation's rows, each id once for ever; how many rows, and pageviews, were new."""
     tenant = UUID(bytes=organisation_id)
     statements.set_tenant(connection, tenant)
-    rows = _keep_unseen(connection, tenant, rows)
-    if rows.is_empty():
+    with Aside() as aside:
+        unseen = aside.do(_keep_unseen, connection, tenant, rows)
+        activity = enrich(rows.filter(_IS_ACTIVITY))
+        fresh = unseen.result()
+    if fresh.is_empty():
         return 0, 0
-    _add_drops(connection, tenant, rows.filter(pl.col("kind") == Kind.DROPPED))
-    link_identities(connection, tenant, rows.filter(pl.col("kind") == Kind.IDENTIFY))
-    activity = rows.filter(_IS_ACTIVITY)
+    _add_drops(connection, tenant, fresh.filter(pl.col("kind") == Kind.DROPPED))
+    link_identities(connection, tenant, fresh.filter(pl.col("kind") == Kind.IDENTIFY))
+    if fresh.height < rows.height:
+        activity = activity.join(fresh.select("id"), on="id", how="semi", maintain_order="left")
     if not activity.is_empty():
         _count_activity(connection, tenant, activity)
-    return rows.height, rows.filter(pl.col("kind") == Kind.PAGEVIEW).height
+    return fresh.height, fresh.filter(pl.col("kind") == Kind.PAGEVIEW).height
 
 
 def _keep_unseen(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> pl.DataFrame:
     """Enter the rows' ids as seen, and return the rows whose ids were not."""
     connection.execute(statements.MAKE_STAGED_IDS)
     connection.execute("TRUNCATE staged_ids")
-    copy_in_ids(connection, "staged_ids", rows.get_column("id").to_list())
+    copy_in_ids(connection, "staged_ids", rows.get_column("id").sort().to_list())
+    if _are_all_new(connection, tenant, rows.height):
+        return rows
     with connection.cursor(binary=True) as cursor:
-        cursor.execute(statements.INSERT_SEEN, [tenant])
-        if cursor.rowcount == rows.height:
-            return rows
+        cursor.execute(statements.INSERT_SEEN_RETURNING, [tenant])
         fresh = [row_id.bytes for (row_id,) in cursor.fetchall()]
     return rows.join(pl.DataFrame({"id": fresh}, schema={"id": pl.Binary}), on="id", how="semi", maintain_order="left")
+
+
+def _are_all_new(connection: Connection, tenant: UUID, id_count: int) -> bool:
+    """Enter all ids, if none was seen. Mostly so it is, and then nobody has to say which are new."""
+    connection.execute("SAVEPOINT all_new")
+    are_new = connection.execute(statements.INSERT_SEEN, [tenant]).rowcount == id_count
+    connection.execute("RELEASE SAVEPOINT all_new" if are_new else "ROLLBACK TO SAVEPOINT all_new")
+    return are_new
 
 
 def _add_drops(connection: Connection, tenant: UUID, drops: pl.DataFrame) -> None:
@@ -70,12 +83,31 @@ def _add_drops(connection: Connection, tenant: UUID, drops: pl.DataFrame) -> Non
 
 def _count_activity(connection: Connection, tenant: UUID, activity: pl.DataFrame) -> None:
     sites, zones = _get_sites(connection, tenant, activity)
-    rows = enrich(activity).join(sites, on="site_id", maintain_order="left")
+    rows = activity.join(sites, on="site_id", maintain_order="left")
     stitched = stitch(rows, find_visits(connection, tenant, rows, sites))
-    write_visits(connection, tenant, stitched.written, stitched.removed, sites)
-    _write_raw(connection, tenant, stitched.rows, stitched.changes, sites)
-    add_to_roll_ups(connection, Batch(tenant, stitched.rows, stitched.changes, sites, zones))
-    add_known_visitors(connection, tenant, rows.filter(pl.col("kind") == Kind.PAGEVIEW))
+    with Aside() as aside:
+        aside.do(write_visits, connection, tenant, stitched.written, stitched.removed, sites)
+        raw = _by_site(stitched, sites)
+        small = {kind: aside.do(take_small, connection, tenant, kind, frames) for kind, frames in raw.items()}
+        add_to_roll_ups(aside, connection, Batch(tenant, stitched.rows, stitched.changes, sites, zones))
+        for kind, frames in raw.items():
+            chunks = encode_chunks(kind, frames, small[kind].result())
+            aside.do(insert_chunks, connection, tenant, kind, chunks)
+        aside.do(add_known_visitors, connection, tenant, rows.filter(pl.col("kind") == Kind.PAGEVIEW))
+
+
+def _by_site(stitched: Stitched, sites: pl.DataFrame) -> dict[RawKind, dict[UUID, pl.DataFrame]]:
+    """Raw rows of each kind that there are any of, site by site."""
+    ids = {site: UUID(bytes=site_id) for site, site_id in sites.iter_rows()}
+    frames = {
+        kind: frame.select("site", *[pl.col(name).cast(to) for name, to in schema.items()])
+        for kind, frame, schema in (
+            (RawKind.ACTIVITY, stitched.rows, ACTIVITY_SCHEMA),
+            (RawKind.VISIT, stitched.changes, VISIT_SCHEMA),
+        )
+    }
+    parts = {kind: frame.partition_by("site", as_dict=True, include_key=False) for kind, frame in frames.items()}
+    return {kind: {ids[site]: part for (site,), part in found.items()} for kind, found in parts.items() if found}
 
 
 def _get_sites(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
@@ -87,14 +119,3 @@ def _get_sites(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> tupl
     by_site = {site_id.bytes: zone for site_id, zone in found}
     frame = pl.DataFrame({"site": range(len(ids)), "site_id": ids}, schema={"site": pl.UInt32, "site_id": pl.Binary})
     return frame, {number: by_site.get(site_id, UNKNOWN_ZONE) for number, site_id in enumerate(ids)}
-
-
-def _write_raw(
-    connection: Connection, tenant: UUID, rows: pl.DataFrame, changes: pl.DataFrame, sites: pl.DataFrame
-) -> None:
-    ids = {site: UUID(bytes=site_id) for site, site_id in sites.iter_rows()}
-    activity = rows.select("site", *[pl.col(name).cast(kind) for name, kind in ACTIVITY_SCHEMA.items()])
-    visits = changes.select("site", *[pl.col(name).cast(kind) for name, kind in VISIT_SCHEMA.items()])
-    for kind, frame in ((RawKind.ACTIVITY, activity), (RawKind.VISIT, visits)):
-        parts = frame.partition_by("site", as_dict=True, include_key=False)
-        write_chunks(connection, tenant, kind, {ids[site]: part for (site,), part in parts.items()})

@@ -13,6 +13,7 @@ import psycopg
 
 from webapp.visits.buckets import local_midnight
 from webapp.visits.counting import statements
+from webapp.visits.counting.aside import Aside
 from webapp.visits.counting.raw_rows import frames_of, read_raw_rows
 from webapp.visits.counting.roll_ups import Batch, add_to_roll_ups
 from webapp.visits.models import RawKind
@@ -78,7 +79,8 @@ def _count(
             parts = {**empty, kind: rows}
             numbered = {key: part.with_columns(site=pl.lit(0, pl.UInt32)) for key, part in parts.items()}
             batch = Batch(tenant, numbered[RawKind.ACTIVITY], numbered[RawKind.VISIT], sites, {0: zone})
-            add_to_roll_ups(connection, batch)
+            with Aside() as aside:
+                add_to_roll_ups(aside, connection, batch)
             pageview_count += numbered[RawKind.ACTIVITY].filter(pl.col("kind") == 0).height
     return pageview_count
 

@@ -75,13 +75,9 @@ def begin_batch(connection: Connection) -> str | None:
 def count_entries(connection: Connection, entries: list[Entry]) -> Counted:
     """Count all rows of these entries and move the position behind them."""
     counted = Counted(entries[-1].id)
-    columns = batch.Columns()
-    for entry in entries:
-        try:
-            columns.add(entry.content)
-        except POISON as error:
-            _lay_aside(connection, SYSTEM_ORGANISATION_ID, entry.content, error, counted)
-    rows = columns.frame()
+    rows, unreadable = batch.read_entries(entries)
+    for entry, error in unreadable:
+        _lay_aside(connection, SYSTEM_ORGANISATION_ID, entry.content, error, counted)
     counted.row_count = rows.height + counted.dead_count
     _count_or_halve(connection, rows, counted)
     counted.stale_organisations = {

@@ -34,9 +34,6 @@ _STAGED = {
 MAKE_STAGED = [
     f"CREATE TEMP TABLE IF NOT EXISTS {table} ({columns}) ON COMMIT DELETE ROWS" for table, columns in _STAGED.items()
 ]
-INSERT_PAGES = """
-    INSERT INTO pages (organisation_id, id, url) SELECT %s, id, url FROM staged_addresses ON CONFLICT DO NOTHING
-"""
 PAGE_COUNTS = f"""
     SELECT r.site_id, {MS.format("r.bucket_at")}, r.page_count FROM site_roll_ups r
     WHERE r.organisation_id = %s AND r.grain = 'day' AND (r.site_id, r.bucket_at) IN (
@@ -56,13 +53,18 @@ COUNTED_PAGES = f"""
 ADD_TO_PAGES = f"""
     WITH added AS (
         INSERT INTO page_roll_ups (organisation_id, site_id, grain, bucket_at, page_id, {_PAGE_NAMES})
-        SELECT %s, site_id, grain, {AT.format("bucket")}, page_id, {_PAGE_NAMES} FROM staged_pages
+        SELECT %(tenant)s, site_id, grain, {AT.format("bucket")}, page_id, {_PAGE_NAMES} FROM staged_pages
         ON CONFLICT (organisation_id, site_id, grain, bucket_at, page_id) DO UPDATE SET
             {_added("page_roll_ups", PAGE_COUNT_NAMES)}
         RETURNING site_id, grain, bucket_at, page_id, xmax = 0 AS is_new
+    ), new AS (
+        SELECT site_id, bucket_at, page_id FROM added WHERE is_new AND grain = 'day' AND page_id <> %(other)s
+    ), named AS (
+        INSERT INTO pages (organisation_id, id, url)
+        SELECT %(tenant)s, id, url FROM staged_addresses WHERE id IN (SELECT page_id FROM new) ORDER BY id
+        ON CONFLICT DO NOTHING
     )
-    SELECT site_id, {MS.format("bucket_at")}, count(*) FROM added
-    WHERE is_new AND grain = 'day' AND page_id <> %s GROUP BY 1, 2
+    SELECT site_id, {MS.format("bucket_at")}, count(*) FROM new GROUP BY 1, 2
 """  # noqa: S608
 COUNTED_VALUES = f"""
     SELECT w.site, w.day, w.dimension, w.value FROM staged_day_values w

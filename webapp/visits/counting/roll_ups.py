@@ -6,6 +6,7 @@ One writer at a time does this, under the roll-up's lock.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ import polars as pl
 import psycopg
 
 from webapp.visits.counting import capping, roll_up_sql
+from webapp.visits.counting.aside import Aside
 from webapp.visits.counting.copying import copy_in, copy_out
 from webapp.visits.counting.sketches import merge, sketch_of
 from webapp.visits.counting.tallying import (
@@ -32,6 +34,7 @@ from webapp.visits.models import OTHER_PAGE_ID, Grain
 OTHER_PAGE = OTHER_PAGE_ID.bytes
 PAGE_DAY, VALUE_DAY = ["site", "day"], ["site", "day", "dimension"]
 Connection = psycopg.Connection[Any]
+Sketches = dict[tuple[UUID, str, int], list[bytes]]
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,20 @@ class Batch:
     zones: Mapping[int, str]
 
 
-def add_to_roll_ups(connection: Connection, batch: Batch) -> None:
-    """Count a batch in every roll-up; the caller's transaction has named the tenant."""
+def add_to_roll_ups(aside: Aside, connection: Connection, batch: Batch) -> None:
+    """Count a batch in every roll-up, aside; the caller's transaction has named the tenant."""
     rows = with_buckets(batch.rows, "visited_ms", batch.zones)
     visits = with_buckets(batch.visits, "started_ms", batch.zones)
+    aside.do(_make_staged, connection)
+    new_page_counts = aside.do(_add_to_pages, connection, batch, tally_pages(rows, visits))
+    aside.do(_add_to_dimensions, connection, batch, tally_dimensions(rows, visits), list_named(rows))
+    sketches = _sketches_of(batch, list_visitors(rows))
+    aside.do(_add_to_sites, connection, batch, tally_sites(rows, visits), sketches, new_page_counts)
+
+
+def _make_staged(connection: Connection) -> None:
     for statement in roll_up_sql.MAKE_STAGED:
         connection.execute(statement)
-    new_page_counts = _add_to_pages(connection, batch, tally_pages(rows, visits))
-    _add_to_dimensions(connection, batch, tally_dimensions(rows, visits), list_named(rows))
-    _add_to_sites(connection, batch, tally_sites(rows, visits), list_visitors(rows), new_page_counts)
 
 
 def _add_to_pages(connection: Connection, batch: Batch, tally: pl.DataFrame) -> pl.DataFrame:
@@ -65,11 +73,9 @@ def _add_to_pages(connection: Connection, batch: Batch, tally: pl.DataFrame) -> 
     tally = capping.fold(
         tally.drop("page"), _crowded_pages(connection, batch, tally), "page_id", OTHER_PAGE, PAGE_COUNTS
     )
-    used = addresses.join(tally, on="page_id", how="semi").filter(pl.col("page_id") != OTHER_PAGE).sort("page_id")
-    _stage(connection, "staged_addresses", used)
-    connection.execute(roll_up_sql.INSERT_PAGES, [batch.tenant])
+    _stage(connection, "staged_addresses", addresses)
     _stage(connection, "staged_pages", _by_grain(batch, tally, ["page_id"], PAGE_COUNTS))
-    parameters = [batch.tenant, OTHER_PAGE_ID]
+    parameters = {"tenant": batch.tenant, "other": OTHER_PAGE_ID}
     counts = connection.execute(roll_up_sql.ADD_TO_PAGES, parameters).fetchall()
     return _on_sites(batch, [(site_id.bytes, day, count) for site_id, day, count in counts], "new_page_count")
 
@@ -149,16 +155,15 @@ def _merge_named(connection: Connection, batch: Batch, named: pl.DataFrame) -> N
 
 
 def _add_to_sites(
-    connection: Connection, batch: Batch, tally: pl.DataFrame, visitors: pl.DataFrame, new_page_counts: pl.DataFrame
+    connection: Connection, batch: Batch, tally: pl.DataFrame, sketches: Sketches, page_counts: Future[pl.DataFrame]
 ) -> None:
     """Counts are added by the upsert; sketches are merged here."""
-    sketches = _sketches_of(batch, visitors)
     parts = []
     for grain in Grain:
         counts = tally.rename({grain.value: "bucket"}).group_by("site", "bucket").agg(pl.col(SITE_COUNTS).sum())
         parts.append(counts.with_columns(grain=pl.lit(grain.value)))
     counts = pl.concat(parts).join(
-        new_page_counts.rename({"day": "bucket"}).with_columns(grain=pl.lit(Grain.DAY.value)),
+        page_counts.result().rename({"day": "bucket"}).with_columns(grain=pl.lit(Grain.DAY.value)),
         on=["site", "bucket", "grain"], how="left",
     ).with_columns(pl.col("new_page_count").fill_null(0)).join(batch.sites, on="site")  # fmt: skip
     counts = counts.sort("site_id", "grain", "bucket")
@@ -173,10 +178,10 @@ def _add_to_sites(
     connection.execute(roll_up_sql.ADD_TO_SITES, [batch.tenant, *arrays, *numbers, merged], binary=True)
 
 
-def _sketches_of(batch: Batch, visitors: pl.DataFrame) -> dict[tuple[UUID, str, int], list[bytes]]:
+def _sketches_of(batch: Batch, visitors: pl.DataFrame) -> Sketches:
     """The visitors of each bucket as sketches still to be merged."""
     ids = _site_ids(batch)
-    sketches: dict[tuple[UUID, str, int], list[bytes]] = {}
+    sketches: Sketches = {}
     groups = visitors.group_by("site", "quarter", "day", "month").agg("visitor")
     for site, quarter, day, month, numbers in groups.iter_rows():
         sketch = sketch_of(numbers)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 import polars as pl
 
-from webapp.visits.addresses import page_of
+from webapp.visits.addresses import page_id_of
 from webapp.visits.backlog import Kind
 from webapp.visits.buckets import QUARTER_MS, day_of, month_of
 from webapp.visits.counting.enrichment import SEPARATOR, TEXT_LIMIT
@@ -94,7 +94,7 @@ def tally_pages(rows: pl.DataFrame, visits: pl.DataFrame) -> pl.DataFrame:
 
 def _with_page_ids(pages: pl.DataFrame) -> pl.DataFrame:
     texts = pages.get_column("page").unique()
-    ids = pl.Series("page_id", [page_of(text)[1] for text in texts], pl.Binary)
+    ids = pl.Series("page_id", [page_id_of(text) for text in texts], pl.Binary)
     return pages.join(pl.DataFrame([texts, ids]), on="page", how="left", maintain_order="left")
 
 

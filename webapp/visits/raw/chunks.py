@@ -6,7 +6,7 @@ the new rows, under a new number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,8 @@ SMALL_CHUNK_ROWS = 2_000
 """A last chunk below so many rows is joined with the next."""
 TIME_COLUMNS = {RawKind.ACTIVITY: "visited_ms", RawKind.VISIT: "started_ms"}
 Connection = psycopg.Connection[Any]
+Chunk = tuple[UUID, datetime, datetime, int, bytes]
+"""Site, first and last moment, number of rows, content."""
 
 
 def write_chunks(connection: Connection, tenant: UUID, kind: RawKind, frames: Mapping[UUID, pl.DataFrame]) -> None:
@@ -28,21 +30,40 @@ def write_chunks(connection: Connection, tenant: UUID, kind: RawKind, frames: Ma
 
     Whoever takes chunks away locks their rows first, or a chunk could be joined and taken at once.
     """
-    if not frames:
-        return
-    joined = dict(frames)
-    small = connection.execute(SMALL_LAST_CHUNKS, [list(frames), tenant, kind.value, SMALL_CHUNK_ROWS]).fetchall()
-    for site_id, _, content in small:
-        joined[site_id] = pl.concat([decode(content), frames[site_id]])
+    if frames:
+        insert_chunks(
+            connection, tenant, kind, encode_chunks(kind, frames, take_small(connection, tenant, kind, frames))
+        )
+
+
+def take_small(
+    connection: Connection, tenant: UUID, kind: RawKind, site_ids: Iterable[UUID]
+) -> dict[UUID, pl.DataFrame]:
+    """Take away the sites' small last chunks: their rows, to be written again."""
+    small = connection.execute(SMALL_LAST_CHUNKS, [list(site_ids), tenant, kind.value, SMALL_CHUNK_ROWS]).fetchall()
     if small:
         sites, chunks, _ = zip(*small, strict=True)
         connection.execute(DELETE_CHUNKS, [list(sites), list(chunks), tenant, kind.value])
-    rows = [_row(site_id, frame, TIME_COLUMNS[kind]) for site_id, frame in sorted(joined.items())]
-    columns = [list(column) for column in zip(*rows, strict=True)]
+    return {site_id: decode(content) for site_id, _, content in small}
+
+
+def encode_chunks(
+    kind: RawKind, frames: Mapping[UUID, pl.DataFrame], small: Mapping[UUID, pl.DataFrame]
+) -> list[Chunk]:
+    """Each site's rows behind those that it had."""
+    joined = {
+        site_id: pl.concat([small[site_id], frame]) if site_id in small else frame for site_id, frame in frames.items()
+    }
+    return [_chunk(site_id, frame, TIME_COLUMNS[kind]) for site_id, frame in sorted(joined.items())]
+
+
+def insert_chunks(connection: Connection, tenant: UUID, kind: RawKind, chunks: list[Chunk]) -> None:
+    """Write them."""
+    columns = [list(column) for column in zip(*chunks, strict=True)]
     connection.execute(INSERT_CHUNKS, [tenant, kind.value, *columns], binary=True)
 
 
-def _row(site_id: UUID, frame: pl.DataFrame, time_column: str) -> tuple[UUID, datetime, datetime, int, bytes]:
+def _chunk(site_id: UUID, frame: pl.DataFrame, time_column: str) -> Chunk:
     times = frame.get_column(time_column)
     return site_id, _moment(times.min()), _moment(times.max()), frame.height, encode(frame)
 
