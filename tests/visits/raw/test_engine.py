@@ -37,7 +37,7 @@ TOLD_EMPTY = ("entry_page", "exit_page", "referrer")
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-@pytest.fixture(params=range(4))
+@pytest.fixture(params=range(2))
 def asked(
     request: pytest.FixtureRequest, app_context: APIFlask, organisation_id: UUID
 ) -> tuple[Made, Question, Random]:

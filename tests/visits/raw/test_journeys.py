@@ -71,3 +71,5 @@ def test_visitors_who_come_again_count_by_their_first_week(asked: tuple[Made, Qu
 def test_a_funnel_of_one_step_is_none(asked: tuple[Made, Question]) -> None:
     with pytest.raises(ValueError, match="2 to 8"):
         funnel(asked[1], STEPS[:1])
+    with pytest.raises(ValueError, match="no step"):
+        funnel(asked[1], (*STEPS, Filter("country", Operator.IS, ("DE",))))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,8 +29,11 @@ TYPES: dict[pl.DataType, str] = {
     pl.Boolean(): "BOOLEAN",
     pl.String(): "VARCHAR",
 }
+USES = 1_000
+"""DuckDB remembers the outline of every file it ever opened, 35 kB each: after so many uses it begins anew."""
 _lock = threading.Lock()
 _databases: dict[tuple[int, Settings], duckdb.DuckDBPyConnection] = {}
+_uses: Counter[tuple[int, Settings]] = Counter()
 
 
 @contextmanager
@@ -46,8 +50,9 @@ def duck_cursor(settings: Settings, folders: tuple[Path, ...]) -> Iterator[duckd
 def _database(settings: Settings, folders: tuple[Path, ...]) -> duckdb.DuckDBPyConnection:
     """This process's database: one that was made before a fork has lost its threads."""
     key = (os.getpid(), settings)
-    if key not in _databases:
-        _databases[key] = _open(settings, folders)
+    if _uses[key] % USES == 0:
+        _databases[key] = _open(settings, folders)  # cursors in use keep the former one alive
+    _uses[key] += 1
     return _databases[key]
 
 

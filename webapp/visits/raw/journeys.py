@@ -7,14 +7,14 @@ that their own numbers choose, which `is_estimate` says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from webapp.visits.questions import Filter, Question
 from webapp.visits.raw.buckets import bucket_of
 from webapp.visits.raw.counts import visitor_share
 from webapp.visits.raw.reading import Reading, read
-from webapp.visits.raw.selection import IS_VISITOR, Parameters, Selection
+from webapp.visits.raw.selection import IS_VISITOR, ROW_FIELDS, Parameters, row_condition
 
 STEPS = range(2, 9)
 
@@ -41,6 +41,8 @@ def funnel(question: Question, steps: Sequence[Filter]) -> Funnel:
     """
     if len(steps) not in STEPS:
         raise ValueError(f"A funnel has {STEPS[0]} to {STEPS[-1]} steps.")
+    if wrong := [step.field for step in steps if step.field not in ROW_FIELDS]:
+        raise ValueError(f"{wrong[0]!r} is no step: a step is a page, an event, a property or a product.")
     return read(question, lambda reading: _funnel(reading, steps))
 
 
@@ -53,27 +55,26 @@ def retention_by_week(question: Question, edges: Sequence[datetime]) -> Cohorts:
 
 
 def _funnel(reading: Reading, steps: Sequence[Filter]) -> Funnel:
-    """The earliest moment at which each visitor was through with a step is all that the next one asks for."""
+    """One look at the rows finds those of any step. Of each visitor the next step asks only for the earliest moment
+    at which they were through with the one before.
+    """
     parameters = Parameters()
-    tables = [f"step_{number}" for number in range(len(steps))]
-    statements = [
-        f"{table} AS MATERIALIZED ({_step(reading, steps[number], number, parameters)})"
-        for number, table in enumerate(tables)
-    ]
-    counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in tables)
-    [found] = reading.rows(f"WITH {', '.join(statements)} SELECT {counts}", parameters)
+    conditions = [row_condition(step, parameters) for step in steps]
+    rows = reading.selection.activity(parameters, f"({' OR '.join(conditions)}) AND {IS_VISITOR}")
+    does = ", ".join(f"{condition} AS does_{number}" for number, condition in enumerate(conditions))
+    tables = [f"doings AS MATERIALIZED (SELECT visitor, visited_ms, {does} FROM {rows})"]
+    tables += [f"step_{number} AS MATERIALIZED ({_step(number)})" for number in range(len(steps))]
+    counts = ", ".join(f"(SELECT count(*) FROM step_{number})" for number in range(len(steps)))
+    [found] = reading.rows(f"WITH {', '.join(tables)} SELECT {counts}", parameters)
     return Funnel(tuple(map(int, found)))
 
 
-def _step(reading: Reading, step: Filter, number: int, parameters: Parameters) -> str:
-    question = reading.selection.question
-    selection = Selection(replace(question, filters=(*question.filters, step)), reading.selection.parts)
-    rows = f"{selection.activity(parameters)} AS activity"
+def _step(number: int) -> str:
     if not number:
-        return f"SELECT visitor, min(visited_ms) AS at FROM {rows} WHERE {IS_VISITOR} GROUP BY visitor"
+        return "SELECT visitor, min(visited_ms) AS at FROM doings WHERE does_0 GROUP BY visitor"
     return f"""
-        SELECT visitor, min(visited_ms) AS at FROM {rows} JOIN step_{number - 1} AS before USING (visitor)
-        WHERE {IS_VISITOR} AND visited_ms > before.at GROUP BY visitor
+        SELECT visitor, min(visited_ms) AS at FROM doings JOIN step_{number - 1} AS before USING (visitor)
+        WHERE does_{number} AND visited_ms > before.at GROUP BY visitor
     """
 
 

@@ -26,6 +26,7 @@ MARGIN = timedelta(days=1)
 VISIT_FIELDS = (*SOURCE, ENTRY_PAGE, EXIT_PAGE)
 EVENT, PROPERTY, PRODUCT = Dimension.EVENT.value, Dimension.PROPERTY.value, Dimension.PRODUCT.value
 NAMED_KINDS = {EVENT: Kind.EVENT, PROPERTY: Kind.EVENT, PRODUCT: Kind.PRODUCT}
+ROW_FIELDS = (PAGE, *NAMED_KINDS)
 SEPARATOR = "\x1f"
 IS_VISITOR = f"kind <> {Kind.ENGAGEMENT.value}"
 COLUMNS = {RawKind.ACTIVITY: ", ".join(ACTIVITY_SCHEMA), RawKind.VISIT: ", ".join(VISIT_SCHEMA)}
@@ -85,9 +86,10 @@ class Selection:
             if wanted.field not in FIELDS:
                 raise ValueError(f"Visits have no field {wanted.field!r}.")
 
-    def activity(self, parameters: Parameters) -> str:
-        """The activity of the range that passes all filters."""
-        conditions = _conditions([*self._row_filters, *self._filters(PLACE)], parameters)
+    def activity(self, parameters: Parameters, condition: str = "") -> str:
+        """The activity of the range that passes all filters, and a condition on it."""
+        conditions = [condition] if condition else []
+        conditions += _conditions([*self._row_filters, *self._filters(PLACE)], parameters)
         if self._filters(VISIT_FIELDS):
             conditions.append(f"visit IN ({self._passing_visits(parameters)})")
         return self._rows(RawKind.ACTIVITY, self.question.start, self.question.end, conditions, parameters)
@@ -125,7 +127,7 @@ class Selection:
 
     @property
     def _row_filters(self) -> list[Filter]:
-        return self._filters((PAGE, *NAMED_KINDS))
+        return self._filters(ROW_FIELDS)
 
     def _filters(self, names: Iterable[str]) -> list[Filter]:
         wanted = set(names)
@@ -142,12 +144,14 @@ def json_pointer(key: str) -> str:
     return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
+def row_condition(wanted: Filter, parameters: Parameters) -> str:
+    """Whether a row passes a filter."""
+    condition = _alternatives(wanted, parameters)
+    return f"(NOT {condition})" if wanted.operator is Operator.IS_NOT else condition
+
+
 def _conditions(filters: list[Filter], parameters: Parameters) -> list[str]:
-    conditions = []
-    for wanted in filters:
-        condition = _alternatives(wanted, parameters)
-        conditions.append(f"NOT {condition}" if wanted.operator is Operator.IS_NOT else condition)
-    return conditions
+    return [row_condition(wanted, parameters) for wanted in filters]
 
 
 def _alternatives(wanted: Filter, parameters: Parameters) -> str:
