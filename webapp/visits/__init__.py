@@ -19,7 +19,12 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.api import api_visits
     from webapp.visits.collecting import api  # noqa: F401  (so is what takes beacons)
     from webapp.visits.counting.rebuild_tasks import CHECK, REBUILD
-    from webapp.visits.site_page import kept_views, list_views, now_views  # noqa: F401  (they add pages to `visits`)
+    from webapp.visits.site_page import (  # noqa: F401  (they add pages to `visits`)
+        journey_views,
+        kept_views,
+        list_views,
+        now_views,
+    )
     from webapp.visits.site_page.shared_views import shared_visits
     from webapp.visits.sites_api import api_sites
     from webapp.visits.views import visits

@@ -1,0 +1,88 @@
+"""Funnels whose steps stand in the address, and the weeks in which visitors come again."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from apiflask import APIFlask
+
+from tests.conftest import Person
+from tests.visits.site_page.support import store, visit, yesterday
+from tests.visits.support import add_site
+from webapp.visits.models import Site
+
+NUMBER = r'<td class="table__number">([\d,]+)</td>'
+
+
+@pytest.fixture
+def site(app: APIFlask, alice: Person) -> Site:
+    """Three visitors yesterday: all saw the prices, two went on to the checkout, one of them signed up."""
+    site = add_site(app, alice.organisation_id)
+    store(
+        app,
+        site,
+        visit(1, ["/pricing", "/checkout", "/thanks"], yesterday(9), country="DE"),
+        visit(2, ["/pricing", "/checkout"], yesterday(10), country="FR"),
+        visit(3, ["/checkout", "/pricing"], yesterday(11), country="FR"),
+    )
+    return site
+
+
+def test_a_funnel_counts_who_did_each_step_after_the_one_before(alice: Person, site: Site) -> None:
+    steps = ["page:is:/pricing", "page:is:/checkout", "page:begins:/thank"]
+    query = {"site": str(site.id), "range": "yesterday", "step": steps}
+    page = alice.client.get("/visits/funnel", query_string=query)
+    assert page.status_code == 200
+    assert re.findall(NUMBER, page.text) == ["3", "2", "1"]
+    assert "66.7%" in page.text
+    assert "50.0%" in page.text
+    french = alice.client.get("/visits/funnel", query_string={**query, "where": "country:is:FR"}).text
+    assert re.findall(NUMBER, french) == ["2", "1", "0"]
+
+
+def test_steps_are_added_by_a_form_and_taken_away_by_a_link(alice: Person, site: Site) -> None:
+    query = {"site": str(site.id), "step": "page:is:/pricing", "kind": "page", "value": "/orders/*"}
+    added = alice.client.get("/visits/funnel", query_string=query)
+    assert added.status_code == 303
+    assert added.location.endswith("step=page:is:/pricing&step=page:begins:/orders/")
+    page = alice.client.get(added.location).text
+    removal = re.search(r'href="([^"]+)" aria-label="Remove step 1: page is /pricing"', page)
+    assert removal is not None
+    assert removal[1].endswith("step=page:begins:/orders/")
+
+
+def test_one_step_asks_for_the_next_and_none_for_the_first(alice: Person, site: Site) -> None:
+    assert "Where do people turn back?" in alice.client.get(f"/visits/funnel?site={site.id}").text
+    one = alice.client.get(f"/visits/funnel?site={site.id}&step=page:is:/pricing").text
+    assert "a funnel begins with two steps" in one
+
+
+@pytest.mark.parametrize("steps", [["country:is:DE"], ["page"], ["page:is:/"] * 9])
+def test_steps_that_cannot_be_are_explained(alice: Person, site: Site, steps: list[str]) -> None:
+    query = {"site": str(site.id), "step": steps}
+    assert alice.client.get("/visits/funnel", query_string=query).status_code == 422
+
+
+def test_those_who_come_again_are_counted_in_the_week_in_which_they_do(
+    app: APIFlask, alice: Person, site: Site
+) -> None:
+    store(
+        app, site, visit(8, ["/"], yesterday() - timedelta(weeks=3)), visit(8, ["/"], yesterday() - timedelta(weeks=1))
+    )
+    store(app, site, visit(9, ["/"], yesterday() - timedelta(weeks=3)))
+    page = alice.client.get(f"/visits/retention?site={site.id}").text
+    first = page.partition("<tbody>")[2].partition("</tr>")[0]
+    assert re.findall(NUMBER, first) == ["2"]
+    assert re.findall(r">(\d+)%</td>", first)[:3] == ["0", "50", "0"]
+
+
+def test_nobody_yet_is_said(app: APIFlask, alice: Person) -> None:
+    empty = add_site(app, alice.organisation_id)
+    assert "Nobody came in these weeks" in alice.client.get(f"/visits/retention?site={empty.id}").text
+
+
+def test_charlie_sees_neither(charlie: Person, site: Site) -> None:
+    for page in ("funnel", "retention"):
+        assert charlie.client.get(f"/visits/{page}?site={site.id}").status_code == 404

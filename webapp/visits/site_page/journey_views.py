@@ -1,0 +1,79 @@
+"""Pages of what visitors do one after another: funnels, and the weeks in which they come again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import redirect, request
+from flask.typing import ResponseReturnValue
+
+from webapp.lib.clock import utc_now
+from webapp.pages import render_page
+from webapp.visits.periods import PRESETS
+from webapp.visits.questions import PAGE, Filter
+from webapp.visits.raw.journeys import STEPS
+from webapp.visits.site_page.choice import Choice, read_choice
+from webapp.visits.site_page.filters import BadFilterError, chips_of, write_filters
+from webapp.visits.site_page.goals import words_of as words_of_goal
+from webapp.visits.site_page.journeys import WEEKS, list_steps, list_weeks, read_steps
+from webapp.visits.site_page.queries import list_goals
+from webapp.visits.site_page.service import pattern_of
+from webapp.visits.site_page.views import find_site
+from webapp.visits.views import visits
+
+
+@visits.get("/funnel")
+def show_funnel() -> ResponseReturnValue:
+    """How many visitors get from step to step; the steps stand in the address."""
+    choice = read_choice(find_site(request.args.get("site", "")), request.args, utc_now())
+    error = choice.error
+    try:
+        steps = read_steps(request.args.getlist("step"))
+    except BadFilterError as problem:
+        steps, error = [], str(problem)
+    if request.args.get("value") and len(steps) < STEPS[-1]:
+        return redirect(_url(choice, [*steps, _typed_step()]), code=303)
+    return render_page("visits/funnel.html", status=422 if error else 200, **_context(choice, steps), error=error)
+
+
+@visits.get("/retention")
+def show_retention() -> ResponseReturnValue:
+    """In which weeks those come again who came for the first time in one."""
+    choice = read_choice(find_site(request.args.get("site", "")), request.args, utc_now())
+    weeks, is_estimate = list_weeks(choice, utc_now())
+    chips = chips_of(choice.filters)
+    return render_page(
+        "visits/retention.html", choice=choice, weeks=weeks, is_estimate=is_estimate, week_count=WEEKS, chips=chips
+    )
+
+
+def _context(choice: Choice, steps: list[Filter]) -> dict[str, Any]:
+    goals = list_goals(choice.organisation_id, choice.site.id)
+    shown = list_steps(choice, steps)
+    return {
+        "choice": choice,
+        "presets": [(label, preset, _url(choice, steps, preset)) for preset, label in PRESETS.items()],
+        "steps": [(step, _url(choice, [*steps[:index], *steps[index + 1 :]])) for index, step in enumerate(shown)],
+        "texts": write_filters(steps),
+        "goals": [
+            (goal.name, words_of_goal(goal), _url(choice, [*steps, Filter(goal.field, goal.operator, (goal.value,))]))
+            for goal in goals
+        ],
+        "chips": chips_of(choice.filters),
+        "is_full": len(steps) >= STEPS[-1],
+        "least": STEPS[0],
+    }
+
+
+def _typed_step() -> Filter:
+    """What the form names: a page as goals write it (/orders/*), or an event."""
+    value = request.args["value"].strip()
+    if request.args.get("kind") == "event":
+        return read_steps([f"event:is:{value}"])[0]
+    operator, pattern = pattern_of(value)
+    return read_steps([f"{PAGE}:{operator.value}:{pattern}"])[0]
+
+
+def _url(choice: Choice, steps: list[Filter], preset: str | None = None) -> str:
+    changes: dict[str, Any] = {"range": preset, "from": None, "to": None} if preset else {}
+    return choice.url("visits.show_funnel", step=write_filters(steps), **changes)
