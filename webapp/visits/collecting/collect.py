@@ -15,6 +15,7 @@ from webapp.lib.redis import async_beacons_client, async_broker_client
 from webapp.metrics import beacon_counter
 from webapp.visits.backlog import AsyncAdder, Row
 from webapp.visits.collecting import answers
+from webapp.visits.collecting.admission import Admission, Request
 from webapp.visits.collecting.answers import Receive, Send
 from webapp.visits.collecting.batches import Batch, take_all
 from webapp.visits.collecting.beacon import (
@@ -28,10 +29,9 @@ from webapp.visits.collecting.beacon import (
 from webapp.visits.collecting.clients import client_of
 from webapp.visits.collecting.countries import Countries
 from webapp.visits.collecting.group_commit import GroupCommit
-from webapp.visits.collecting.intake import KnownSite, take, trusted_sender
+from webapp.visits.collecting.intake import KnownSite, take
 from webapp.visits.collecting.pixel import GIF, headers_for, read_pixel
-from webapp.visits.collecting.rate_limits import Buckets
-from webapp.visits.collecting.refusals import DroppedError, RefusedError, rate_limited, try_again, unknown_site
+from webapp.visits.collecting.refusals import DroppedError, RefusedError, try_again, unknown_site
 from webapp.visits.collecting.senders import Scope, Sender, Senders
 from webapp.visits.collecting.site_directory import DirectoryError, SiteDirectory
 from webapp.visits.collecting.visitors import Salts
@@ -47,8 +47,7 @@ class Collector:
         self._directory = SiteDirectory(settings.database_url)
         self._senders = Senders(Countries(settings.countries_path), settings.trusted_proxies)
         self._salts = Salts(self._redis)
-        self._by_address, self._by_site = Buckets(), Buckets()
-        self._address_rate = settings.address_rate_limit
+        self._admission = Admission(settings.address_rate_limit)
         self._listener = Listener(async_broker_client(settings))
 
     async def start(self) -> None:
@@ -109,7 +108,7 @@ class Collector:
         now_ms = time.time_ns() // 1_000_000
         salt = self._salts.known(now_ms) or await self._find_salt(now_ms)
         try:
-            row = self._take(beacon, site, sender, body, now_ms, salt)
+            row = self._take(beacon, site, Request(body, sender), now_ms, salt)
         except (RefusedError, DroppedError) as outcome:
             self._listener.left_out(site.organisation_id, site.site_id, beacon.page_url, outcome.reason, outcome.detail)
             await self._note(outcome, site)
@@ -130,28 +129,19 @@ class Collector:
                 raise found
             return found
 
-        batch = take_all(parts, find_site, lambda beacon, site: self._take(beacon, site, sender, body, now_ms, salt))
+        request = Request(body, sender)
+        batch = take_all(parts, find_site, lambda beacon, site: self._take(beacon, site, request, now_ms, salt))
         if batch.rows or batch.drops:
             await self._group.add_all(batch.rows, batch.drops)
         for row in batch.rows[-1:]:
             self._listener.took(row)
         return batch
 
-    def _take(self, beacon: Beacon, site: KnownSite, sender: Sender, body: bytes, now_ms: int, salt: bytes) -> Row:
-        if sender.signature:
-            sender = trusted_sender(self._senders, site, beacon, sender, body)
-        self._limit(site, sender)
+    def _take(self, beacon: Beacon, site: KnownSite, request: Request, now_ms: int, salt: bytes) -> Row:
+        sender = self._admission.admit(site, request)
+        if sender.is_trusted:
+            sender = self._senders.spoken_for(beacon, sender)
         return take(beacon, site, sender, now_ms, salt)
-
-    def _limit(self, site: KnownSite, sender: Sender) -> None:
-        """A site's own server speaks for many visitors, so its address has no limit of its own."""
-        now = time.monotonic()
-        wait = 0
-        if not sender.is_trusted:
-            wait = self._by_address.wait_seconds(sender.place.limit_key, 1, self._address_rate, now)
-        wait = wait or self._by_site.wait_seconds(site.site_id, 1, site.rules.rate_limit, now)
-        if wait:
-            raise rate_limited(wait)
 
     async def _note(self, outcome: RefusedError | DroppedError, site: KnownSite | None) -> None:
         """Count a beacon that is not taken; its site's owner will see it. What may come again is not lost yet."""
@@ -181,9 +171,7 @@ class Collector:
 
     async def _find_site(self, site_key: str, sender: Sender) -> KnownSite:
         """A site that was not asked for yet. Looking up costs more than anything else here, so it is limited first."""
-        wait = self._by_address.wait_seconds(sender.place.limit_key, 1, self._address_rate, time.monotonic())
-        if wait:
-            raise rate_limited(wait)
+        self._admission.charge(sender)
         try:
             site = await self._directory.find(site_key)
         except DirectoryError as error:

@@ -5,7 +5,7 @@ Every way in (the edge's `/collect`, one or many; the API) comes through here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from webapp.visits.backlog import Kind, Row
 from webapp.visits.collecting.beacon import KINDS, Beacon
@@ -34,7 +34,7 @@ from webapp.visits.collecting.refusals import (
     RefusedError,
 )
 from webapp.visits.collecting.rules import Address, SiteRules
-from webapp.visits.collecting.senders import Sender, Senders
+from webapp.visits.collecting.senders import Sender
 from webapp.visits.collecting.signatures import is_signed
 from webapp.visits.collecting.visitors import cookieless_id
 
@@ -52,18 +52,6 @@ class KnownSite:
 def needs_salt(beacon: Beacon, rules: SiteRules) -> bool:
     """Whether this visitor is known by the hash of the day alone."""
     return rules.is_cookieless or beacon.identifier is None
-
-
-def trusted_sender(senders: Senders, site: KnownSite, beacon: Beacon, sender: Sender, body: bytes) -> Sender:
-    """Whom the beacon is about: with the site's signature over the body, the visitor whom the body describes."""
-    if sender.signature and not sender.is_trusted:
-        if not is_signed(site.rules.identify_secret, body, sender.signature):
-            detail = (
-                "`X-Footfall-Signature` must be the HMAC-SHA256 of the body with the site's secret, in hexadecimal."
-            )
-            raise RefusedError(403, "bad-signature", detail)
-        sender = replace(sender, is_trusted=True, is_signed=True)
-    return senders.spoken_for(beacon, sender) if sender.is_trusted else sender
 
 
 def take(beacon: Beacon, site: KnownSite, sender: Sender, now_ms: int, salt: bytes | None) -> Row:

@@ -33,6 +33,11 @@ class Buckets:
         self._full_at[key] = full_at
         return 0
 
+    def give_back(self, key: str | bytes, count: int, rate: float) -> None:
+        """Undo what `wait_seconds` took just now."""
+        if key in self._full_at:
+            self._full_at[key] -= count / rate
+
     def _forget(self, now: float) -> None:
         """Keep the buckets that are not full; among very many of those, the newer half."""
         used = {key: full_at for key, full_at in self._full_at.items() if full_at > now}

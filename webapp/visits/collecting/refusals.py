@@ -97,5 +97,10 @@ def rate_limited(wait_seconds: int) -> RefusedError:
     return RefusedError(429, "rate-limited", detail, wait_seconds)
 
 
+def bad_signature() -> RefusedError:
+    detail = "`X-Footfall-Signature` must be the HMAC-SHA256 of the body with the site's secret, in hexadecimal."
+    return RefusedError(403, "bad-signature", detail)
+
+
 def unknown_site() -> RefusedError:
     return RefusedError(403, "unknown-site-key", "There is no site with this key.")
