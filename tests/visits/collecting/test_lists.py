@@ -184,6 +184,12 @@ def test_an_address_and_a_site_may_send_only_so_much(services: Settings, site: S
     assert sorted(set(statuses)) == [202, 429]
 
 
+def test_where_no_address_is_known_nobody_shares_a_limit_with_everybody(services: Settings, site: Site) -> None:
+    slow = replace(services, address_rate_limit=1)
+    answers = post(slow, *[make_beacon(site.site_key) for _ in range(30)], client="")
+    assert {answer.status for answer in answers} == {202}
+
+
 def test_a_list_beyond_the_limit_is_taken_as_far_as_it_goes(services: Settings, site: Site) -> None:
     change(services, site, "rate_limit = 1")
     (answer,) = post(services, [make_beacon(site.site_key) for _ in range(15)])

@@ -195,21 +195,46 @@ def test_a_household_shares_its_limit() -> None:
     assert read_address(" 10.0.0.1 ") is not None
 
 
+def address_seen(peer: str | None, *forwarded: str) -> str:
+    headers = [(b"user-agent", BROWSER.encode()), *((b"x-forwarded-for", line.encode()) for line in forwarded)]
+    scope = {"headers": headers, "client": (peer, 1) if peer else None}
+    return Senders(COUNTRIES, ("10.0.0.0/8", "2001:db8:ffff::/48")).of(scope).place.address
+
+
 def test_a_forwarded_address_counts_only_from_a_trusted_proxy() -> None:
-    senders = Senders(COUNTRIES, ("10.0.0.0/8",))
-
-    def address_seen(peer: str | None, forwarded: str | None) -> str:
-        headers = [(b"user-agent", BROWSER.encode())]
-        if forwarded is not None:
-            headers.append((b"x-forwarded-for", forwarded.encode()))
-        scope = {"headers": headers, "client": (peer, 1) if peer else None}
-        return senders.of(scope).place.address
-
     assert address_seen("10.0.0.1", "198.51.100.1, 203.0.113.5") == "203.0.113.5"
     assert address_seen("203.0.113.9", "198.51.100.1") == "203.0.113.9"
-    assert address_seen("10.0.0.1", None) == "10.0.0.1"
-    assert address_seen("10.0.0.1", "garbage") == ""
+    assert address_seen("10.0.0.1") == "10.0.0.1"
     assert address_seen(None, "198.51.100.1") == ""
+
+
+@pytest.mark.parametrize(
+    ("entry", "address"),
+    [
+        ("203.0.113.7:5123", "203.0.113.7"),
+        ("[2001:db8::1]:44", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("[::ffff:203.0.113.7]:80", "203.0.113.7"),
+    ],
+)
+def test_a_forwarded_address_may_carry_a_port(entry: str, address: str) -> None:
+    assert address_seen("10.0.0.1", entry) == address_seen("10.0.0.1", f"198.51.100.1 , {entry} ") == address
+
+
+def test_proxies_in_a_row_are_passed_over() -> None:
+    assert address_seen("10.0.0.1", "198.51.100.7, 10.0.0.2") == "198.51.100.7"
+    assert address_seen("10.0.0.1", "192.0.2.1, 198.51.100.7:80, [2001:db8:ffff::9]:44, 10.0.0.2:9") == "198.51.100.7"
+    assert address_seen("10.0.0.1", "198.51.100.7", "10.0.0.2") == "198.51.100.7"
+    assert address_seen("10.0.0.1", "10.1.2.3, 10.0.0.2") == "10.1.2.3"  # a visitor beside the proxies
+
+
+@pytest.mark.parametrize(
+    "line", ["garbage", "", "198.51.100.7, garbage", "unknown, 10.0.0.2", "[]:1", "1:2:3", "x" * 9999]
+)
+def test_what_cannot_be_read_is_the_proxys_own_address(line: str) -> None:
+    assert address_seen("10.0.0.1", line) == "10.0.0.1"
 
 
 def test_a_bucket_empties_and_fills_again() -> None:

@@ -17,6 +17,7 @@ Scope = dict[str, Any]
 
 REMEMBERED = 20_000
 ADDRESS_LENGTH = 64
+ENTRY_LENGTH = 80
 ORIGIN_LENGTH = 300
 LANGUAGE_LIMIT = 100
 
@@ -94,11 +95,33 @@ class Senders:
         peer: str = scope["client"][0] if scope.get("client") else ""
         if not self._networks:
             return peer
-        forwarded = headers.get(b"x-forwarded-for")
-        if forwarded is None or not self._is_proxy(peer):
+        if b"x-forwarded-for" not in headers or not self._is_proxy(peer):
             return peer
-        return forwarded.decode("latin-1").rpartition(",")[2].strip()
+        lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        return self._forwarded(b",".join(lines).decode("latin-1")) or peer
+
+    def _forwarded(self, entries: str) -> str:
+        """The address before our own proxies, each of which wrote down at the end who came to it; '' if unreadable."""
+        address = ""
+        while entries:
+            entries, _, entry = entries.rpartition(",")
+            address = _bare(entry[-ENTRY_LENGTH:])
+            if not self._is_proxy(address):
+                break
+        return address
 
     def _is_in_networks(self, peer: str) -> bool:
         number = read_address(peer)
         return number is not None and any(number in network for network in self._networks)
+
+
+@lru_cache(REMEMBERED)
+def _bare(entry: str) -> str:
+    """The address of a forwarded entry, which some proxies write with brackets or a port; '' where there is none."""
+    text = entry.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    number = read_address(text)
+    return "" if number is None else str(number)
