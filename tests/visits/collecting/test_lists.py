@@ -196,6 +196,7 @@ def test_a_list_beyond_the_limit_is_taken_as_far_as_it_goes(services: Settings, 
     told = json.loads(answer.body)
     assert told["accepted"] == 10
     assert {one["reason"] for one in told["refused"]} == {"rate-limited"}
+    assert all(one["retryAfter"] >= 1 for one in told["refused"])
 
     async def run(collector: Collector) -> Answered:
         body = json.dumps([make_beacon(site.site_key) for _ in range(10)]).encode()
@@ -205,6 +206,29 @@ def test_a_list_beyond_the_limit_is_taken_as_far_as_it_goes(services: Settings, 
     late = with_collector(services, run)
     assert (late.status, reason_of(late)) == (429, "rate-limited")
     assert int(late.headers["retry-after"]) >= 1
+
+
+def test_a_list_of_which_some_may_come_again_is_not_refused_for_good(services: Settings, site: Site) -> None:
+    """Whatever else it holds, and whatever comes first: who reads the status alone sends the whole list again."""
+    change(services, site, "rate_limit = 1, excluded_pages = '[\"/admin*\"]'")
+    broken, admin = make_beacon(site.site_key, screen="x"), make_beacon(site.site_key, pageUrl=f"{ORIGIN}/admin")
+    good = [make_beacon(site.site_key) for _ in range(2)]
+
+    async def run(collector: Collector) -> list[Answered]:
+        for _ in range(10):
+            await ask(collector, json.dumps(make_beacon(site.site_key)).encode())
+        lists = [[b"not a beacon", *good], [broken, *good], [admin, *good], [make_beacon("x"), *good]]
+        bodies = [json.dumps([str(one) if isinstance(one, bytes) else one for one in each]) for each in lists]
+        return [await ask(collector, body.encode()) for body in bodies]
+
+    answers = with_collector(services, run)
+    assert [(answer.status, reason_of(answer)) for answer in answers] == [(429, "rate-limited")] * 4
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
+    told = answers[0].problem["refused"]
+    assert [(one["reason"], "retryAfter" in one) for one in told] == [
+        ("wrong-fields", False), ("rate-limited", True), ("rate-limited", True),
+    ]  # fmt: skip
+    assert drops(services) == {}  # all of it comes again
 
 
 def test_a_sites_server_signs_what_it_says_of_its_visitors(services: Settings, site: Site) -> None:

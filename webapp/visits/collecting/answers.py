@@ -60,7 +60,7 @@ async def drop(outcome: DroppedError, send: Send) -> None:
 
 
 async def tell(batch: Batch, send: Send) -> None:
-    """What became of each beacon of a list; where none can be taken, the list is refused like its first beacon."""
+    """What became of each beacon of a list; where none was taken, the list as a whole is refused."""
     if (refusal := batch.refusal()) is not None:
         await refuse(refusal, send, refused=batch.refused)
         return

@@ -28,14 +28,19 @@ class Batch:
     dropped: list[dict[str, object]] = field(default_factory=list)
     refused: list[dict[str, object]] = field(default_factory=list)
     first_refusal: RefusedError | None = None
+    longest_wait: RefusedError | None = None
 
     def refusal(self) -> RefusedError | None:
         """How the whole request is refused when nothing of it can be taken; None when some of it is."""
-        first = self.first_refusal
-        if self.rows or self.dropped or first is None:
+        first, wait = self.first_refusal, self.longest_wait
+        if self.rows or first is None:
             return None
-        detail = "None of these beacons can be taken; `refused` says why."
-        return RefusedError(429 if first.status == 429 else 422, first.reason, detail, first.retry_after_seconds)
+        if wait is not None:
+            detail = "None of these beacons was taken. Send them again later; `refused` says which are worth it."
+            return RefusedError(wait.status, wait.reason, detail, wait.retry_after_seconds)
+        if self.dropped:
+            return None
+        return RefusedError(422, first.reason, "None of these beacons can be taken; `refused` says why.")
 
     def answer(self) -> dict[str, Any]:
         """What the sender is told: counted, left out by the site's own rules, and refused."""
@@ -49,11 +54,19 @@ class Batch:
         if isinstance(outcome, DroppedError):
             self.dropped.append(entry)
         else:
-            self.first_refusal = self.first_refusal or outcome
-            self.refused.append(entry)
+            self._refuse(outcome, entry)
         if site is not None:
             key = (site.organisation_id, site.site_id, outcome.reason)
             self.drops[key] = self.drops.get(key, 0) + 1
+
+    def _refuse(self, refusal: RefusedError, entry: dict[str, object]) -> None:
+        self.first_refusal = self.first_refusal or refusal
+        seconds = refusal.retry_after_seconds
+        if seconds is not None:
+            entry["retryAfter"] = seconds
+            if self.longest_wait is None or seconds > (self.longest_wait.retry_after_seconds or 0):
+                self.longest_wait = refusal
+        self.refused.append(entry)
 
 
 def take_all(parts: list[bytes], find_site: FindSite, take: Take) -> Batch:
@@ -66,6 +79,8 @@ def take_all(parts: list[bytes], find_site: FindSite, take: Take) -> Batch:
             batch.rows.append(take(beacon, site))
         except (RefusedError, DroppedError) as outcome:
             batch.leave_out(index, outcome, site or _site_of_broken(part, outcome, find_site))
+    if batch.longest_wait is not None and not batch.rows:
+        batch.drops.clear()  # all of the list comes again, and is noted then
     return batch
 
 

@@ -10,7 +10,10 @@ AWAY_RETRY_SECONDS = 3
 
 
 class RefusedError(Exception):
-    """A beacon that is not taken: a status, a short word for programs, and a sentence for people."""
+    """A beacon that is not taken: a status, a short word for programs, and a sentence for people.
+
+    With `retry_after_seconds` nothing is wrong with it, and it may come again after so long.
+    """
 
     def __init__(self, status: int, reason: str, detail: str, retry_after_seconds: int | None = None) -> None:
         super().__init__(detail)
