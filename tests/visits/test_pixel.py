@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from apiflask import APIFlask
 
 from tests.conftest import Person
+from tests.visits.collecting.test_collect import drops
 from tests.visits.support import ORIGIN, add_site, count_all, scalar
 from webapp.config import Settings
 from webapp.edge import Edge
@@ -118,6 +120,17 @@ def test_another_website_cannot_count_by_the_picture(app: APIFlask, alice: Perso
     assert evil[b"x-footfall-dropped"] == b"origin-not-allowed"
     assert unnamed[b"x-footfall-dropped"] == b"origin-not-allowed"
     assert bot[b"x-footfall-dropped"] == b"bot"
+
+
+def test_a_picture_beyond_the_limit_is_lost_and_counted_so(app: APIFlask, alice: Person, services: Settings) -> None:
+    """Nobody sends it again, as the tracker does."""
+    site = add_site(app, alice.organisation_id)
+    scope = scope_of(f"site={site.site_key}", **{"referer": f"{ORIGIN}/", "user-agent": BROWSER})
+    scope["client"] = ("203.0.113.9", 50_000)
+    answers = asked(replace(services, address_rate_limit=1), *[scope] * 15)
+    lost = [answer[b"x-footfall-dropped"] for answer in answers if b"x-footfall-dropped" in answer]
+    assert set(lost) == {b"rate-limited"}
+    assert drops(services) == {"rate-limited": len(lost)}
 
 
 def test_whatever_becomes_of_it_a_browser_gets_its_picture_and_keeps_none(services: Settings) -> None:

@@ -55,7 +55,7 @@ class Batch:
             self.dropped.append(entry)
         else:
             self._refuse(outcome, entry)
-        if site is not None:
+        if site is not None and not (isinstance(outcome, RefusedError) and outcome.may_come_again):
             key = (site.organisation_id, site.site_id, outcome.reason)
             self.drops[key] = self.drops.get(key, 0) + 1
 

@@ -86,7 +86,7 @@ class Collector:
         body, as_posted = read_pixel(scope)
         reason = ""
         try:
-            await self.take_one(body, self.sender_of(as_posted))
+            await self.take_one(body, self.sender_of(as_posted), is_sent_again=False)
         except (DroppedError, RefusedError) as outcome:
             reason = outcome.reason
             beacon_counter(reason)(1)
@@ -97,8 +97,11 @@ class Collector:
         """Who sent a request."""
         return self._senders.of(scope)
 
-    async def take_one(self, body: bytes, sender: Sender) -> None:
-        """Done when Redis has the beacon; raises RefusedError or DroppedError once Redis has counted that."""
+    async def take_one(self, body: bytes, sender: Sender, *, is_sent_again: bool = True) -> None:
+        """Done when Redis has the beacon; raises RefusedError or DroppedError once Redis has counted that.
+
+        What comes too fast is no loss yet where its sender tries again, and is counted only where nobody does.
+        """
         try:
             beacon = read_beacon(body)
         except RefusedError as refusal:
@@ -111,7 +114,8 @@ class Collector:
             row = self._take(beacon, site, Request(body, sender), now_ms, salt)
         except (RefusedError, DroppedError) as outcome:
             self._listener.left_out(site.organisation_id, site.site_id, beacon.page_url, outcome.reason, outcome.detail)
-            await self._note(outcome, site)
+            if not (is_sent_again and isinstance(outcome, RefusedError) and outcome.may_come_again):
+                await self._note(outcome, site)
             raise
         await self._group.add(row)
         self._listener.took(row)
@@ -144,7 +148,7 @@ class Collector:
         return take(beacon, site, sender, now_ms, salt)
 
     async def _note(self, outcome: RefusedError | DroppedError, site: KnownSite | None) -> None:
-        """Count a beacon that is not taken; its site's owner will see it. What may come again is not lost yet."""
+        """Count a beacon that is not taken; its site's owner will see it."""
         if site is not None:
             await self._group.add_all([], {(site.organisation_id, site.site_id, outcome.reason): 1})
 

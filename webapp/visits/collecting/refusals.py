@@ -22,6 +22,11 @@ class RefusedError(Exception):
         self.detail = detail
         self.retry_after_seconds = retry_after_seconds
 
+    @property
+    def may_come_again(self) -> bool:
+        """Whether a client that waits sends it again, so that it is not lost yet."""
+        return self.retry_after_seconds is not None
+
 
 class DroppedError(Exception):
     """A beacon that the site does not want counted. Its sender did nothing wrong and must not come again."""
@@ -66,7 +71,7 @@ EXPLANATIONS = {
     "missing-identifier": "Nobody could say whose beacon it was.",
     "needs-signature": "An address, browser or identity was reported without a signature or API key.",
     "origin-not-allowed": "A website that is not among this site's addresses reported visits.",
-    "rate-limited": "More came within a second than may, from one address or for the whole site.",
+    "rate-limited": "The picture for pages without scripts was asked for more often than one address or the site may.",
     "visit-in-future": "The visit's time lay in the future.",
     "visit-too-old": "The visit lay more than 31 days back.",
     "wrong-fields": "A field was missing or of the wrong type.",
