@@ -18,6 +18,7 @@ from webapp.live.hub import Hub
 from webapp.live.stream import live
 from webapp.metrics import open_streams
 from webapp.visits.collecting.collect import Collector
+from webapp.visits.collecting.pixel import headers_for
 from webapp.visits.tracker_script import tracker_script
 
 Scope = dict[str, Any]
@@ -66,13 +67,23 @@ class Edge:
             with open_streams.track_inprogress():
                 await live(self.settings, hub, path, receive, send)
         elif path == self.settings.pixel_path:
-            await collector.handle_pixel(scope, send)
+            await self._send_pixel(collector, scope, send)
         elif self._script.is_at(path):
             await self._send_tracker(scope, send)
         elif path == "/healthz":
             await respond(send, 200, [(b"content-type", b"text/plain"), *CORS_HEADERS], b"ok\n")
         else:
             await respond(send, 404, [(b"content-type", b"text/plain"), *CORS_HEADERS], b"There is nothing here.\n")
+
+    async def _send_pixel(self, collector: Collector, scope: Scope, send: Send) -> None:
+        """Only a browser that fetches the picture shows a page; whoever looks what is there does not."""
+        if scope["method"] == "GET":
+            await collector.handle_pixel(scope, send)
+        elif scope["method"] == "HEAD":
+            await respond(send, 200, headers_for())
+        else:
+            allowed = (b"allow", b"GET, HEAD, OPTIONS")
+            await respond(send, 405, [allowed, (b"content-length", b"0"), *CORS_HEADERS])
 
     async def _send_tracker(self, scope: Scope, send: Send) -> None:
         """The address of these very bytes is good for a year, any other for an hour."""

@@ -63,8 +63,8 @@ def test_the_referrer_of_the_page_can_be_told() -> None:
     }
 
 
-def asked(settings: Settings, *scopes: dict[str, Any]) -> list[dict[bytes, bytes]]:
-    """The headers of the pictures that these requests get."""
+def sent_by(settings: Settings, *scopes: dict[str, Any]) -> list[dict[str, Any]]:
+    """All messages of the edge that answer these requests."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
@@ -82,6 +82,12 @@ def asked(settings: Settings, *scopes: dict[str, Any]) -> list[dict[bytes, bytes
         await hub.close()
 
     asyncio.run(run())
+    return sent
+
+
+def asked(settings: Settings, *scopes: dict[str, Any]) -> list[dict[bytes, bytes]]:
+    """The headers of the pictures that these requests get."""
+    sent = sent_by(settings, *scopes)
     starts, bodies = sent[::2], sent[1::2]
     assert {start["status"] for start in starts} == {200}
     assert {body["body"] for body in bodies} == {GIF}
@@ -120,6 +126,23 @@ def test_another_website_cannot_count_by_the_picture(app: APIFlask, alice: Perso
     assert evil[b"x-footfall-dropped"] == b"origin-not-allowed"
     assert unnamed[b"x-footfall-dropped"] == b"origin-not-allowed"
     assert bot[b"x-footfall-dropped"] == b"bot"
+
+
+def test_only_a_picture_that_is_fetched_counts(app: APIFlask, alice: Person, services: Settings) -> None:
+    site = add_site(app, alice.organisation_id)
+    get = scope_of(f"site={site.site_key}", **{"referer": f"{ORIGIN}/", "user-agent": BROWSER})
+    others = [{**get, "method": method} for method in ("HEAD", "POST", "PUT", "DELETE", "OPTIONS")]
+    sent = sent_by(services, *others, get)
+    head, *refused, options, got = sent[::2]
+    assert (head["status"], sent[1].get("body", b"")) == (200, b"")
+    assert dict(head["headers"]) == dict(got["headers"])
+    assert [start["status"] for start in refused] == [405] * 3
+    assert {dict(start["headers"])[b"allow"] for start in refused} == {b"GET, HEAD, OPTIONS"}
+    assert options["status"] == 204
+    with beacons_client(services) as client:
+        assert (
+            sum(len(backlog.decode_rows(entry.content)) for entry in backlog.read_after(client, backlog.START, 99)) == 1
+        )
 
 
 def test_a_picture_beyond_the_limit_is_lost_and_counted_so(app: APIFlask, alice: Person, services: Settings) -> None:
