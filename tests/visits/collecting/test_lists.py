@@ -1,4 +1,4 @@
-"""Many beacons at once, beacons of a site's own server, limits, and settings that change: at `/collect`."""
+"""Many beacons at once, beacons of a site's own server, and settings that change: at `/collect`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from webapp.extensions import db, tenant
 from webapp.lib.redis import beacons_client
 from webapp.visits.collecting import site_directory
 from webapp.visits.collecting.collect import Collector
-from webapp.visits.collecting.site_keys import make_site_key
 from webapp.visits.collecting.visitors import SALT_SECONDS, day_of, salt_key
 from webapp.visits.models import Site
 
@@ -163,75 +162,6 @@ def test_every_process_makes_the_same_hash_of_a_visitor(services: Settings, site
     assert waiting(services)[2].visitor != one.visitor
 
 
-def test_an_address_and_a_site_may_send_only_so_much(services: Settings, site: Site) -> None:
-    slow = replace(services, address_rate_limit=1)
-
-    async def run(collector: Collector) -> tuple[list[Answered], Answered]:
-        bodies = [json.dumps(make_beacon(site.site_key)).encode() for _ in range(12)]
-        answers = [await ask(collector, body) for body in bodies]
-        return answers, await ask(collector, bodies[0], client="203.0.113.77")
-
-    answers, other = with_collector(slow, run)
-    refused = [answer for answer in answers if answer.status == 429]
-    assert 1 <= len(refused) <= 3
-    assert {reason_of(answer) for answer in refused} == {"rate-limited"}
-    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-    assert all(answer.headers["access-control-allow-origin"] == "*" for answer in refused)
-    assert other.status == 202
-    assert drops(services) == {}  # they come again
-    change(services, site, "rate_limit = 1")
-    statuses = [answer.status for answer in post(services, *[make_beacon(site.site_key) for _ in range(15)])]
-    assert sorted(set(statuses)) == [202, 429]
-
-
-def test_where_no_address_is_known_nobody_shares_a_limit_with_everybody(services: Settings, site: Site) -> None:
-    slow = replace(services, address_rate_limit=1)
-    answers = post(slow, *[make_beacon(site.site_key) for _ in range(30)], client="")
-    assert {answer.status for answer in answers} == {202}
-
-
-def test_a_list_beyond_the_limit_is_taken_as_far_as_it_goes(services: Settings, site: Site) -> None:
-    change(services, site, "rate_limit = 1")
-    (answer,) = post(services, [make_beacon(site.site_key) for _ in range(15)])
-    told = json.loads(answer.body)
-    assert told["accepted"] == 10
-    assert {one["reason"] for one in told["refused"]} == {"rate-limited"}
-    assert all(one["retryAfter"] >= 1 for one in told["refused"])
-    assert drops(services) == {}  # they come again
-
-    async def run(collector: Collector) -> Answered:
-        body = json.dumps([make_beacon(site.site_key) for _ in range(10)]).encode()
-        await ask(collector, body)
-        return await ask(collector, json.dumps([make_beacon(site.site_key) for _ in range(3)]).encode())
-
-    late = with_collector(services, run)
-    assert (late.status, reason_of(late)) == (429, "rate-limited")
-    assert int(late.headers["retry-after"]) >= 1
-
-
-def test_a_list_of_which_some_may_come_again_is_not_refused_for_good(services: Settings, site: Site) -> None:
-    """Whatever else it holds, and whatever comes first: who reads the status alone sends the whole list again."""
-    change(services, site, "rate_limit = 1, excluded_pages = '[\"/admin*\"]'")
-    broken, admin = make_beacon(site.site_key, screen="x"), make_beacon(site.site_key, pageUrl=f"{ORIGIN}/admin")
-    good = [make_beacon(site.site_key) for _ in range(2)]
-
-    async def run(collector: Collector) -> list[Answered]:
-        for _ in range(10):
-            await ask(collector, json.dumps(make_beacon(site.site_key)).encode())
-        lists = [[b"not a beacon", *good], [broken, *good], [admin, *good], [make_beacon("x"), *good]]
-        bodies = [json.dumps([str(one) if isinstance(one, bytes) else one for one in each]) for each in lists]
-        return [await ask(collector, body.encode()) for body in bodies]
-
-    answers = with_collector(services, run)
-    assert [(answer.status, reason_of(answer)) for answer in answers] == [(429, "rate-limited")] * 4
-    assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
-    told = answers[0].problem["refused"]
-    assert [(one["reason"], "retryAfter" in one) for one in told] == [
-        ("wrong-fields", False), ("rate-limited", True), ("rate-limited", True),
-    ]  # fmt: skip
-    assert drops(services) == {}  # all of it comes again
-
-
 def test_a_sites_server_signs_what_it_says_of_its_visitors(services: Settings, site: Site) -> None:
     beacon = make_beacon(site.site_key, ip=GERMAN, userAgent=BROWSER, visitedAt="2020-02-29T10:00:00Z")
     body = json.dumps(beacon).encode()
@@ -324,15 +254,6 @@ def test_a_deleted_sites_key_ends(services: Settings, site: Site) -> None:
         return first.status, reason_of(await ask(collector, body))
 
     assert with_collector(services, run) == (202, "unknown-site-key")
-
-
-def test_keys_that_nobody_made_are_limited_before_they_are_looked_up(services: Settings, alice: Person) -> None:
-    async def run(collector: Collector) -> set[int]:
-        keys = [make_site_key(alice.organisation_id) for _ in range(15)]
-        bodies = [json.dumps(make_beacon(key)).encode() for key in keys]
-        return {(await ask(collector, body)).status for body in bodies}
-
-    assert with_collector(replace(services, address_rate_limit=1), run) == {403, 429}
 
 
 def test_without_redis_a_visitor_without_identifier_must_come_again(services: Settings, site: Site) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +11,7 @@ from apiflask import APIFlask
 
 from tests.conftest import Person
 from tests.visits.collecting.test_collect import drops, waiting
+from tests.visits.collecting.test_lists import with_collector
 from tests.visits.support import add_site, ask, make_beacon
 from webapp.config import Settings
 from webapp.visits.collecting import signatures
@@ -40,18 +39,6 @@ def signed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(signatures, "sign", count_and_sign)
     return lengths
-
-
-def with_collector(settings: Settings, work: Callable[[Collector], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        collector = Collector(settings)
-        await collector.start()
-        try:
-            return await work(collector)
-        finally:
-            await collector.stop()
-
-    return asyncio.run(run())
 
 
 def list_of(count: int, *site_keys: str) -> bytes:
