@@ -33,7 +33,7 @@ def test_a_late_beacon_joins_two_visits_and_takes_both_back(app: APIFlask, alice
     referrers = "SELECT value, visit_count FROM dimension_roll_ups WHERE dimension = 'referrer' AND grain = 'day'"
     assert sorted(rows_of(services, referrers)) == [("", 0), ("news.example", 1)]
     raw = read_raw(services, RawKind.VISIT).sort("sign", "started_ms")
-    assert raw.get_column("sign").to_list() == [-1, -1, 1, 1, 1]
+    assert raw.get_column("sign").to_list() == [-1, -1, 0, 1, 1, 1]
     assert scalar(services, "SELECT count(*) FROM visits") == 1
 
 
