@@ -117,6 +117,7 @@ def _create_visits() -> None:
         sa.Column("entry_page", sa.Text(), nullable=False),
         sa.Column("exit_page", sa.Text(), nullable=False),
         sa.Column("attributes", sa.Text(), nullable=False),
+        sa.Column("changed_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("organisation_id", "site_id", "visitor", "started_at", name="pk_visits"),
     )
 
@@ -151,7 +152,7 @@ def _create_drop_counts() -> None:
 
 
 def _create_identities() -> None:
-    """Who a visitor said they are; the first link wins, and later ones to somebody else are listed."""
+    """Who a visitor said they are; what was named first wins, and others are listed."""
     op.create_table(
         "identities",
         *_visitor_columns(),
@@ -213,7 +214,8 @@ UNCHECKED_ORGANISATIONS = """
         WHERE j.organisation_id = s.organisation_id AND j.kind = 'check_roll_ups' AND j.created_at > since
     )
 """
-PRUNE_VISITS = "DELETE FROM visits WHERE last_at < before"
+# Not by the time of the visit: a server may report last month's in parts, and they must stay whole.
+PRUNE_VISITS = "DELETE FROM visits WHERE changed_at < before"
 # Rows that already lie in the default partition move along, or PostgreSQL would refuse to attach the new one.
 MAKE_SEEN_PARTITIONS = """
 CREATE FUNCTION footfall_make_partitions(first_day date, last_day date) RETURNS integer

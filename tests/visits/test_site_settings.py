@@ -116,6 +116,7 @@ def test_the_form_changes_every_setting(bob: Person, services: Settings, site: S
 def test_the_form_shows_again_what_it_saved(alice: Person, services: Settings, site: Site) -> None:
     """Saving the page as it came changes nothing."""
     alice.client.post(url_of(site), data=FORM)
+    assert "some stay up to a month longer" in alice.client.get(url_of(site)).text
     again = {**FORM, "origins": "\n".join(KEPT["origins"]), "excluded_countries": "AT\nUS"}
     assert alice.client.post(url_of(site), data=again).status_code == 303
     assert kept(services, site) == KEPT

@@ -191,7 +191,7 @@ class Visit(Model):
     `visitor` and `visit` are the numbers that raw rows carry; `attributes` are those of the visit's entry.
     `started_at` and `last_at` span all activity. The visit counts from its entry, the first pageview, custom event
     or product view: engagement alone, without any of the three counts, is none, but may belong to one that is still
-    on its way.
+    on its way. It is kept for some days after `changed_at`, when it was last written: the visit itself may be older.
     """
 
     __tablename__ = "visits"
@@ -210,6 +210,7 @@ class Visit(Model):
     entry_page: Mapped[str]
     exit_page: Mapped[str]
     attributes: Mapped[str]
+    changed_at: Mapped[datetime]
 
 
 class RawChunk(Model):
@@ -240,7 +241,7 @@ class DropCount(Model):
 
 
 class Identity(Model):
-    """Who a visitor said they are, folded as records fold their keys; the first link wins."""
+    """Who a visitor said they are, folded as records fold their keys; what was named first wins."""
 
     __tablename__ = "identities"
     __table_args__ = (Index("ix_identities_identity", "organisation_id", "identity"),)
@@ -253,7 +254,7 @@ class Identity(Model):
 
 
 class RefusedMerge(Model):
-    """Somebody else whom a visitor said to be, after the first link."""
+    """Somebody else whom a visitor said to be later."""
 
     __tablename__ = "refused_merges"
 

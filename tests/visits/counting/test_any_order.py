@@ -61,13 +61,36 @@ def test_visits_are_the_same_in_any_batches_and_order(rows: list[Row], chance: r
     expected = sorted(map(repr, find_visits(rows)))
     chance.shuffle(rows)
     kept, changes = pl.DataFrame(schema=KEPT_SCHEMA), pl.DataFrame(schema={"site": pl.UInt32, **VISIT_SCHEMA})
+    activity: list[tuple[int, int]] = []
     for start in range(0, len(rows), batch):
         enriched = enrich(frame_of_rows(rows[start : start + batch])).with_columns(site=pl.lit(0, pl.UInt32))
         stitched = stitch(enriched, kept)
         gone = pl.concat([stitched.removed, stitched.written.select(IDENTITY)])
         kept = pl.concat([kept.join(gone, on=IDENTITY, how="anti"), stitched.written])
         changes = pl.concat([changes, stitched.changes])
+        activity += stitched.rows.select("visit", "kind").iter_rows()
     assert sorted(map(repr, net_visits(changes))) == expected
+    assert pageviews_by_visit(activity, changes) == standing_visits(changes)
+
+
+def pageviews_by_visit(activity: list[tuple[int, int]], changes: pl.DataFrame) -> dict[int, int]:
+    """Pageviews by the number of the visit to which their rows lead, for those that stand."""
+    joined = dict(changes.filter(pl.col("sign") == 0).select("visit", "joined").iter_rows())
+    found = dict.fromkeys(standing_visits(changes), 0)
+    for visit, kind in activity:
+        while visit in joined:
+            visit = joined[visit]
+        assert visit in found or kind == Kind.ENGAGEMENT
+        if kind == Kind.PAGEVIEW:
+            found[visit] += 1
+    return found
+
+
+def standing_visits(changes: pl.DataFrame) -> dict[int, int]:
+    """The pageviews of each visit that was not taken back, by its number."""
+    sign = pl.col("sign").cast(pl.Int64)
+    sums = changes.group_by("visit").agg(standing=sign.sum(), pageview_count=(sign * pl.col("pageview_count")).sum())
+    return dict(sums.filter(pl.col("standing") > 0).select("visit", "pageview_count").iter_rows())
 
 
 def net_visits(changes: pl.DataFrame) -> list[PlainVisit]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import permutations
 
 import polars as pl
 import pytest
 from apiflask import APIFlask
 
-from tests.conftest import Person
+from tests.conftest import Person, owner_connection
 from tests.visits.support import ORIGIN, add_rows, add_site, count_all, make_row, read_raw, rows_of, scalar, utc
 from webapp.config import Settings
 from webapp.lib.ids import uuid7
@@ -32,7 +33,7 @@ def test_a_late_beacon_joins_two_visits_and_takes_both_back(app: APIFlask, alice
     referrers = "SELECT value, visit_count FROM dimension_roll_ups WHERE dimension = 'referrer' AND grain = 'day'"
     assert sorted(rows_of(services, referrers)) == [("", 0), ("news.example", 1)]
     raw = read_raw(services, RawKind.VISIT).sort("sign", "started_ms")
-    assert raw.get_column("sign").to_list() == [-1, -1, 1, 1, 1]
+    assert raw.get_column("sign").to_list() == [-1, -1, 0, 1, 1, 1]
     assert scalar(services, "SELECT count(*) FROM visits") == 1
 
 
@@ -131,6 +132,21 @@ def test_the_first_identity_wins_and_another_is_refused(
     assert refused == [(alice.organisation_id, "bob@example.com", AT + MINUTE)]
 
 
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_identities_are_those_named_first_however_late_they_come(
+    app: APIFlask, alice: Person, services: Settings, order: tuple[int, ...]
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    said = [
+        make_row(site, AT + minutes * MINUTE, name=f"{name}@example.com", kind=int(Kind.IDENTIFY))
+        for minutes, name in ((0, "alice"), (1, "bob"), (2, "alice"))
+    ]
+    for number in order:
+        _count(app, services, [said[number]])
+    assert rows_of(services, "SELECT identity, first_at FROM identities") == [("alice@example.com", AT)]
+    assert rows_of(services, "SELECT identity, at FROM refused_merges") == [("bob@example.com", AT + MINUTE)]
+
+
 def test_a_quiet_sites_rows_lie_in_few_chunks_and_a_busy_ones_are_left_alone(
     app: APIFlask, alice: Person, charlie: Person, services: Settings
 ) -> None:
@@ -153,9 +169,21 @@ def test_visits_are_forgotten_when_no_beacon_can_change_them_any_more(
 ) -> None:
     site = add_site(app, alice.organisation_id)
     _count(app, services, [make_row(site, AT), make_row(site)])
+    with owner_connection(services) as connection:
+        connection.execute("UPDATE visits SET changed_at = now() - interval '4 days' WHERE started_at = %s", [AT])
     with app.app_context():
         make_partitions.fn()
     assert rows_of(services, "SELECT count(*), min(started_at) > %s FROM visits", AT) == [(1, True)]
+
+
+def test_old_visits_that_come_in_parts_stay_whole(app: APIFlask, alice: Person, services: Settings) -> None:
+    """A server reports last month's, and the visits are cleared up while it does."""
+    site = add_site(app, alice.organisation_id)
+    _count(app, services, [make_row(site, AT)])
+    with app.app_context():
+        make_partitions.fn()
+    _count(app, services, [make_row(site, AT + 10 * MINUTE)])
+    assert rows_of(services, VISITS) == [(1, 0, 10 * 60_000, 2)]
 
 
 def _count(app: APIFlask, settings: Settings, rows: list[Row]) -> None:

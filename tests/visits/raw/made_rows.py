@@ -134,6 +134,7 @@ def _visit(rows: list[Row], attributes: Row) -> Row:
         "started_ms": rows[0]["visited_ms"],
         "visitor": rows[0]["visitor"],
         "visit": rows[0]["visit"],
+        "joined": 0,
         "duration_ms": rows[-1]["visited_ms"] - rows[0]["visited_ms"],
         "pageview_count": len(pages),
         "event_count": event_count,

@@ -47,6 +47,7 @@ def visit(visitor: int, paths: list[str], at: datetime, event: str = "", **attri
         "visitor": visitor,
         "visit": visit_id,
         "sign": 1,
+        "joined": 0,
         "duration_ms": (len(paths) - 1) * 60_000,
         "pageview_count": len(paths),
         "event_count": int(bool(event)),

@@ -77,6 +77,27 @@ def test_a_link_shows_only_what_passes_its_filters_whatever_is_asked(
     assert "/secret" not in client.get(f"{path}/lists/page?range=yesterday").text
 
 
+@pytest.mark.parametrize("segment", ["0190f5a2-1c5f-7f0e-9d5b-6d2f8b6f3a11", "deleted", "x", " "])
+def test_a_segment_that_is_gone_limits_no_link_instead_of_showing_everything(
+    alice: Person, site: Site, segment: str
+) -> None:
+    if segment == "deleted":
+        share(alice, site, "country:is:DE")
+        links = alice.client.get(f"/visits/sites/{site.id}/links").text
+        segment = re.findall(r'<option value="([^"]+)">Limit', links)[0]
+        assert alice.client.post(f"/visits/segments/{segment}/delete").status_code == 303
+    before = alice.client.get(f"/visits/sites/{site.id}/links").text.count("/shared/")
+    page = alice.client.post(f"/visits/sites/{site.id}/links", data={"name": "Board", "segment": segment})
+    assert page.status_code == 422
+    assert "This segment is gone" in page.text
+    assert 'value="Board"' in page.text
+    assert alice.client.get(f"/visits/sites/{site.id}/links").text.count("/shared/") == before
+
+
+def test_a_link_without_a_word_about_what_it_shows_is_not_made(alice: Person, site: Site) -> None:
+    assert alice.client.post(f"/visits/sites/{site.id}/links", data={"name": "Board"}).status_code == 422
+
+
 def test_a_link_that_is_taken_back_shows_nothing_any_more(client: FlaskClient, alice: Person, site: Site) -> None:
     path = share(alice, site)
     page = alice.client.get(f"/visits/sites/{site.id}/links").text

@@ -54,7 +54,8 @@ class Batch:
 def add_to_roll_ups(aside: Aside, connection: Connection, batch: Batch) -> None:
     """Count a batch in every roll-up, aside; the caller's transaction has named the tenant."""
     rows = with_buckets(batch.rows, "visited_ms", batch.zones)
-    visits = with_buckets(batch.visits, "started_ms", batch.zones)
+    changes = batch.visits.filter(pl.col("sign") != 0)  # what else there is says which visits became one
+    visits = with_buckets(changes, "started_ms", batch.zones)
     aside.do(_make_staged, connection)
     new_page_counts = aside.do(_add_to_pages, connection, batch, tally_pages(rows, visits))
     aside.do(_add_to_dimensions, connection, batch, tally_dimensions(rows, visits), list_named(rows))

@@ -37,12 +37,19 @@ KEPT_SCHEMA = pl.Schema(
 IDENTITY = ("site", "visitor", "started_ms")
 COUNTS = ("pageview_count", "event_count", "product_count")
 _COUNTS_AS_VISIT = pl.sum_horizontal(COUNTS) > 0
+_OF_JOINS = ("started_ms", "visitor", "visit", "joined")
+_NOTHING: dict[pl.DataType, pl.Expr] = {
+    pl.Int8(): pl.lit(0, pl.Int8),
+    pl.Int64(): pl.lit(0, pl.Int64),
+    pl.Boolean(): pl.lit(value=False),
+    pl.String(): pl.lit(""),
+}
 _MIX = 0x9E3779B97F4A7C15 - (1 << 64)
 
 
 @dataclass(frozen=True)
 class Stitched:
-    """Rows with their `visit` and `is_entry`; kept visits to write and to remove; signed changes, with `site`."""
+    """Rows with their `visit` and `is_entry`; kept visits to write and to remove; changes and joins, with `site`."""
 
     rows: pl.DataFrame
     written: pl.DataFrame
@@ -57,13 +64,14 @@ def stitch(rows: pl.DataFrame, before: pl.DataFrame) -> Stitched:
     touched = items.filter(pl.col("row").is_not_null()).select("cluster").unique()
     after = after.join(touched, on="cluster", how="semi")
     old = items.filter(pl.col("row").is_null()).join(touched, on="cluster", how="semi")
+    joins = _joins(old, after)
     same = old.join(after, on=KEPT_SCHEMA.names(), how="semi")
     old, new = old.join(same, on="cluster", how="anti"), after.join(same, on="cluster", how="anti")
     return Stitched(
         _with_visits(rows, items, after),
         new.select(KEPT_SCHEMA.names()),
         old.join(new, on=IDENTITY, how="anti").select(IDENTITY),
-        pl.concat([_signed(old, -1), _signed(new, 1)]),
+        pl.concat([_signed(old, -1), _signed(new, 1), joins]),
     )
 
 
@@ -128,13 +136,11 @@ def _add_up(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_visits(rows: pl.DataFrame, items: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-    visits = after.select(
-        "cluster", "entry_row", found=pl.when(_COUNTS_AS_VISIT).then(pl.col("visit")).otherwise(pl.lit(0))
-    )
+    visits = after.select("cluster", "entry_row", "visit")
     placed = items.filter(pl.col("row").is_not_null()).select("row", "cluster").join(visits, on="cluster", how="left")
     placed = placed.sort("row")
     is_entry = (placed.get_column("row") == placed.get_column("entry_row")).fill_null(value=False)
-    return rows.with_columns(visit=placed.get_column("found"), is_entry=is_entry)
+    return rows.with_columns(visit=placed.get_column("visit"), is_entry=is_entry)
 
 
 def _signed(visits: pl.DataFrame, sign: int) -> pl.DataFrame:
@@ -145,7 +151,22 @@ def _signed(visits: pl.DataFrame, sign: int) -> pl.DataFrame:
         "site", "visitor", "visit", "pageview_count", "event_count", "entry_page", "exit_page",
         started_ms=pl.col("entry_ms"),
         sign=pl.lit(sign, pl.Int8),
+        joined=pl.lit(0, pl.Int64),
         duration_ms=pl.col("last_ms") - pl.col("entry_ms"),
         is_bounce=(pl.col("pageview_count") == 1) & (pl.sum_horizontal(COUNTS) == 1),
         parts=parts,
     ).unnest("parts").select("site", *VISIT_SCHEMA.names())  # fmt: skip
+
+
+def _joins(old: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """Where a number goes that a visit no longer bears, as rows of a chunk: activity has it.
+
+    They lie where the visit that it became begins, so that whoever reads that one reads them.
+    """
+    became = after.select(
+        "cluster", joined="visit", at=pl.when(_COUNTS_AS_VISIT).then(pl.col("entry_ms")).otherwise(pl.col("started_ms"))
+    )
+    gone = old.join(became, on="cluster").filter(pl.col("visit") != pl.col("joined"))
+    rest = {name: _NOTHING[kind] for name, kind in VISIT_SCHEMA.items() if name not in _OF_JOINS}
+    rows = gone.select("site", "visitor", "visit", "joined", started_ms=pl.col("at"), **rest)
+    return rows.select("site", *VISIT_SCHEMA.names())

@@ -83,14 +83,16 @@ REMOVE_VISITS = f"""
 WRITE_VISITS = f"""
     INSERT INTO visits (
         organisation_id, site_id, visitor, started_at, last_at, entry_at, exit_at, visit,
-        pageview_count, event_count, product_count, entry_page, exit_page, attributes
+        pageview_count, event_count, product_count, entry_page, exit_page, attributes, changed_at
     )
     SELECT %s, site_id, visitor, {_AT.format("started_ms")}, {_AT.format("last_ms")}, {_AT.format("entry_ms")},
-        {_AT.format("exit_ms")}, visit, pageview_count, event_count, product_count, entry_page, exit_page, attributes
+        {_AT.format("exit_ms")}, visit, pageview_count, event_count, product_count, entry_page, exit_page,
+        attributes, now()
     FROM staged_visits
     ON CONFLICT (organisation_id, site_id, visitor, started_at) DO UPDATE SET
         last_at = excluded.last_at, entry_at = excluded.entry_at, exit_at = excluded.exit_at, visit = excluded.visit,
         pageview_count = excluded.pageview_count, event_count = excluded.event_count,
         product_count = excluded.product_count,
-        entry_page = excluded.entry_page, exit_page = excluded.exit_page, attributes = excluded.attributes
+        entry_page = excluded.entry_page, exit_page = excluded.exit_page, attributes = excluded.attributes,
+        changed_at = excluded.changed_at
 """  # noqa: S608

@@ -15,6 +15,7 @@ from pathlib import Path
 
 TRIM_SECONDS = 60.0
 SPILL = "spill-"
+UNFINISHED = "."
 UNUSED_SECONDS = 24 * 3600
 """What nobody read for a day goes: what was replaced, and so perhaps erased, is never read again."""
 
@@ -40,7 +41,7 @@ class RawCache:
     def keep(self, name: str, blocks: Iterable[bytes]) -> Path:
         """Make the copy of this name."""
         path = self._folder / name
-        handle, unfinished = tempfile.mkstemp(dir=self._folder, prefix=".")
+        handle, unfinished = tempfile.mkstemp(dir=self._folder, prefix=UNFINISHED)
         try:
             with os.fdopen(handle, "wb") as file:
                 for block in blocks:
@@ -57,10 +58,11 @@ class RawCache:
         kept_bytes = 0
         for used_at, byte_count, path in sorted(self._copies(), reverse=True):
             kept_bytes += byte_count
-            if kept_bytes > self._limit_bytes or used_at < time.time() - UNUSED_SECONDS:
+            is_too_much = kept_bytes > self._limit_bytes and not path.name.startswith(UNFINISHED)
+            if is_too_much or used_at < time.time() - UNUSED_SECONDS:
                 path.unlink(missing_ok=True)
         for path in self._folder.glob(f"{SPILL}*"):
-            if path.stat().st_mtime < time.time() - UNUSED_SECONDS and not any(path.iterdir()):
+            if _is_unused(path):
                 shutil.rmtree(path, ignore_errors=True)
 
     def _trim_now_and_then(self) -> None:
@@ -78,3 +80,11 @@ class RawCache:
             if entry.is_file():
                 found.append((status.st_mtime, status.st_size, Path(entry.path)))
         return found
+
+
+def _is_unused(folder: Path) -> bool:
+    """Whether a folder is empty and was not written to for a day. Another process may remove it meanwhile."""
+    try:
+        return folder.stat().st_mtime < time.time() - UNUSED_SECONDS and not any(folder.iterdir())
+    except FileNotFoundError:
+        return False

@@ -7,6 +7,9 @@
 *Visit*: signed changes. A visit that becomes another one is written as -1 of what it was and +1 of what it is, so
 that sums (of sign, sign * duration_ms, sign * is_bounce, …) are right whatever comes late. Its source and device
 are those of its entry; a product view is in none of its counts, but keeps it from being a bounce.
+
+Activity keeps the number that its visit had when it was counted. Where a visit went into another one, a row of sign 0,
+which tells nothing else, says which: `joined` is the other's number there, and 0 in every other row.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ VISIT_SCHEMA = pl.Schema(
         "visitor": pl.Int64(),
         "visit": pl.Int64(),
         "sign": pl.Int8(),
+        "joined": pl.Int64(),
         "duration_ms": pl.Int64(),
         "pageview_count": pl.Int64(),
         "event_count": pl.Int64(),

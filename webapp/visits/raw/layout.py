@@ -2,7 +2,7 @@
 
 A file holds one month, so that a year is a dozen files. Its rows are sorted by what people filter by: the columns of
 country, device and so on become a few runs, which makes them small, and lets a filter pass over whole groups of
-rows. Of a visit's changes only what is left of them goes in.
+rows. Of a visit's changes only what is left of them goes in, and which visits became one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ UNSIGNED = ", ".join(name for name in VISIT_SCHEMA if name != "sign")
 ROWS = {
     RawKind.ACTIVITY: "SELECT * FROM read_parquet($paths) WHERE {condition}",
     RawKind.VISIT: f"""
-        SELECT {SIGNED} FROM read_parquet($paths) WHERE {{condition}} GROUP BY {UNSIGNED} HAVING sum(sign) <> 0
+        SELECT {SIGNED} FROM read_parquet($paths) WHERE {{condition}} GROUP BY {UNSIGNED}
+        HAVING sum(sign) <> 0 OR joined <> 0
     """,
 }
 Sums = tuple[Any, ...]

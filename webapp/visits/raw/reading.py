@@ -41,13 +41,13 @@ class Reading:
 def read(question: Question, ask: Callable[[Reading], Answer]) -> Answer:
     """What `ask` finds in the rows of a question, as they are in one moment.
 
-    Another process may remove a copy from the cache before it is open: then it is copied again.
+    Another process, or whoever empties the cache, may remove a copy before it is open: then it is copied again.
     """
     settings: Settings = current_app.extensions["settings"]
     for _ in range(OPEN_TRIES - 1):
         try:
             return _read(settings, question, ask)
-        except duckdb.IOException:
+        except (duckdb.IOException, FileNotFoundError):
             continue
     return _read(settings, question, ask)
 

@@ -81,10 +81,8 @@ def show_links(site_id: UUID) -> ResponseReturnValue:
 @visits.post("/sites/<uuid:site_id>/links")
 def add_link(site_id: UUID) -> ResponseReturnValue:
     site = find_site(site_id)
-    segments = {str(segment.id): segment for segment in list_segments(site.organisation_id, site.id)}
-    limit = segments.get(request.form.get("segment", ""))
     try:
-        service.share(site, request.form.get("name", ""), limit.filters if limit else [])
+        service.share(site, request.form.get("name", ""), _read_limit(site))
     except BadEntryError as error:
         return _links_page(site, dict(request.form), {error.field: str(error)}, 422)
     db.session.commit()
@@ -125,6 +123,16 @@ def _find_link(secret: str) -> SharedLink:
         enter_tenant(None)
         abort(404)
     return link
+
+
+def _read_limit(site: Site) -> list[str]:
+    """The filters of the chosen segment; nothing but the choice of everything is unlimited."""
+    limits: dict[str, list[str]] = {"": []}
+    limits.update({str(one.id): one.filters for one in list_segments(site.organisation_id, site.id)})
+    chosen = request.form.get("segment")
+    if chosen not in limits:
+        raise BadEntryError("segment", "This segment is gone. Choose what the link shows.")
+    return limits[chosen]
 
 
 def _links_page(site: Site, values: dict[str, str], errors: dict[str, str], status: int) -> ResponseReturnValue:

@@ -1,0 +1,68 @@
+"""Copies of raw rows on a disk that several processes fill and empty at once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from webapp.visits.raw.cache import SPILL, UNUSED_SECONDS, RawCache
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> RawCache:
+    return RawCache(tmp_path / "cache", 100)
+
+
+@pytest.mark.parametrize("asked", ["stat", "iterdir"])
+def test_a_folder_that_another_process_removes_meanwhile_is_nobodys_trouble(
+    cache: RawCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    folder = _unused_folder(tmp_path)
+    look = getattr(Path, asked)
+
+    def look_too_late(path: Path, *given: object, **named: object) -> object:
+        if path == folder and os.path.isdir(folder):
+            os.rmdir(folder)
+        return look(path, *given, **named)
+
+    monkeypatch.setattr(Path, asked, look_too_late)
+    assert cache.keep("a.parquet", [b"rows"]).read_bytes() == b"rows"
+    assert not folder.exists()
+
+
+def test_folders_that_nobody_used_for_a_day_go_and_others_stay(cache: RawCache, tmp_path: Path) -> None:
+    unused, used = _unused_folder(tmp_path), tmp_path / "cache" / f"{SPILL}b"
+    used.mkdir()
+    cache.trim()
+    assert not unused.exists()
+    assert used.exists()
+
+
+def test_a_copy_that_is_being_made_is_not_removed_by_another_process(cache: RawCache, tmp_path: Path) -> None:
+    other = RawCache(tmp_path / "cache", 100)
+
+    def blocks() -> Iterator[bytes]:
+        yield b"x" * 100_000
+        other.trim()
+        yield b"x" * 100_000
+
+    assert cache.keep("a.parquet", blocks()).name == "a.parquet"
+
+
+def test_the_copies_used_longest_ago_are_removed_when_there_are_too_many(cache: RawCache, tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b", "c")):
+        path = cache.keep(name, [b"x" * 50])
+        os.utime(path, (time.time() - 10 + number,) * 2)
+    cache.trim()
+    assert [cache.find(name) is not None for name in ("a", "b", "c")] == [False, True, True]
+
+
+def _unused_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "cache" / f"{SPILL}a"
+    folder.mkdir()
+    os.utime(folder, (time.time() - UNUSED_SECONDS - 10,) * 2)
+    return folder
