@@ -8,7 +8,7 @@ import pytest
 from apiflask import APIFlask
 
 from tests.conftest import Person
-from tests.visits.counting.test_rebuilding import count_rows, cut_in_zone, rebuild_site
+from tests.visits.counting.test_rebuilding import check_counts, count_rows, cut_in_zone, rebuild_site
 from tests.visits.support import ORIGIN, add_site, make_row, rows_of, scalar, utc
 from webapp.config import Settings
 from webapp.extensions import db, tenant
@@ -80,6 +80,13 @@ def test_nor_behind_one_that_is_older_than_everything(app: APIFlask, services: S
     before = _sums(services)
     rebuild_site(app, site)
     assert _sums(services) == before
+
+
+def test_the_nightly_check_compares_what_raw_rows_can_tell(
+    app: APIFlask, alice: Person, services: Settings, site: Site
+) -> None:
+    _make_holes(app, services, site)
+    assert check_counts(app, alice, services)["differences"] == []
 
 
 def test_what_retention_took_is_remembered(app: APIFlask, services: Settings, site: Site) -> None:
