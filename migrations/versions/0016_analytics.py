@@ -51,7 +51,7 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION footfall_prune_visits(timestamptz)")
     for table in reversed(NEW_TABLES):
         op.drop_table(table)
-    site_columns = ("cut_zone", "time_zone")
+    site_columns = ("raw_complete_from", "cut_zone", "time_zone")
     for table, columns in (("page_roll_ups", PAGE_COUNTS), ("site_roll_ups", SITE_COUNTS), ("sites", site_columns)):
         for column in columns:
             op.drop_column(table, column)
@@ -65,11 +65,15 @@ def _replace_make_partitions(statement: str) -> None:
 
 
 def _give_sites_a_zone() -> None:
-    """`cut_zone` is the zone in which the days and months counted so far begin; a change waits for a rebuild."""
+    """`cut_zone` is the zone in which the days and months counted so far begin; a change waits for a rebuild.
+
+    `raw_complete_from` is the moment from which on retention has taken no raw rows.
+    """
     op.add_column("sites", sa.Column("cut_zone", sa.Text(), nullable=True))
     op.add_column("sites", sa.Column("time_zone", sa.Text(), nullable=True))
     op.execute("UPDATE sites SET time_zone = o.time_zone FROM organisations o WHERE o.id = sites.organisation_id")
     op.alter_column("sites", "time_zone", nullable=False)
+    op.add_column("sites", sa.Column("raw_complete_from", TIME, nullable=True))
 
 
 def _add_counts(table: str, columns: tuple[str, ...]) -> None:

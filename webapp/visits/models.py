@@ -68,7 +68,8 @@ class Site(Model):
     """A website that reports its visits, and how it wants them taken.
 
     `cut_zone` is the zone in which its days and months are counted so far: a changed `time_zone` waits for a rebuild.
-    `retention_days` is how long raw rows are kept; without it, for ever. `rate_limit` is in beacons a second.
+    `retention_days` is how long raw rows are kept; without it, for ever. From `raw_complete_from` on there are all raw
+    rows; before it retention has taken some, and without it none. `rate_limit` is in beacons a second.
     """
 
     __tablename__ = "sites"
@@ -85,6 +86,7 @@ class Site(Model):
     time_zone: Mapped[str] = mapped_column(default="UTC")
     cut_zone: Mapped[str | None]
     retention_days: Mapped[int | None]
+    raw_complete_from: Mapped[datetime | None]
     query_keys: Mapped[list[Any]] = mapped_column(default=list)
     excluded_pages: Mapped[list[Any]] = mapped_column(default=list)
     excluded_addresses: Mapped[list[Any]] = mapped_column(default=list)

@@ -16,9 +16,11 @@ from tests.visits.support import ORIGIN, add_rows, add_site, count_all, make_row
 from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.jobs.service import create_job
+from webapp.lib.clock import utc_now
 from webapp.visits.backlog import Row
 from webapp.visits.counting.rebuild_tasks import CHECK, start_rebuild
 from webapp.visits.models import Site
+from webapp.visits.raw import upkeep
 
 TABLES = {
     "site_roll_ups": "site_id, grain, bucket_at, pageview_count, visit_count, bounce_count, visit_ms, event_count, "
@@ -35,12 +37,12 @@ def test_a_rebuild_counts_what_counting_counted(
     app: APIFlask, alice: Person, charlie: Person, services: Settings
 ) -> None:
     site, other = (add_site(app, person.organisation_id) for person in (alice, charlie))
-    _count(app, services, [*_make_rows(site, 1), *_make_rows(other, 2)])
+    count_rows(app, services, [*_make_rows(site, 1), *_make_rows(other, 2)])
     before = _snapshot(services)
     with owner_connection(services) as connection:
         connection.execute("UPDATE site_roll_ups SET pageview_count = pageview_count + 5 WHERE site_id = %s", [site.id])
         connection.execute("DELETE FROM dimension_roll_ups WHERE site_id = %s AND value = 'NP'", [site.id])
-    _rebuild(app, site)
+    rebuild_site(app, site)
     assert _snapshot(services) == before
 
 
@@ -49,12 +51,12 @@ def test_a_changed_time_zone_is_noticed_and_cuts_the_days_anew(
 ) -> None:
     site = add_site(app, alice.organisation_id)
     rows = _make_rows(site, 3)
-    _count(app, services, rows)
+    count_rows(app, services, rows)
     with app.app_context(), tenant(alice.organisation_id):
         db.session.get_one(Site, (alice.organisation_id, site.id)).time_zone = "Asia/Kathmandu"
         db.session.commit()
     more = make_row(site, utc("2026-11-19T18:20:00"))
-    _count(app, services, [more])
+    count_rows(app, services, [more])
     zones = "SELECT time_zone, cut_zone FROM sites"
     assert rows_of(services, zones) == [("Asia/Kathmandu", "UTC")]
     _work_off(app)
@@ -63,24 +65,25 @@ def test_a_changed_time_zone_is_noticed_and_cuts_the_days_anew(
     with owner_connection(services) as connection:
         for table in (*TABLES, "raw_chunks", "visits", "seen"):
             connection.execute(f"DELETE FROM {table}")
-    _count(app, services, [*rows, more])
+    count_rows(app, services, [*rows, more])
     assert _snapshot(services) == cut_anew
 
 
-def test_what_retention_took_away_stays_counted(
+def test_only_whole_months_are_counted_again_of_which_retention_took_nothing(
     app: APIFlask, alice: Person, services: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only whole months of raw rows are counted again."""
     monkeypatch.setattr("webapp.visits.raw.chunks.SMALL_CHUNK_ROWS", 0)
     site = add_site(app, alice.organisation_id)
-    for day in ("2026-09-10", "2026-10-20", "2026-11-05"):
-        _count(app, services, [make_row(site, utc(f"{day}T10:00:00"))])
+    for day in ("2026-09-10", "2026-09-20", "2026-10-20", "2026-11-05"):
+        count_rows(app, services, [make_row(site, utc(f"{day}T10:00:00"))])
+    with app.app_context(), tenant(alice.organisation_id):
+        upkeep.expire(alice.organisation_id, site.id, utc("2026-09-15T00:00:00"), utc_now())
+        db.session.commit()
     with owner_connection(services) as connection:
-        connection.execute("DELETE FROM raw_chunks WHERE from_at < '2026-10-01'")
         connection.execute("UPDATE site_roll_ups SET pageview_count = 100 WHERE grain = 'month'")
-    _rebuild(app, site)
+    rebuild_site(app, site)
     months = "SELECT extract(month FROM bucket_at)::int, pageview_count FROM site_roll_ups WHERE grain = 'month'"
-    assert sorted(rows_of(services, months)) == [(9, 100), (10, 100), (11, 1)]
+    assert sorted(rows_of(services, months)) == [(9, 100), (10, 1), (11, 1)]
 
 
 @pytest.mark.parametrize("column", ["pageview_count", "visit_count", "engaged_ms"])
@@ -88,14 +91,14 @@ def test_the_nightly_check_names_the_bucket_that_differs(
     app: APIFlask, alice: Person, services: Settings, column: str
 ) -> None:
     site = add_site(app, alice.organisation_id)
-    _count(app, services, _make_rows(site, 4))
-    assert _check(app, alice, services)["difference_count"] == 0
+    count_rows(app, services, _make_rows(site, 4))
+    assert check_counts(app, alice, services)["difference_count"] == 0
     with owner_connection(services) as connection:
         connection.execute(
             f"UPDATE site_roll_ups SET {column} = {column} + 7 WHERE grain = 'quarter' AND bucket_at ="
             " (SELECT max(bucket_at) FROM site_roll_ups WHERE grain = 'quarter')"
         )
-    result = _check(app, alice, services)
+    result = check_counts(app, alice, services)
     assert result["difference_count"] == 1
     assert column in result["differences"][0]
 
@@ -117,7 +120,7 @@ def _make_rows(site: Site, seed: int) -> list[Row]:
     ]
 
 
-def _count(app: APIFlask, settings: Settings, rows: list[Row]) -> None:
+def count_rows(app: APIFlask, settings: Settings, rows: list[Row]) -> None:
     add_rows(settings, rows)
     count_all(app, settings, batch=100)
 
@@ -130,19 +133,27 @@ def _snapshot(settings: Settings) -> dict[str, list[object]]:
     }
 
 
+def cut_in_zone(app: APIFlask, settings: Settings, site: Site, zone: str) -> None:
+    """Change a site's time zone, and have it rebuilt."""
+    with owner_connection(settings) as connection:
+        connection.execute("UPDATE sites SET time_zone = %s WHERE id = %s", [zone, site.id])
+    rebuild_site(app, site)
+    assert scalar(settings, "SELECT cut_zone FROM sites WHERE id = %s", site.id) == zone
+
+
 def _work_off(app: APIFlask) -> None:
     with app.app_context():
         run_waiting()
 
 
-def _rebuild(app: APIFlask, site: Site) -> None:
+def rebuild_site(app: APIFlask, site: Site) -> None:
     with app.app_context(), tenant(site.organisation_id):
         start_rebuild(site.organisation_id, site.id)
         db.session.commit()
     _work_off(app)
 
 
-def _check(app: APIFlask, person: Person, settings: Settings) -> dict[str, Any]:
+def check_counts(app: APIFlask, person: Person, settings: Settings) -> dict[str, Any]:
     with app.app_context(), tenant(person.organisation_id):
         job_id = create_job(person.organisation_id, CHECK, {}).id
         db.session.commit()

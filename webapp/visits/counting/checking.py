@@ -38,19 +38,20 @@ class Difference:
 
 
 def find_differences(connection: Connection, tenant: UUID, site_id: UUID) -> list[Difference]:
-    """All of a site's, as far back as it has raw rows. The transaction sees one moment (REPEATABLE READ)."""
+    """All of a site's, as far back as there are all its raw rows. The transaction sees one moment (REPEATABLE READ)."""
     raw = _sum_raw(read_raw_rows(tenant, site_id))
-    if raw.is_empty():
-        return []
     counted = copy_out(connection, COUNTED, [tenant, site_id], pl.Schema(dict.fromkeys(raw.columns, pl.Int64())))
-    # Where roll-ups reach further back, retention may have deleted a part of the first quarter.
-    first = int(str(raw.get_column("quarter").min()))
-    reaches_back = counted.filter(pl.col("quarter") < first).height > 0
-    compared = pl.col("quarter") >= first + (QUARTER_MS if reaches_back else 0)
+    compared = pl.col("quarter") >= _complete_from(connection, tenant, site_id)
     both = counted.join(raw, on="quarter", how="full", suffix="_raw", coalesce=True).fill_null(0)
     differs = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_raw") for name in SITE_COUNTS)
     found = both.filter(compared & differs).sort("quarter")
     return [_difference(row) for row in found.iter_rows(named=True)]
+
+
+def _complete_from(connection: Connection, tenant: UUID, site_id: UUID) -> int:
+    """From when on retention took no raw rows, in milliseconds."""
+    found = connection.execute(COMPLETE_FROM, [tenant, site_id]).fetchone()
+    return round(found[0].timestamp() * 1000) if found and found[0] else 0
 
 
 def _sum_raw(files: dict[RawKind, list[str]]) -> pl.DataFrame:
@@ -59,11 +60,9 @@ def _sum_raw(files: dict[RawKind, list[str]]) -> pl.DataFrame:
         for kind, time in ((RawKind.ACTIVITY, "visited_ms"), (RawKind.VISIT, "started_ms"))
         for frame in frames_of(kind, files[kind])
     ]
-    if not parts:
-        return pl.DataFrame()
-    added = pl.concat(parts, how="diagonal_relaxed")
-    missing = [pl.lit(0).alias(name) for name in SITE_COUNTS if name not in added.columns]
-    return added.with_columns(missing).group_by("quarter").agg(pl.col(SITE_COUNTS).fill_null(0).sum().cast(pl.Int64))
+    empty = pl.DataFrame(schema=dict.fromkeys(("quarter", *SITE_COUNTS), pl.Int64))
+    added = pl.concat([empty, *parts], how="diagonal_relaxed")
+    return added.group_by("quarter").agg(pl.col(SITE_COUNTS).fill_null(0).sum().cast(pl.Int64))
 
 
 def _difference(row: dict[str, int]) -> Difference:
@@ -71,6 +70,7 @@ def _difference(row: dict[str, int]) -> Difference:
     return Difference(at, tuple(row[name] for name in SITE_COUNTS), tuple(row[f"{name}_raw"] for name in SITE_COUNTS))
 
 
+COMPLETE_FROM = "SELECT raw_complete_from FROM sites WHERE organisation_id = %s AND id = %s"
 COUNTED = f"""
     SELECT (extract(epoch FROM bucket_at) * 1000)::bigint, {", ".join(SITE_COUNTS)} FROM site_roll_ups
     WHERE organisation_id = %s AND site_id = %s AND grain = 'quarter'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -14,12 +14,14 @@ import psycopg
 from webapp.visits.buckets import local_midnight
 from webapp.visits.counting import statements
 from webapp.visits.counting.aside import Aside
+from webapp.visits.counting.kept_buckets import cut_kept_anew
 from webapp.visits.counting.raw_rows import frames_of, read_raw_rows
 from webapp.visits.counting.roll_ups import Batch, add_to_roll_ups
 from webapp.visits.models import RawKind
 from webapp.visits.raw.frames import ACTIVITY_SCHEMA, VISIT_SCHEMA
 
 TIMES = {RawKind.ACTIVITY: "visited_ms", RawKind.VISIT: "started_ms"}
+BEGINNING = datetime.fromtimestamp(0, UTC)
 Connection = psycopg.Connection[Any]
 
 
@@ -36,35 +38,40 @@ def rebuild_roll_ups(connection: Connection, tenant: UUID, site_id: UUID) -> Reb
     """Replace a site's roll-ups, in its present time zone; None when there is no such site.
 
     Nothing else is counted meanwhile: it waits in the stream. Roll-ups outlive the raw rows that retention deletes,
-    so what lies before the first whole month of raw rows stays as it was counted.
+    so what lies before the first whole month since then stays as it was counted; another time zone moves it.
     """
     statements.wait_for_lock(connection)
     statements.set_tenant(connection, tenant)
     site = connection.execute(GET_SITE, [tenant, site_id]).fetchone()
     if site is None:
         return None
-    (zone,) = site
+    zone, cut_zone = site
     files = read_raw_rows(tenant, site_id)
-    since = _since(connection, tenant, site_id, ZoneInfo(zone), files[RawKind.ACTIVITY])
+    since = _since(connection, tenant, site_id, ZoneInfo(cut_zone))
     for table in ("site_roll_ups", "page_roll_ups", "dimension_roll_ups"):
         connection.execute(DELETE.format(table=table), [tenant, site_id, since])
+    if zone != cut_zone:
+        cut_kept_anew(connection, tenant, site_id, ZoneInfo(cut_zone), ZoneInfo(zone))
     pageview_count = _count(connection, tenant, site_id, zone, files, since)
     connection.execute(SET_CUT_ZONE, [zone, tenant, site_id])
-    return Rebuilt(pageview_count, since if since.timestamp() > 0 else None, zone)
+    return Rebuilt(pageview_count, None if since == BEGINNING else since, zone)
 
 
-def _since(connection: Connection, tenant: UUID, site_id: UUID, zone: ZoneInfo, paths: list[str]) -> datetime:
-    """The beginning; or that of the first whole month of raw rows, where roll-ups reach further back."""
-    first_counted = connection.execute(FIRST_COUNTED, [tenant, site_id]).fetchone()
-    first_ms = pl.scan_parquet(paths).select(pl.col("visited_ms").min()).collect().item() if paths else None
-    beginning = datetime.fromtimestamp(0, UTC)
-    if first_counted is None or first_counted[0] is None or first_ms is None:
-        return beginning if first_ms is not None else datetime.max.replace(tzinfo=UTC)
-    first = datetime.fromtimestamp(first_ms / 1000, UTC)
-    if first_counted[0].timestamp() >= first_ms // 900_000 * 900:
-        return beginning
-    year, month = divmod(first.astimezone(zone).year * 12 + first.astimezone(zone).month, 12)
-    return local_midnight(datetime(year, month + 1, 1, tzinfo=UTC).date(), zone)
+def _since(connection: Connection, tenant: UUID, site_id: UUID, cut_zone: ZoneInfo) -> datetime:
+    """The beginning; or, where retention took raw rows, that of the first month of which it took none.
+
+    Asked for after the raw rows were listed: rows that went meanwhile are listed still, and only pass for missing.
+    It is a month as it was cut so far, so that each kept day or month lies wholly before it.
+    """
+    found = connection.execute(GET_COMPLETE_FROM, [tenant, site_id]).fetchone()
+    if found is None or found[0] is None:
+        return BEGINNING
+    complete_from: datetime = found[0]
+    first = complete_from.astimezone(cut_zone).date().replace(day=1)
+    begin = local_midnight(first, cut_zone)
+    if begin >= complete_from:
+        return begin
+    return local_midnight((first + timedelta(days=31)).replace(day=1), cut_zone)
 
 
 def _count(
@@ -85,9 +92,7 @@ def _count(
     return pageview_count
 
 
-GET_SITE = "SELECT time_zone FROM sites WHERE organisation_id = %s AND id = %s"
-FIRST_COUNTED = """
-    SELECT min(bucket_at) FROM site_roll_ups WHERE organisation_id = %s AND site_id = %s AND grain = 'quarter'
-"""
+GET_SITE = "SELECT time_zone, coalesce(cut_zone, time_zone) FROM sites WHERE organisation_id = %s AND id = %s"
+GET_COMPLETE_FROM = "SELECT raw_complete_from FROM sites WHERE organisation_id = %s AND id = %s"
 DELETE = "DELETE FROM {table} WHERE organisation_id = %s AND site_id = %s AND bucket_at >= %s"
 SET_CUT_ZONE = "UPDATE sites SET cut_zone = %s WHERE organisation_id = %s AND id = %s"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
+from uuid import UUID
 
 import duckdb
 from flask import current_app
@@ -15,8 +17,8 @@ from webapp.config import Settings
 from webapp.visits.models import RawKind
 from webapp.visits.questions import Question
 from webapp.visits.raw.duck import duck_cursor
-from webapp.visits.raw.selection import MARGIN, Parameters, Part, Selection
-from webapp.visits.raw.sources import LocalRows, RawSources
+from webapp.visits.raw.selection import MARGIN, Parameters, Part, Selection, milliseconds
+from webapp.visits.raw.sources import LocalRows, RawSources, list_complete_from
 
 OPEN_TRIES = 3
 PLACEHOLDER = re.compile(r"\$(\w+)")
@@ -59,18 +61,30 @@ def _read(settings: Settings, question: Question, ask: Callable[[Reading], Answe
         RawKind.VISIT: (question.start - MARGIN, question.end),
     }
     found = sources.read(question.organisation_id, question.site_ids, spans)
-    files = {part: paths for kind in spans for part, paths in _parts(question, kind, found[kind]).items()}
+    complete_from = list_complete_from(question.organisation_id, question.site_ids)
+    files = {
+        part: paths for kind in spans for part, paths in _parts(question, kind, found[kind], complete_from).items()
+    }
     with duck_cursor(settings, sources.folders) as cursor:
         selection = Selection(question, tuple(files))
         return ask(Reading(selection, {part.parameter: paths for part, paths in files.items()}, cursor))
 
 
-def _parts(question: Question, kind: RawKind, rows: LocalRows) -> dict[Part, list[str]]:
-    """The files inside the range, and those that reach over its edges."""
+def _parts(
+    question: Question, kind: RawKind, rows: LocalRows, complete_from: Mapping[UUID, datetime]
+) -> dict[Part, list[str]]:
+    """The files inside the range, and those that reach over its edges; of each site from when its rows are complete.
+
+    Of a visit that changed, retention may have taken what it was and left that it is this no more.
+    """
     found: dict[Part, list[str]] = {}
     for file in rows.files:
-        is_inside = question.start <= file.piece.from_at and file.piece.to_at < question.end
-        part = Part(kind, f"{kind.value}_{'inside' if is_inside else 'around'}", is_inside)
+        piece, first = file.piece, complete_from.get(file.piece.site_id)
+        if first and piece.to_at < first:
+            continue
+        is_inside = question.start <= piece.from_at and piece.to_at < question.end
+        first_ms = milliseconds(first) if first and piece.from_at < first else 0
+        part = Part(kind, f"{kind.value}_{'inside' if is_inside else 'around'}_{first_ms}", is_inside, first_ms)
         found.setdefault(part, []).append(file.path)
     return found
 

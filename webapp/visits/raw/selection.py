@@ -82,11 +82,18 @@ class Part:
     """Files whose rows are chosen in the same way.
 
     `parameter` stands for the files in a statement. All rows of files that lie inside the range are of its time.
+    Rows before `complete_from_ms` are passed over: retention took others of that time.
     """
 
     kind: RawKind
     parameter: str
     is_inside: bool
+    complete_from_ms: int = 0
+
+    def conditions(self, in_range: str, others: list[str]) -> str:
+        """Which rows of the files are chosen."""
+        complete = [f"{TIMES[self.kind]} >= {self.complete_from_ms}"] if self.complete_from_ms else []
+        return " AND ".join([*([] if self.is_inside else [in_range]), *complete, *others]) or "true"
 
 
 @dataclass(frozen=True)
@@ -138,8 +145,7 @@ class Selection:
         time = f"{TIMES[kind]} >= {parameters.add(milliseconds(start))}"
         time += f" AND {TIMES[kind]} < {parameters.add(milliseconds(end))}"
         tables = [
-            f"SELECT {COLUMNS[kind]} FROM read_parquet(${part.parameter})"
-            f" WHERE {' AND '.join(conditions if part.is_inside else [time, *conditions]) or 'true'}"
+            f"SELECT {COLUMNS[kind]} FROM read_parquet(${part.parameter}) WHERE {part.conditions(time, conditions)}"
             for part in self.parts
             if part.kind is kind
         ]

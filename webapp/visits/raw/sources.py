@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.lib.storage import StorageMissingError, storage_at
-from webapp.visits.models import RawKind
+from webapp.visits.models import RawKind, Site
 from webapp.visits.raw.cache import RawCache
 from webapp.visits.raw.models import sealed_key
 
@@ -124,6 +124,17 @@ def list_pieces(
     }
     found = db.session.execute(text(PIECES), parameters)
     return [(piece_of_chunk if row.id is None else piece_of_file)(organisation_id, row) for row in found]
+
+
+def list_complete_from(organisation_id: UUID, site_ids: Sequence[UUID]) -> dict[UUID, datetime]:
+    """From when on retention took no raw rows of a site, of those of which it took any.
+
+    Asked for after the pieces were listed: what went meanwhile is listed still, and only passes for missing.
+    """
+    wanted = select(Site.id, Site.raw_complete_from).where(
+        Site.organisation_id == organisation_id, Site.id.in_(site_ids), Site.raw_complete_from.is_not(None)
+    )
+    return {row.id: row.raw_complete_from for row in db.session.execute(wanted)}
 
 
 def piece_of_file(organisation_id: UUID, row: Any) -> Piece:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import delete, select, text, update
 
 from webapp.extensions import db
-from webapp.visits.models import RawChunk, RawKind
+from webapp.visits.models import RawChunk, RawKind, Site
 from webapp.visits.raw.chunks import SMALL_CHUNK_ROWS
 from webapp.visits.raw.models import SealedFile, SealedState
 from webapp.visits.raw.sealing import Owner
@@ -22,6 +23,8 @@ LARGE_FILE_ROWS = 8_000_000
 LATE_FOR = timedelta(days=3)
 """Files of a month are merged when they are so many, and once more when no beacon can come for it any more."""
 WRITING_FOR = timedelta(days=1)
+ROW_STEP = timedelta(milliseconds=1)
+"""Raw rows tell milliseconds."""
 HELD_FOR = timedelta(hours=1)
 """A reader may still hold a file that was retired a moment ago."""
 
@@ -70,13 +73,27 @@ def give_up(file: SealedFile, now: datetime) -> None:
 def expire(organisation_id: UUID, site_id: UUID, before: datetime, now: datetime) -> None:
     """Take away the files and chunks whose rows are all older: a file goes when its youngest row is too old.
 
-    Roll-ups stay.
+    Roll-ups stay. What is older than any row that went is incomplete from now on, and the site says so: files hold
+    spans that overlap, and late beacons come for days of which everything else is gone.
     """
+    taken = [*_retire_files(organisation_id, site_id, before, now), *_delete_chunks(organisation_id, site_id, before)]
+    if not taken:
+        return
+    moved = update(Site).where(Site.organisation_id == organisation_id, Site.id == site_id)
+    complete_from = db.func.greatest(Site.raw_complete_from, max(taken) + ROW_STEP)
+    db.session.execute(moved.values(raw_complete_from=complete_from))
+
+
+def _retire_files(organisation_id: UUID, site_id: UUID, before: datetime, now: datetime) -> Sequence[datetime]:
+    """When the youngest row of each file was that is not read any more."""
     own = (SealedFile.organisation_id == organisation_id, SealedFile.site_id == site_id)
     old = update(SealedFile).where(*own, SealedFile.state == SealedState.SEALED, SealedFile.to_at < before)
-    db.session.execute(old.values(state=SealedState.RETIRED, retired_at=now))
-    db.session.execute(
-        delete(RawChunk).where(
-            RawChunk.organisation_id == organisation_id, RawChunk.site_id == site_id, RawChunk.to_at < before
-        )
-    )
+    retired = old.values(state=SealedState.RETIRED, retired_at=now).returning(SealedFile.to_at)
+    return db.session.scalars(retired, execution_options={"synchronize_session": False}).all()
+
+
+def _delete_chunks(organisation_id: UUID, site_id: UUID, before: datetime) -> Sequence[datetime]:
+    """When the youngest row of each chunk was that is gone."""
+    own = (RawChunk.organisation_id == organisation_id, RawChunk.site_id == site_id)
+    gone = delete(RawChunk).where(*own, RawChunk.to_at < before).returning(RawChunk.to_at)
+    return db.session.scalars(gone, execution_options={"synchronize_session": False}).all()
