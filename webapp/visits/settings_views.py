@@ -8,12 +8,15 @@ from uuid import UUID
 
 from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_login import current_user
 
 from webapp.accounts.current import current_organisation
 from webapp.accounts.time_zones import TIME_ZONES
 from webapp.extensions import db
+from webapp.jobs.announcing import announce
 from webapp.lib.clock import utc_now
 from webapp.pages import render_page
+from webapp.visits.counting.rebuilds import start_rebuild_if_stale
 from webapp.visits.models import Site
 from webapp.visits.site_queries import find_site, list_drops
 from webapp.visits.site_settings import RATE_LIMITS, RETENTION_DAYS, BadSettingsError, change_site, replace_secret
@@ -38,7 +41,11 @@ def update_site(site_id: UUID) -> ResponseReturnValue:
         change_site(site, _wanted(request.form))
     except BadSettingsError as error:
         return _page(site, request.form, errors=error.errors, status=422)
+    job = start_rebuild_if_stale(site, current_user.id)
     db.session.commit()
+    if job:
+        announce(job)
+        flash("The days and months that were counted so far are being cut in the new time zone.", "info")
     flash("The settings are saved. Within half a minute they hold for every visit.", "success")
     return redirect(url_for("visits.edit_site", site_id=site.id), 303)
 

@@ -14,9 +14,11 @@ from marshmallow import validate
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.extensions import db
+from webapp.jobs.announcing import announce
 from webapp.lib.clock import utc_now
 from webapp.problems import Problem
 from webapp.schemas import Text, UtcTime
+from webapp.visits.counting.rebuilds import start_rebuild_if_stale
 from webapp.visits.models import DEFAULT_RATE_LIMIT, Site
 from webapp.visits.queries import list_sites
 from webapp.visits.service import BadSiteError, create_site
@@ -141,14 +143,18 @@ def show(site_id: UUID) -> Any:
 def update(site_id: UUID, json_data: dict[str, Any]) -> Any:
     """Change some of a site's settings
 
-    Those that are not named stay. Beacons are taken by the new ones within half a minute.
+    Those that are not named stay. Beacons are taken by the new ones within half a minute. In another time zone a job
+    cuts the days and months that were counted so far anew.
     """
     site = _site(site_id)
     try:
         change_site(site, json_data)
     except BadSettingsError as error:
         raise _refused(error.errors) from error
+    job = start_rebuild_if_stale(site)
     db.session.commit()
+    if job:
+        announce(job)
     return site
 
 

@@ -18,7 +18,8 @@ from webapp.extensions import db, tenant
 from webapp.jobs.service import create_job
 from webapp.lib.clock import utc_now
 from webapp.visits.backlog import Row
-from webapp.visits.counting.rebuild_tasks import CHECK, start_rebuild
+from webapp.visits.counting.rebuild_tasks import CHECK
+from webapp.visits.counting.rebuilds import start_rebuild
 from webapp.visits.models import Site
 from webapp.visits.raw import upkeep
 

@@ -10,42 +10,19 @@ from sqlalchemy import select, text
 from webapp.extensions import db, driver_connection, tenant
 from webapp.jobs.broker import actor
 from webapp.jobs.kinds import Kind, PermanentError, Result, Run
-from webapp.jobs.models import Job, JobState
 from webapp.jobs.parameters import Parameter
 from webapp.jobs.service import create_job
 from webapp.jobs.tasks import dispatch
 from webapp.lib.clock import utc_now
 from webapp.visits.counting.checking import SHOWN_LIMIT, find_differences
 from webapp.visits.counting.rebuilding import rebuild_roll_ups
+from webapp.visits.counting.rebuilds import REBUILD_NAME, start_stale_rebuilds
 from webapp.visits.models import Site
 
 CHECK_EVERY = timedelta(hours=23)
 CHECK_HOURS = range(1, 5)
 """By UTC's clock."""
 UNCHECKED = text("SELECT * FROM footfall_unchecked_organisations(:since)")
-WAITING = (JobState.PENDING, JobState.RETRYING)
-
-
-def start_rebuild(organisation_id: UUID, site_id: UUID, created_by: UUID | None = None) -> Job:
-    """The job that counts a site's roll-ups again; one that waits already will do. Commit, then `dispatch`."""
-    return _waiting(organisation_id, site_id) or create_job(
-        organisation_id, REBUILD, {"site_id": str(site_id)}, created_by=created_by
-    )
-
-
-def _waiting(organisation_id: UUID, site_id: UUID) -> Job | None:
-    found = db.session.scalars(
-        select(Job).where(Job.organisation_id == organisation_id, Job.kind == REBUILD.name, Job.state.in_(WAITING))
-    )
-    return next((job for job in found if job.parameters.get("site_id") == str(site_id)), None)
-
-
-def list_stale_sites(organisation_id: UUID) -> list[UUID]:
-    """Sites whose days and months are cut in another zone than theirs."""
-    wanted = select(Site.id).where(
-        Site.organisation_id == organisation_id, Site.cut_zone.is_not(None), Site.cut_zone != Site.time_zone
-    )
-    return list(db.session.scalars(wanted.order_by(Site.id)))
 
 
 def rebuild(run: Run) -> Result:
@@ -84,7 +61,7 @@ def check(run: Run) -> Result:
 
 
 REBUILD = Kind(
-    name="rebuild_roll_ups",
+    name=REBUILD_NAME,
     label="Rebuild of a site's counts",
     run=rebuild,
     description="Counts a site's days, months, pages and lists again from its raw rows, in its time zone.",
@@ -102,13 +79,14 @@ CHECK = Kind(
 
 @actor("default")
 def check_roll_ups() -> None:
-    """Have every organisation's counts checked once a night."""
+    """Have every organisation's counts checked once a night, and rebuilt where a changed time zone was missed."""
     now = utc_now()
     if now.hour not in CHECK_HOURS:
         return
     unchecked = list(db.session.scalars(UNCHECKED, {"since": now - CHECK_EVERY}))
     db.session.rollback()
     for organisation_id in unchecked:
+        rebuild_stale_sites(organisation_id)
         with tenant(organisation_id):
             create_job(organisation_id, CHECK, {})
             db.session.commit()
@@ -119,9 +97,7 @@ def check_roll_ups() -> None:
 def rebuild_stale_sites(organisation_id: UUID) -> None:
     """Start the rebuild of sites whose time zone was changed."""
     with tenant(organisation_id):
-        site_ids = list_stale_sites(organisation_id)
-        for site_id in site_ids:
-            start_rebuild(organisation_id, site_id)
+        started = start_stale_rebuilds(organisation_id, utc_now())
         db.session.commit()
-    if site_ids:
+    if started:
         dispatch()
