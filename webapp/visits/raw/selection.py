@@ -42,18 +42,21 @@ PASSING_VISITS = """
     GROUP BY visit HAVING sum(sign) > 0
 """
 """Few visits changed after they were written: only those are added up, which saves a fifth of the time."""
-ROOTS = """
-    joins AS MATERIALIZED (SELECT visit, joined FROM {joins}),
-    roots AS (
-        SELECT visit, joined FROM joins
-        UNION SELECT roots.visit, joins.joined FROM roots JOIN joins ON joins.visit = roots.joined
+JOINS = "became_0 AS MATERIALIZED (SELECT visit, joined FROM {rows})"
+FURTHER = """
+    became_{after} AS MATERIALIZED (
+        SELECT visit, joined FROM became_{before}
+        UNION SELECT near.visit, far.joined FROM became_{before} AS near JOIN became_{before} AS far
+            ON far.visit = near.joined
     )
 """
-"""Visits that became others, each with all that it became one after the other. They are few."""
+DOUBLINGS = 3
+"""Each step follows visits twice as far as the one before: up to eight joins, one after the other. SQL's own recursion
+takes twice as long for the whole question, since nobody can tell beforehand how many rows it finds."""
 WITH_JOINED = """
-    WITH RECURSIVE {roots}, passing AS MATERIALIZED ({passing})
+    WITH {became}, passing AS MATERIALIZED ({passing})
     SELECT visit FROM passing
-    UNION ALL SELECT roots.{found} FROM roots SEMI JOIN passing ON passing.visit = roots.{known}
+    UNION ALL SELECT became_{last}.{found} FROM became_{last} SEMI JOIN passing ON passing.visit = became_{last}.{known}
 """
 """Numbers that pass, and those that stand for the same visits."""
 COMPARISONS = {
@@ -127,17 +130,20 @@ class Selection:
         conditions = _conditions(self._filters((*PLACE, *VISIT_FIELDS)), parameters)
         start, end = self.question.start - MARGIN, self.question.end
         passing = PASSING_VISITS.format(rows=self._rows(RawKind.VISIT, start, end, conditions, parameters))
-        return WITH_JOINED.format(roots=self._roots(parameters), passing=passing, found="visit", known="joined")
-
-    def _roots(self, parameters: Parameters) -> str:
-        start, end = self.question.start - MARGIN, self.question.end
-        return ROOTS.format(joins=self._rows(RawKind.VISIT, start, end, ["joined <> 0"], parameters))
+        return self._with_joined(passing, "visit", "joined", parameters)
 
     def _visits_of_passing_rows(self, parameters: Parameters) -> str:
         conditions = [IS_VISITOR, *_conditions([*self._row_filters, *self._filters(PLACE)], parameters)]
         start, end = self.question.start, self.question.end + MARGIN
         passing = f"SELECT visit FROM {self._rows(RawKind.ACTIVITY, start, end, conditions, parameters)}"
-        return WITH_JOINED.format(roots=self._roots(parameters), passing=passing, found="joined", known="visit")
+        return self._with_joined(passing, "joined", "visit", parameters)
+
+    def _with_joined(self, passing: str, found: str, known: str, parameters: Parameters) -> str:
+        start, end = self.question.start - MARGIN, self.question.end
+        rows = self._rows(RawKind.VISIT, start, end, ["joined <> 0"], parameters)
+        steps = [FURTHER.format(before=step, after=step + 1) for step in range(DOUBLINGS)]
+        became = ", ".join([JOINS.format(rows=rows), *steps])
+        return WITH_JOINED.format(became=became, passing=passing, found=found, known=known, last=DOUBLINGS)
 
     def _rows(
         self, kind: RawKind, start: datetime, end: datetime, conditions: list[str], parameters: Parameters
