@@ -226,7 +226,7 @@ def test_a_person_comes_back_to_the_page_they_wanted(sign_in: SignIn, browser: F
 
 def test_a_part_of_a_page_leads_back_to_the_whole(browser: FlaskClient) -> None:
     headers = {"HX-Request": "true", "HX-Current-URL": "http://localhost:8000/visits?range=30d"}
-    for answer in (browser.get("/visits/figures", headers=headers), browser.post("/settings", headers=headers)):
+    for answer in (browser.get("/visits/now", headers=headers), browser.post("/settings", headers=headers)):
         assert answer.headers["Location"] == "/sign-in?next=/visits?range%3D30d"
 
 

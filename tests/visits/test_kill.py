@@ -54,7 +54,7 @@ def test_a_worker_killed_at_random_moments_counts_nothing_twice_and_loses_nothin
     assert known == [(VISITORS, BEACONS // VISITORS, BEACONS // VISITORS)]
     assert scalar(services, "SELECT visitor_count FROM known_visitor_counts") == VISITORS
     changes = read_raw(services, RawKind.VISIT).with_columns(pl.col("sign").cast(pl.Int64))
-    net = changes.select(pl.col("sign").sum(), (pl.col("sign") * pl.col("pageview_count")).sum()).row(0)
+    net = changes.select(pl.col("sign").sum(), pageviews=(pl.col("sign") * pl.col("pageview_count")).sum()).row(0)
     kept = rows_of(services, "SELECT count(*), sum(pageview_count)::int FROM visits")
     rolled_up = "SELECT sum(visit_count)::int, sum(pageview_count)::int FROM site_roll_ups WHERE grain = 'month'"
     assert [net] == kept == rows_of(services, rolled_up) == [(VISITORS, BEACONS)]
