@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from uuid import UUID
 
@@ -25,8 +26,9 @@ def main(organisation: str, verb: str, source: str = "") -> None:
     with app.app_context(), tenant(UUID(organisation)):
         bulk_action = _start(UUID(organisation), Verb(verb), source)
         db.session.commit()
-        print(bulk_action.id)
+        print(bulk_action.id, flush=True)
     send_work()
+    os._exit(0)  # tearing an app down can take longer than the verb that somebody waits to disturb
 
 
 def _start(organisation_id: UUID, verb: Verb, source: str) -> BulkAction:

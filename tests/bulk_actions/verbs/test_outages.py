@@ -150,7 +150,8 @@ def test_verbs_whose_machinery_dies_again_and_again_end_as_undisturbed_ones(
     killed_at: dict[str, float] = {}
 
     def disturb(name: str, bulk_action_id: UUID) -> None:
-        for moment in sorted(choices.uniform(0, 0.9) for _ in range(KILLS_PER_VERB)):
+        # The first at once: a fast machine is through with a verb before anybody has looked twice.
+        for moment in (0.0, *sorted(choices.uniform(0, 0.9) for _ in range(KILLS_PER_VERB - 1))):
             outfit.wait(lambda: outfit.fraction(bulk_action_id) >= moment)  # noqa: B023
             killed_at.setdefault(name, outfit.fraction(bulk_action_id))
             kill(outfit)
