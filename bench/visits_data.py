@@ -73,6 +73,7 @@ MAKE_ACTIVITY = f"""
 MAKE_VISIT_ROWS = f"""
     CREATE TABLE visit AS
     SELECT began_ms + (hash(visit, 0, 1) % 20000)::BIGINT AS started_ms, visitor, visit, 1::TINYINT AS sign,
+        0::BIGINT AS joined,
         (pages - 1) * 40000::BIGINT AS duration_ms, pages::BIGINT AS pageview_count, 0::BIGINT AS event_count,
         pages = 1 AS is_bounce, {PAGE.format(nth="0")} AS entry_page, {PAGE.format(nth="pages - 1")} AS exit_page,
         referrer, channel, utm_source, utm_medium, utm_campaign, '' AS utm_term, '' AS utm_content,
