@@ -44,11 +44,6 @@ class TooManyBucketsError(ValueError):
     """The range does not fit into an answer of this aggregation."""
 
 
-def quarter_of(milliseconds: int) -> int:
-    """The start of the quarter of an hour that holds this moment."""
-    return milliseconds - milliseconds % QUARTER_MS
-
-
 @lru_cache(CACHED_CUTS)
 def day_of(zone: str, milliseconds: int) -> int:
     """The start of the zone's day that holds this moment."""

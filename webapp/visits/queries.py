@@ -16,7 +16,6 @@ from sqlalchemy import Row, func, select, text
 
 from webapp.extensions import db
 from webapp.visits.buckets import QUARTER_MS, Aggregation, local_midnight
-from webapp.visits.counting.capping import OTHER_VALUE
 from webapp.visits.counting.sketches import count_visitors, is_estimate
 from webapp.visits.models import Grain, Site
 from webapp.visits.questions import PAGE, Question
@@ -123,31 +122,18 @@ def list_top_pages(
     """The pages most seen in a range."""
     parts = _segments_for(organisation_id, site_ids, start, end, zone)
     if not _are_whole_days(parts):
-        return _list_raw_shares(organisation_id, site_ids, start, end, PAGE, limit)
+        return _list_raw_pages(Question(organisation_id, tuple(site_ids), start, end), limit)
     rows = _in_segments(TOP_PAGES, organisation_id, site_ids, parts, limit=limit)
     return [Share(row.url or OTHER_LABEL, int(row.pageview_count)) for row in rows]
 
 
-def list_top_referrers(
-    organisation_id: UUID, site_ids: Sequence[UUID], start: datetime, end: datetime, zone: ZoneInfo, limit: int
-) -> list[Share]:
-    """The websites that brought most pageviews in a range; '' stands for none."""
-    parts = _segments_for(organisation_id, site_ids, start, end, zone)
-    if not _are_whole_days(parts):
-        return _list_raw_shares(organisation_id, site_ids, start, end, "referrer", limit)
-    rows = _in_segments(TOP_REFERRERS, organisation_id, site_ids, parts, limit=limit, other=OTHER_VALUE)
-    return [Share(OTHER_LABEL if row.value == OTHER_VALUE else row.value, int(row.pageview_count)) for row in rows]
-
-
 def _are_whole_days(parts: list[Segment]) -> bool:
-    """Pages and referrers are not rolled up by quarters of an hour."""
+    """Pages are not rolled up by quarters of an hour."""
     return all(part.grain is not Grain.QUARTER for part in parts)
 
 
-def _list_raw_shares(
-    organisation_id: UUID, site_ids: Sequence[UUID], start: datetime, end: datetime, field: str, limit: int
-) -> list[Share]:
-    values = engine.breakdown(Question(organisation_id, tuple(site_ids), start, end), field, limit)
+def _list_raw_pages(question: Question, limit: int) -> list[Share]:
+    values = engine.breakdown(question, PAGE, limit)
     return [Share(value.value, value.figures.pageview_count) for value in values if value.figures.pageview_count]
 
 
@@ -326,11 +312,6 @@ TOP_PAGES = f"""
     ) AS top
     LEFT JOIN pages p ON p.organisation_id = :organisation_id AND p.id = top.page_id
     ORDER BY 2 DESC, 1
-"""  # noqa: S608  (put together from the names above)
-TOP_REFERRERS = f"""
-    SELECT r.value, sum(r.pageview_count) AS pageview_count
-    FROM {WANTED} JOIN dimension_roll_ups r ON {MATCHES} AND r.dimension = 'referrer'
-    GROUP BY r.value HAVING sum(r.pageview_count) > 0 ORDER BY r.value = :other, 2 DESC, 1 LIMIT :limit
 """  # noqa: S608  (put together from the names above)
 NARROWER = "Ask for a shorter range, wider buckets or one site."
 # Reading and answering stop at their limits; pages are joined and sorted when each is one row.

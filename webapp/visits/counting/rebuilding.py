@@ -18,9 +18,8 @@ from webapp.visits.counting.kept_buckets import cut_kept_anew
 from webapp.visits.counting.raw_rows import frames_of, read_raw_rows
 from webapp.visits.counting.roll_ups import Batch, add_to_roll_ups
 from webapp.visits.models import RawKind
-from webapp.visits.raw.frames import ACTIVITY_SCHEMA, VISIT_SCHEMA
+from webapp.visits.raw.frames import ACTIVITY_SCHEMA, TIME_COLUMNS, VISIT_SCHEMA
 
-TIMES = {RawKind.ACTIVITY: "visited_ms", RawKind.VISIT: "started_ms"}
 BEGINNING = datetime.fromtimestamp(0, UTC)
 Connection = psycopg.Connection[Any]
 
@@ -82,7 +81,7 @@ def _count(
     pageview_count = 0
     for kind, paths in files.items():
         for frame in frames_of(kind, paths):
-            rows = frame.filter(pl.col(TIMES[kind]) >= int(since.timestamp() * 1000))
+            rows = frame.filter(pl.col(TIME_COLUMNS[kind]) >= int(since.timestamp() * 1000))
             parts = {**empty, kind: rows}
             numbered = {key: part.with_columns(site=pl.lit(0, pl.UInt32)) for key, part in parts.items()}
             batch = Batch(tenant, numbered[RawKind.ACTIVITY], numbered[RawKind.VISIT], sites, {0: zone})

@@ -15,11 +15,10 @@ import polars as pl
 import psycopg
 
 from webapp.visits.models import RawKind
-from webapp.visits.raw.frames import decode, encode
+from webapp.visits.raw.frames import TIME_COLUMNS, decode, encode
 
 SMALL_CHUNK_ROWS = 2_000
 """A last chunk below so many rows is joined with the next."""
-TIME_COLUMNS = {RawKind.ACTIVITY: "visited_ms", RawKind.VISIT: "started_ms"}
 Connection = psycopg.Connection[Any]
 Chunk = tuple[UUID, datetime, datetime, int, bytes]
 """Site, first and last moment, number of rows, content."""

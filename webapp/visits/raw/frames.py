@@ -19,11 +19,14 @@ import io
 import polars as pl
 
 from webapp.visits.backlog import Kind
+from webapp.visits.models import RawKind
 
 SOURCE = ("referrer", "channel", "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 PLACE = ("country", "language", "device", "browser", "system", "screen")
 ATTRIBUTES = SOURCE + PLACE
 """What an activity row tells of itself, and a visit of its entry."""
+TIME_COLUMNS = {RawKind.ACTIVITY: "visited_ms", RawKind.VISIT: "started_ms"}
+"""When a row happened, in milliseconds since 1970."""
 VISITOR_KINDS = (Kind.PAGEVIEW, Kind.EVENT, Kind.PRODUCT)
 """What starts or continues a visit and makes its doer a visitor; engagement only prolongs one."""
 

@@ -16,8 +16,7 @@ from typing import Any
 import duckdb
 
 from webapp.visits.models import RawKind
-from webapp.visits.raw.frames import PLACE, VISIT_SCHEMA
-from webapp.visits.raw.selection import TIMES
+from webapp.visits.raw.frames import PLACE, TIME_COLUMNS, VISIT_SCHEMA
 
 Cursor = duckdb.DuckDBPyConnection
 ROW_GROUP_ROWS = 491_520
@@ -53,7 +52,7 @@ class Written:
 def list_months(cursor: Cursor, kind: RawKind, paths: list[str]) -> dict[date, Sums]:
     """The months (UTC) of the rows, and what those of each add up to."""
     statement = f"""
-        SELECT date_trunc('month', make_timestamp({TIMES[kind]} * 1000))::DATE, {SUMS[kind]}
+        SELECT date_trunc('month', make_timestamp({TIME_COLUMNS[kind]} * 1000))::DATE, {SUMS[kind]}
         FROM read_parquet($paths) GROUP BY 1 ORDER BY 1
     """
     return {row[0]: row[1:] for row in cursor.execute(statement, {"paths": paths}).fetchall()}
@@ -65,9 +64,9 @@ def write_month(
     """Write the month's rows into one file, but for those of some visitors; None when nothing is left of them."""
     first, after = month_bounds(month)
     own = " AND NOT list_contains($without, visitor)" if without else ""
-    rows = ROWS[kind].format(condition=f"{TIMES[kind]} >= {first} AND {TIMES[kind]} < {after}{own}")
+    rows = ROWS[kind].format(condition=f"{TIME_COLUMNS[kind]} >= {first} AND {TIME_COLUMNS[kind]} < {after}{own}")
     statement = f"""
-        COPY ({rows} ORDER BY {", ".join(PLACE)}, visitor, {TIMES[kind]})
+        COPY ({rows} ORDER BY {", ".join(PLACE)}, visitor, {TIME_COLUMNS[kind]})
         TO '{str(target).replace("'", "''")}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS})
     """
     cursor.execute(statement, {"paths": paths, **({"without": list(without)} if without else {})})
@@ -77,7 +76,7 @@ def write_month(
 def look_at(cursor: Cursor, kind: RawKind, path: Path) -> Written | None:
     """What is in a file; None for nothing."""
     statement = f"""
-        SELECT count(*), min({TIMES[kind]}), max({TIMES[kind]}), {SUMS[kind]} FROM read_parquet($paths)
+        SELECT count(*), min({TIME_COLUMNS[kind]}), max({TIME_COLUMNS[kind]}), {SUMS[kind]} FROM read_parquet($paths)
     """
     [row] = cursor.execute(statement, {"paths": [str(path)]}).fetchall()
     row_count, first_ms, last_ms, *sums = row

@@ -21,7 +21,7 @@ from typing import Any
 from webapp.visits.backlog import Kind
 from webapp.visits.models import Dimension, RawKind
 from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, FIELDS, PAGE, Filter, Operator, Question
-from webapp.visits.raw.frames import ACTIVITY_SCHEMA, PLACE, SOURCE, VISIT_SCHEMA
+from webapp.visits.raw.frames import ACTIVITY_SCHEMA, PLACE, SOURCE, TIME_COLUMNS, VISIT_SCHEMA
 
 MARGIN = timedelta(days=1)
 VISIT_FIELDS = (*SOURCE, ENTRY_PAGE, EXIT_PAGE)
@@ -31,7 +31,6 @@ ROW_FIELDS = (PAGE, *NAMED_KINDS)
 SEPARATOR = "\x1f"
 IS_VISITOR = f"kind <> {Kind.ENGAGEMENT.value}"
 COLUMNS = {RawKind.ACTIVITY: ", ".join(ACTIVITY_SCHEMA), RawKind.VISIT: ", ".join(VISIT_SCHEMA)}
-TIMES = {RawKind.ACTIVITY: "visited_ms", RawKind.VISIT: "started_ms"}
 NO_ROWS = {RawKind.ACTIVITY: "no_activity", RawKind.VISIT: "no_visits"}
 """Tables without a row, for when there is no file."""
 PASSING_VISITS = """
@@ -95,7 +94,7 @@ class Part:
 
     def conditions(self, in_range: str, others: list[str]) -> str:
         """Which rows of the files are chosen."""
-        complete = [f"{TIMES[self.kind]} >= {self.complete_from_ms}"] if self.complete_from_ms else []
+        complete = [f"{TIME_COLUMNS[self.kind]} >= {self.complete_from_ms}"] if self.complete_from_ms else []
         return " AND ".join([*([] if self.is_inside else [in_range]), *complete, *others]) or "true"
 
 
@@ -148,8 +147,8 @@ class Selection:
     def _rows(
         self, kind: RawKind, start: datetime, end: datetime, conditions: list[str], parameters: Parameters
     ) -> str:
-        time = f"{TIMES[kind]} >= {parameters.add(milliseconds(start))}"
-        time += f" AND {TIMES[kind]} < {parameters.add(milliseconds(end))}"
+        time = f"{TIME_COLUMNS[kind]} >= {parameters.add(milliseconds(start))}"
+        time += f" AND {TIME_COLUMNS[kind]} < {parameters.add(milliseconds(end))}"
         tables = [
             f"SELECT {COLUMNS[kind]} FROM read_parquet(${part.parameter}) WHERE {part.conditions(time, conditions)}"
             for part in self.parts
