@@ -145,6 +145,9 @@ def empty_everything(settings: Settings) -> None:
         connection.execute("DELETE FROM organisations WHERE id <> %s", [SYSTEM_ORGANISATION_ID])
     broker_client(settings).flushall()
     beacons_client(settings).flushall()
+    for path in (settings.data_dir / "uploads").rglob("*"):
+        if path.is_file():
+            path.unlink()
 
 
 TABLES_TO_EMPTY = """

@@ -26,13 +26,6 @@ def call(app: APIFlask, organisation_id: UUID) -> Call:
     return calling_as(app, organisation_id)
 
 
-@pytest.fixture(autouse=True)
-def empty_store(services: Settings) -> None:
-    for path in (services.data_dir / "uploads").rglob("*"):
-        if path.is_file():
-            path.unlink()
-
-
 def send(call: Call, content: bytes = PEOPLE, key: str = "one", **fields: str) -> TestResponse:
     form = {**fields, "file": (io.BytesIO(content), "people.csv")}
     return call(UPLOAD, "POST", headers={"Idempotency-Key": key}, data=form)

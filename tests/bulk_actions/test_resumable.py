@@ -81,13 +81,6 @@ def stored_keys(app: APIFlask, settings: Settings) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture(autouse=True)
-def empty_store(services: Settings) -> None:
-    for path in (services.data_dir / "uploads").rglob("*"):
-        if path.is_file():
-            path.unlink()
-
-
 def test_a_server_says_what_it_can_do(app: APIFlask, ask: Ask) -> None:
     answer = ask("OPTIONS", "/bulk-actions/uploads")
     assert answer.headers["Tus-Version"] == "1.0.0"

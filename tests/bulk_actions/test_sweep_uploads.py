@@ -22,12 +22,6 @@ from webapp.lib.ids import uuid7
 CONTENT = csv_of([["ada@example.com", "Ada"]])
 
 
-@pytest.fixture(autouse=True)
-def empty_store(services: Settings) -> None:
-    for path in files_in(services):
-        path.unlink()
-
-
 def files_in(settings: Settings) -> list[Path]:
     return [path for path in (settings.data_dir / "uploads").rglob("*") if path.is_file()]
 

@@ -24,12 +24,6 @@ OPEN_TRANSACTIONS = """
 """
 
 
-@pytest.fixture(autouse=True)
-def empty_store(organisation: UUID) -> None:
-    for path in stored_files().values():
-        path.unlink()
-
-
 def test_a_search_word_becomes_a_kept_picture(organisation: UUID, unsplash: Unsplash, alice: Person) -> None:
     job = search(organisation, "red shoe", created_by=alice.user_id)
     picture = picture_of(job)

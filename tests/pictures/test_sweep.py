@@ -21,12 +21,6 @@ from webapp.pictures.files import picture_key, thumbnail_key
 from webapp.pictures.models import Picture
 
 
-@pytest.fixture(autouse=True)
-def empty_store(organisation: UUID) -> None:
-    for path in stored_files().values():
-        path.unlink()
-
-
 @pytest.fixture
 def storage(app: APIFlask) -> Storage:
     return storage_at(app.extensions["settings"].uploads_url)

@@ -77,12 +77,6 @@ def storage(services: Settings) -> Storage:
     return storage_at(services.uploads_url)
 
 
-@pytest.fixture(autouse=True)
-def empty_store(services: Settings) -> None:
-    for key in stored(services):
-        storage(services).delete(key)
-
-
 def test_old_chunks_become_files_of_their_months(services: Settings, site: Site, made: Made) -> None:
     tasks.look_after_raw_rows()
     assert_all_is_there(site, made)
