@@ -92,6 +92,7 @@ def measure(organisation_id: UUID, site_id: UUID) -> dict[str, str]:
     """p95 in milliseconds of each kind of answer, over all pairs of filters."""
     from webapp.extensions import tenant
     from webapp.visits.raw import engine
+    from webapp.visits.raw.flows import flow
     from webapp.visits.raw.journeys import funnel, retention_by_week
 
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -110,6 +111,8 @@ def measure(organisation_id: UUID, site_id: UUID) -> dict[str, str]:
     with tenant(organisation_id):
         for name, follow in (
             ("funnel of 3 steps", lambda: funnel(plain, FUNNEL)),
+            ("journeys around a page", lambda: flow(plain, Filter("page", IS, (PAGE,)), 3, 10)),
+            ("journeys from the entry", lambda: flow(plain, None, 3, 10)),
             ("12 weeks' retention", lambda: retention_by_week(replace(plain, end=weeks[-1]), weeks)),
         ):
             figures[name] = f"{milliseconds(follow)[-1]:.0f}"
