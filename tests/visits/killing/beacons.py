@@ -23,6 +23,7 @@ PAGES = 30
 WEIGHTS = {Kind.PAGEVIEW: 55, Kind.EVENT: 15, Kind.ENGAGEMENT: 15, Kind.PRODUCT: 8, Kind.IDENTIFY: 7}
 NETWORKS = ("81.2.69", "8.8.8", "193.0.6", "1.1.1", "10.0.0")
 Beacon = dict[str, Any]
+Props = dict[str, str | int | float | bool]
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,10 @@ class Maker:
 
     def _complete(self, kind: Kind, row: Row, beacon: Beacon) -> None:
         if kind is Kind.EVENT:
-            props = {"plan": self.random.choice(["small", "large"]), "seats": self.random.randrange(5)}
+            props: dict[str, str | int | float | bool] = {
+                "plan": self.random.choice(["small", "large"]),
+                "seats": self.random.randrange(5),
+            }
             row.name, row.props = self.random.choice(["signup", "buy"]), check_props(props)
             beacon |= {"name": row.name, "props": props}
         elif kind is Kind.ENGAGEMENT:

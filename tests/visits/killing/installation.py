@@ -25,13 +25,16 @@ class VisitsOutfit(Outfit):
     """The edge, the roll-up's worker, the scheduler and both groups of other workers, as `footfall up` starts them."""
 
     alive: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    others: dict[str, Program] = field(default_factory=dict)
+    """What a test runs beside them."""
     ended_alone: list[str] = field(default_factory=list)
     """Processes that ended though nobody killed them, as one may whose server is away: a supervisor starts it again."""
 
     @property
     def programs(self) -> dict[str, Program]:
         edge = edge_program(self.settings, "127.0.0.1")
-        return {one.name: one for one in (edge, scheduler_program(), *worker_programs(self.settings))}
+        own = (edge, scheduler_program(), *worker_programs(self.settings))
+        return {**{one.name: one for one in own}, **self.others}
 
     def start_program(self, name: str) -> None:
         program = self.programs[name]

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -27,6 +26,8 @@ from webapp.visits.raw.models import sealed_key
 
 Connection = psycopg.Connection[Any]
 Counts = dict[tuple[Any, ...], tuple[int, ...]]
+Part = tuple[pl.DataFrame, list[str], dict[int, pl.Expr]]
+"""Rows, what they are grouped by, and what is added up at which place of the numbers."""
 SITE_COLUMNS = "pageview_count, visit_count, bounce_count, visit_ms, event_count, engaged_ms"
 PAGE_COLUMNS = "pageview_count, entry_count, exit_count, bounce_count, engaged_ms, scroll_sum, scroll_count"
 VALUE_COLUMNS = "pageview_count, visit_count, bounce_count, visit_ms, event_count"
@@ -40,7 +41,7 @@ def rolled_up(connection: Connection, site: Site, key: str, rest: str) -> Counts
     at = "(extract(epoch FROM bucket_at) * 1000)::bigint"
     table, _, condition = rest.partition(" WHERE ")
     where = f"site_id = %s AND {condition}" if condition else "site_id = %s"
-    found = connection.execute(f"SELECT grain, {at}, {key}{table} WHERE {where}", [site.id]).fetchall()  # noqa: S608
+    found = connection.execute(f"SELECT grain, {at}, {key}{table} WHERE {where}", [site.id]).fetchall()
     width = 2 + key.count(",")
     return {tuple(row[:width]): tuple(row[width:]) for row in found if any(row[width:])}
 
@@ -55,7 +56,8 @@ def pages_counted(connection: Connection, site: Site) -> Counts:
 
 
 def values_counted(connection: Connection, site: Site, dimension: str) -> Counts:
-    return rolled_up(connection, site, "value, ", f"{VALUE_COLUMNS} FROM dimension_roll_ups WHERE dimension = '{dimension}'")
+    values = f"{VALUE_COLUMNS} FROM dimension_roll_ups WHERE dimension = '{dimension}'"
+    return rolled_up(connection, site, "value, ", values)
 
 
 def assert_counts_what_was_sent(connection: Connection, site: Site, rows: list[Row]) -> None:
@@ -98,10 +100,10 @@ def _identities(connection: Connection, site: Site) -> dict[int, str]:
 
 def _who_is_who(rows: Iterable[Row]) -> dict[int, str]:
     """What was named first wins."""
-    named = sorted((row.visited_ms, row.name, row) for row in rows if row.kind == Kind.IDENTIFY)
+    named = sorted((row for row in rows if row.kind == Kind.IDENTIFY), key=lambda row: (row.visited_ms, row.name))
     found: dict[int, str] = {}
-    for _, name, row in named:
-        found.setdefault(visitor_number(row.site_id, row.visitor), fold_key(name))
+    for row in named:
+        found.setdefault(visitor_number(row.site_id, row.visitor), fold_key(row.name))
     return found
 
 
@@ -143,6 +145,12 @@ def assert_raw_rows_say_the_same(
         assert_same(_since(found, since), _since(expected, since), f"{site.time_zone}: {name}")
 
 
+def raw_sites(raw: dict[RawKind, pl.DataFrame], zone: str) -> Counts:
+    """What raw rows say of a site's buckets."""
+    activity, visits = (_with_buckets(raw[kind], zone) for kind in RawKind)
+    return _sites(activity, visits)
+
+
 def _since(counts: Counts, since: int) -> Counts:
     return {key: numbers for key, numbers in counts.items() if key[1] >= since}
 
@@ -164,7 +172,7 @@ def _with_buckets(frame: pl.DataFrame, zone: str) -> pl.DataFrame:
     return frame.with_columns(quarter=pl.col(time) // 900_000 * 900_000).join(known, on="quarter")
 
 
-def _gather(parts: Iterable[tuple[pl.DataFrame, list[str], dict[int, pl.Expr]]], width: int, grains: list[str]) -> Counts:
+def _gather(parts: Iterable[Part], width: int, grains: list[str]) -> Counts:
     """Sums by grain, bucket and key; each part adds its expressions at their places."""
     sums: dict[tuple[Any, ...], list[int]] = {}
     for frame, key, expressions in parts:
@@ -186,7 +194,7 @@ _DURATION = (_SIGN * pl.col("duration_ms")).sum()
 
 def _sites(activity: pl.DataFrame, visits: pl.DataFrame) -> Counts:
     engaged = pl.col("engaged_ms").filter(_OF_ENGAGEMENT).sum()
-    rows = (activity, [], {0: _IS[Kind.PAGEVIEW], 4: _IS[Kind.EVENT], 5: engaged})
+    rows: Part = (activity, [], {0: _IS[Kind.PAGEVIEW], 4: _IS[Kind.EVENT], 5: engaged})
     return _gather([rows, (visits, [], {1: _SIGN.sum(), 2: _BOUNCES, 3: _DURATION})], 6, ["quarter", "day", "month"])
 
 
@@ -210,7 +218,7 @@ def _values(activity: pl.DataFrame, visits: pl.DataFrame, name: str) -> Counts:
     of_visits = {1: _SIGN.sum(), 2: _BOUNCES, 3: _DURATION}
     if name in SOURCE:
         theirs = {0: (_SIGN * pl.col("pageview_count")).sum(), 4: (_SIGN * pl.col("event_count")).sum()}
-        parts = [(visits, [name], of_visits | theirs)]
+        parts: list[Part] = [(visits, [name], of_visits | theirs)]
     else:
         parts = [(activity, [name], {0: _IS[Kind.PAGEVIEW], 4: _IS[Kind.EVENT]}), (visits, [name], of_visits)]
     if name in KNOWN:
@@ -227,7 +235,3 @@ def _sketches(connection: Connection, site: Site) -> Counts:
     found = rolled_up(connection, site, "", "visitors FROM site_roll_ups")
     counts = {key: (count_visitors([sketch]),) for key, (sketch,) in found.items()}  # type: ignore[list-item]
     return {key: count for key, count in counts.items() if any(count)}
-
-
-def organisation_of(site: Site) -> UUID:
-    return site.organisation_id

@@ -18,6 +18,8 @@ from tests.visits.support import BROWSER
 from webapp.visits.backlog import Row
 from webapp.visits.collecting.signatures import sign
 
+Answer = tuple[int, bytes] | None
+"""Status and body; None when nobody answered, so that nobody knows."""
 ANSWER_SECONDS = 10.0
 LONGEST_REST_SECONDS = 1.0
 """A tracker rests for as long as it is told; here the load must not end with the first refusal."""
@@ -119,7 +121,7 @@ class Sender(threading.Thread):
             elif sent_again:
                 sent_again, open_ones = False, made
 
-    def _read(self, outcome: tuple[int, bytes] | None, made: list[Made], *, is_list: bool) -> tuple[list[Made], list[Made]]:
+    def _read(self, outcome: Answer, made: list[Made], *, is_list: bool) -> tuple[list[Made], list[Made]]:
         """Those that are accepted, and those to be sent again."""
         if outcome is None or outcome[0] in {429, 503}:
             return [], made
@@ -136,8 +138,7 @@ class Sender(threading.Thread):
         self._ledger.wrong += map(str, lost)
         return [one for one in made if one.id in ids], [one for index, one in enumerate(made) if index in again]
 
-    def _try(self, made: list[Made], maker: Maker, *, is_list: bool, is_signed: bool) -> tuple[int, bytes] | None:
-        """Status and body; None when nobody answered, so that nobody knows."""
+    def _try(self, made: list[Made], maker: Maker, *, is_list: bool, is_signed: bool) -> Answer:
         beacons = [one.beacon for one in made]
         body = json.dumps(beacons if is_list else beacons[0]).encode()
         headers = {"Content-Type": "text/plain;charset=UTF-8", "User-Agent": BROWSER}
@@ -149,7 +150,7 @@ class Sender(threading.Thread):
         self._ledger.tries[str(outcome[0]) if outcome else "no answer"] += 1
         return outcome
 
-    def _ask(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes] | None:
+    def _ask(self, body: bytes, headers: dict[str, str]) -> Answer:
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPConnection(
