@@ -26,6 +26,7 @@ from webapp.extensions import db
 from webapp.lib.ids import uuid7
 from webapp.lib.storage import READ_BLOCK_BYTES
 from webapp.visits.models import RawChunk, RawKind
+from webapp.visits.raw.cache import SEALING
 from webapp.visits.raw.chunks import SMALL_CHUNK_ROWS
 from webapp.visits.raw.duck import duck_cursor
 from webapp.visits.raw.layout import Cursor, Written, holds_visitors, list_months, look_at, write_month
@@ -87,7 +88,7 @@ class Sealer:
         if paths is None:
             raise RowsMovedError
         db.session.rollback()  # no transaction waits while files are written
-        with tempfile.TemporaryDirectory(prefix="sealing-", dir=self._settings.raw_cache_dir) as folder:
+        with tempfile.TemporaryDirectory(prefix=SEALING, dir=self._settings.raw_cache_dir) as folder:
             files = self._write(owner, [str(path) for path in paths.values()], Path(folder), without)
             chunks = tuple(piece.chunk for piece in pieces if piece.chunk is not None)
             old_files = tuple(piece.file_id for piece in pieces if piece.file_id is not None)
