@@ -110,17 +110,19 @@ class Page(Model):
     url: Mapped[str]
 
 
-class SeenBeacon(Model):
-    """The id of a beacon that was counted, so that it never counts again.
+class SeenIds(Model):
+    """Ids of beacons that were counted in one batch, all made in one second, so that none counts again.
 
-    Partitioned by the time within the id itself: a corrected clock would differ on a retry.
+    Partitioned by the time within the ids: a corrected clock would differ on a retry. `part` is the batch's.
     """
 
     __tablename__ = "seen"
-    __table_args__ = {"postgresql_partition_by": "RANGE (id)"}  # noqa: RUF012
+    __table_args__ = {"postgresql_partition_by": "RANGE (second)"}  # noqa: RUF012
 
     organisation_id: Mapped[TenantKey]
-    id: Mapped[UUID] = mapped_column(primary_key=True)
+    second: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    part: Mapped[UUID] = mapped_column(primary_key=True)
+    ids: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class SiteRollUp(Model):

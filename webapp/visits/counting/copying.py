@@ -7,14 +7,10 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import numpy
 import polars as pl
 import psycopg
 from psycopg import sql
 
-SIGNATURE = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
-TRAILER = b"\xff\xff"
-_ID = numpy.dtype([("columns", ">i2"), ("length", ">i4"), ("id", "V16")])
 Connection = psycopg.Connection[Any]
 
 
@@ -25,15 +21,6 @@ def copy_in(connection: Connection, table: str, frame: pl.DataFrame) -> None:
     hexadecimal.write_csv(buffer, include_header=False, quote_style="non_numeric")
     statement = sql.SQL("COPY {} FROM STDIN (FORMAT csv)").format(sql.Identifier(table))
     _copy(connection, statement, buffer.getbuffer())
-
-
-def copy_in_ids(connection: Connection, table: str, ids: Sequence[bytes]) -> None:
-    """Fill a table's only column, ids of 16 bytes each."""
-    packed = numpy.empty(len(ids), _ID)
-    packed["columns"], packed["length"] = 1, 16
-    packed["id"] = numpy.frombuffer(b"".join(ids), "V16")
-    statement = sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(sql.Identifier(table))
-    _copy(connection, statement, SIGNATURE + packed.tobytes() + TRAILER)
 
 
 def _copy(connection: Connection, statement: sql.Composed, content: bytes | memoryview) -> None:

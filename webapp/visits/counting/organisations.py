@@ -11,10 +11,10 @@ import psycopg
 from webapp.visits.backlog import Kind
 from webapp.visits.counting import statements
 from webapp.visits.counting.aside import Aside
-from webapp.visits.counting.copying import copy_in_ids
 from webapp.visits.counting.enrichment import enrich
 from webapp.visits.counting.identities import link_identities
 from webapp.visits.counting.roll_ups import Batch, add_to_roll_ups
+from webapp.visits.counting.seen import keep_unseen
 from webapp.visits.counting.stitching import Stitched, stitch
 from webapp.visits.counting.visit_store import find_visits, write_visits
 from webapp.visits.known_visitors import add_known_visitors
@@ -32,7 +32,7 @@ def count_for_organisation(connection: Connection, organisation_id: bytes, rows:
     tenant = UUID(bytes=organisation_id)
     statements.set_tenant(connection, tenant)
     with Aside() as aside:
-        unseen = aside.do(_keep_unseen, connection, tenant, rows)
+        unseen = aside.do(keep_unseen, connection, tenant, rows)
         activity = enrich(rows.filter(_IS_ACTIVITY))
         fresh = unseen.result()
     if fresh.is_empty():
@@ -44,27 +44,6 @@ def count_for_organisation(connection: Connection, organisation_id: bytes, rows:
     if not activity.is_empty():
         _count_activity(connection, tenant, activity)
     return fresh.height, fresh.filter(pl.col("kind") == Kind.PAGEVIEW).height
-
-
-def _keep_unseen(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> pl.DataFrame:
-    """Enter the rows' ids as seen, and return the rows whose ids were not."""
-    connection.execute(statements.MAKE_STAGED_IDS)
-    connection.execute("TRUNCATE staged_ids")
-    copy_in_ids(connection, "staged_ids", rows.get_column("id").sort().to_list())
-    if _are_all_new(connection, tenant, rows.height):
-        return rows
-    with connection.cursor(binary=True) as cursor:
-        cursor.execute(statements.INSERT_SEEN_RETURNING, [tenant])
-        fresh = [row_id.bytes for (row_id,) in cursor.fetchall()]
-    return rows.join(pl.DataFrame({"id": fresh}, schema={"id": pl.Binary}), on="id", how="semi", maintain_order="left")
-
-
-def _are_all_new(connection: Connection, tenant: UUID, id_count: int) -> bool:
-    """Enter all ids, if none was seen. Mostly so it is, and then nobody has to say which are new."""
-    connection.execute("SAVEPOINT all_new")
-    are_new = connection.execute(statements.INSERT_SEEN, [tenant]).rowcount == id_count
-    connection.execute("RELEASE SAVEPOINT all_new" if are_new else "ROLLBACK TO SAVEPOINT all_new")
-    return are_new
 
 
 def _add_drops(connection: Connection, tenant: UUID, drops: pl.DataFrame) -> None:

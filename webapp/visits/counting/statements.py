@@ -60,10 +60,6 @@ SET_POSITION = """
 INSERT_DEAD = """
     INSERT INTO dead_beacons (organisation_id, id, content, reason, created_at) VALUES (%s, %s, %s, %s, %s)
 """
-# PostgreSQL refuses COPY into a table with a policy, so rows arrive in tables of this connection's own.
-MAKE_STAGED_IDS = "CREATE TEMP TABLE IF NOT EXISTS staged_ids (id uuid) ON COMMIT DELETE ROWS"
-INSERT_SEEN = "INSERT INTO seen (organisation_id, id) SELECT %s, id FROM staged_ids ON CONFLICT DO NOTHING"
-INSERT_SEEN_RETURNING = f"{INSERT_SEEN} RETURNING id"
 ADD_TO_DROPS = """
     INSERT INTO drop_counts (organisation_id, site_id, day, reason, drop_count)
     SELECT %s, w.* FROM unnest(%s::uuid[], %s::date[], %s::text[], %s::bigint[]) AS w (site_id, day, reason, drop_count)
