@@ -28,6 +28,7 @@ from webapp.process import begin_process
 SCHEDULER_LOCK = 7_305_002
 TICK_SECONDS = 0.25
 RAW_ROWS_SECONDS = 600.0
+PRODUCT_VIEWS_SECONDS = 300.0
 QUIET_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ def make_ticks() -> list[Tick]:
     from webapp.pictures.tasks import sweep_pictures
     from webapp.records.tasks import empty_trash
     from webapp.visits.counting.rebuild_tasks import check_roll_ups
+    from webapp.visits.product_views.tasks import move_product_views
     from webapp.visits.raw.tasks import look_after_raw_rows
     from webapp.visits.tasks import backlog_count, make_partitions, roll_up
 
@@ -92,6 +94,7 @@ def make_ticks() -> list[Tick]:
         Tick(2.0, sweep_jobs, is_idle),
         Tick(2.0, sweep, is_idle),
         Tick(RAW_ROWS_SECONDS, look_after_raw_rows, is_idle, due_at=60.0),
+        Tick(PRODUCT_VIEWS_SECONDS, move_product_views, is_idle, due_at=90.0),
         Tick(3600.0, make_partitions, lambda: True),
         # One after the other: together they would keep every thread busy that writes results and sends jobs.
         Tick(3600.0, prune_jobs, lambda: True, due_at=300.0),

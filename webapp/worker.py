@@ -10,6 +10,7 @@ from webapp.operations import tasks as operation_tasks
 from webapp.pictures import tasks as picture_tasks
 from webapp.records import tasks as record_tasks
 from webapp.visits import tasks as visit_tasks
+from webapp.visits.product_views import tasks as product_view_tasks
 from webapp.visits.raw import tasks as raw_row_tasks
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "job_tasks",
     "operation_tasks",
     "picture_tasks",
+    "product_view_tasks",
     "prune_tasks",
     "raw_row_tasks",
     "record_tasks",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
+import psycopg
 from sqlalchemy import select, text
 
 from webapp.extensions import db, driver_connection, tenant
@@ -14,7 +17,8 @@ from webapp.jobs.parameters import Parameter
 from webapp.jobs.service import create_job
 from webapp.jobs.tasks import dispatch
 from webapp.lib.clock import utc_now
-from webapp.visits.counting.checking import SHOWN_LIMIT, find_differences
+from webapp.visits.counting.checking import SHOWN_LIMIT, Difference, find_differences
+from webapp.visits.counting.checking_views import ViewDifference, find_total_differences, find_view_differences
 from webapp.visits.counting.rebuilding import rebuild_roll_ups
 from webapp.visits.counting.rebuilds import REBUILD_NAME, start_stale_rebuilds
 from webapp.visits.models import Site
@@ -49,15 +53,26 @@ def check(run: Run) -> Result:
     result: Result = {"site_count": len(sites), "difference_count": 0, "differences": []}
     for number, (site_id, name) in enumerate(sites, start=1):
         run.report(number - 1, len(sites))
-        db.session.rollback()
-        db.session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-        found = find_differences(driver_connection(), run.organisation_id, site_id)
-        for difference in found[:SHOWN_LIMIT]:
-            run.log(f"{name}: {difference}")
-        result["difference_count"] += len(found)
-        result["differences"] += [f"{name}: {difference}" for difference in found[: SHOWN_LIMIT // 4]]
+        connection = _see_one_moment()
+        _note(run, result, name, find_differences(connection, run.organisation_id, site_id))
+        _note(run, result, name, find_view_differences(connection, run.organisation_id, site_id))
+    _note(run, result, "All sites", find_total_differences(_see_one_moment(), run.organisation_id))
     result["differences"] = result["differences"][:SHOWN_LIMIT]
     return result
+
+
+def _see_one_moment() -> psycopg.Connection[Any]:
+    """A transaction that sees nothing of what is counted meanwhile."""
+    db.session.rollback()
+    db.session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    return driver_connection()
+
+
+def _note(run: Run, result: Result, name: str, found: Sequence[Difference | ViewDifference]) -> None:
+    for difference in found[:SHOWN_LIMIT]:
+        run.log(f"{name}: {difference}")
+    result["difference_count"] += len(found)
+    result["differences"] += [f"{name}: {difference}" for difference in found[: SHOWN_LIMIT // 4]]
 
 
 REBUILD = Kind(

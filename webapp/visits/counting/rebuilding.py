@@ -15,6 +15,7 @@ from webapp.visits.buckets import local_midnight
 from webapp.visits.counting import statements
 from webapp.visits.counting.aside import Aside
 from webapp.visits.counting.kept_buckets import cut_kept_anew
+from webapp.visits.counting.product_views import forget_product_views
 from webapp.visits.counting.raw_rows import frames_of, read_raw_rows
 from webapp.visits.counting.roll_ups import Batch, add_to_roll_ups
 from webapp.visits.models import RawKind
@@ -49,6 +50,7 @@ def rebuild_roll_ups(connection: Connection, tenant: UUID, site_id: UUID) -> Reb
     since = _since(connection, tenant, site_id, ZoneInfo(cut_zone))
     for table in ("site_roll_ups", "page_roll_ups", "dimension_roll_ups"):
         connection.execute(DELETE.format(table=table), [tenant, site_id, since])
+    forget_product_views(connection, tenant, site_id, since.astimezone(ZoneInfo(cut_zone)).date(), zone)
     if zone != cut_zone:
         cut_kept_anew(connection, tenant, site_id, ZoneInfo(cut_zone), ZoneInfo(zone))
     pageview_count = _count(connection, tenant, site_id, zone, files, since)

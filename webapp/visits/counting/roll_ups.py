@@ -17,6 +17,7 @@ import psycopg
 from webapp.visits.counting import capping, roll_up_sql
 from webapp.visits.counting.aside import Aside
 from webapp.visits.counting.copying import copy_in, copy_out
+from webapp.visits.counting.product_views import add_product_views, tally_product_views
 from webapp.visits.counting.sketches import merge, sketch_of
 from webapp.visits.counting.tallying import (
     DIMENSION_COUNTS,
@@ -59,6 +60,8 @@ def add_to_roll_ups(aside: Aside, connection: Connection, batch: Batch) -> None:
     aside.do(_make_staged, connection)
     new_page_counts = aside.do(_add_to_pages, connection, batch, tally_pages(rows, visits))
     aside.do(_add_to_dimensions, connection, batch, tally_dimensions(rows, visits), list_named(rows))
+    if not (views := tally_product_views(rows, batch.zones)).is_empty():
+        aside.do(add_product_views, connection, batch.tenant, batch.sites, batch.zones, views)
     sketches = _sketches_of(batch, list_visitors(rows))
     aside.do(_add_to_sites, connection, batch, tally_sites(rows, visits), sketches, new_page_counts)
 
