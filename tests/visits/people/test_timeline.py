@@ -133,7 +133,7 @@ def test_a_damaged_cursor_says_so(site: Site, cursor: str) -> None:
 
 def test_what_was_done_stands_in_its_visit(app: APIFlask, services: Settings, site: Site) -> None:
     """Also what was done before the browser told whose it is."""
-    doings = [
+    doings: list[tuple[int, dict[str, object]]] = [
         (0, {"page_url": f"{ORIGIN}/"}),
         (1, {"kind": Kind.ENGAGEMENT, "page_url": f"{ORIGIN}/", "engaged_ms": 40_000}),
         (2, {"kind": Kind.EVENT, "name": "signup", "props": '{"plan":"pro"}', "page_url": f"{ORIGIN}/pricing"}),

@@ -21,6 +21,8 @@ from webapp.extensions import db
 from webapp.visits.counting.enrichment import visitor_number
 from webapp.visits.models import Identity, KnownVisitor, RefusedMerge, Site
 
+Named = Select[UUID, int, str, datetime, datetime]
+
 
 @dataclass(frozen=True)
 class Linked:
@@ -40,8 +42,7 @@ def visitors_of(organisation_id: UUID, identities: Collection[str]) -> list[Link
     """The visitors of these people, by their folded keys, oldest link first."""
     if not identities:
         return []
-    named = db.session.execute(_named(organisation_id).where(Identity.identity.in_(identities)))
-    found = [Linked(*row) for row in named]
+    found = _linked(_named(organisation_id).where(Identity.identity.in_(identities)))
     return sorted(found, key=_by_age) + _called_by_their_keys(organisation_id, identities, found)
 
 
@@ -50,8 +51,7 @@ def identities_of(organisation_id: UUID, visitors: Iterable[tuple[UUID, int]]) -
     wanted = list(visitors)
     if not wanted:
         return []
-    named = _named(organisation_id).where(tuple_(Identity.site_id, Identity.visitor).in_(wanted))
-    return [Linked(*row) for row in db.session.execute(named)]
+    return _linked(_named(organisation_id).where(tuple_(Identity.site_id, Identity.visitor).in_(wanted)))
 
 
 def own_visitors(identity: str, site_ids: Iterable[UUID]) -> list[tuple[UUID, int]]:
@@ -59,7 +59,11 @@ def own_visitors(identity: str, site_ids: Iterable[UUID]) -> list[tuple[UUID, in
     return [(site_id, visitor_number(site_id.bytes, identity)) for site_id in site_ids]
 
 
-def _named(organisation_id: UUID) -> Select[tuple[UUID, int, str, datetime, datetime | None]]:
+def _linked(query: Named) -> list[Linked]:
+    return [Linked(*row) for row in db.session.execute(query)]
+
+
+def _named(organisation_id: UUID) -> Named:
     refused = (
         select(func.min(RefusedMerge.at))
         .where(

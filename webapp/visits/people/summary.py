@@ -18,8 +18,28 @@ from webapp.visits.raw.selection import Parameters
 TRAITS = ("device", "browser", "system", "country")
 TOP_PAGES = 10
 OF_VISITS = """
-    count(*), min(started_ms), max(started_ms + duration_ms), sum(pageview_count), sum(event_count), sum(duration_ms)
+    visitor, count(*), min(started_ms), max(started_ms + duration_ms), sum(pageview_count), sum(event_count),
+    sum(duration_ms)
 """
+
+
+@dataclass
+class BrowserSummary:
+    """What one of their visitors did, and on what: the device, browser and system of most visits."""
+
+    last_at: datetime
+    visit_count: int = 0
+    technologies: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+
+    def add(self, last_at: datetime, visit_count: int, technology: tuple[str, str, str]) -> None:
+        self.last_at = max(self.last_at, last_at)
+        self.visit_count += visit_count
+        self.technologies[technology] += visit_count
+
+    @property
+    def technology(self) -> tuple[str, str, str]:
+        """The usual one."""
+        return self.technologies.most_common(1)[0][0]
 
 
 @dataclass
@@ -35,6 +55,8 @@ class Summary:
     engaged_ms: int = 0
     traits: Mapping[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in TRAITS})
     top_pages: list[tuple[str, int]] = field(default_factory=list)
+    browsers: dict[int, BrowserSummary] = field(default_factory=dict)
+    """By visitor."""
 
 
 def summarise(person: Person, *, with_pages: bool = False) -> Summary:
@@ -56,11 +78,11 @@ def _visits(person: Person, reading: Reading) -> list[tuple[Any, ...]]:
     parameters = Parameters()
     names = ", ".join(TRAITS)
     own = own_visits(person, reading, parameters)
-    return reading.rows(f"SELECT {OF_VISITS}, {names} FROM {own} GROUP BY {names}", parameters)
+    return reading.rows(f"SELECT {OF_VISITS}, {names} FROM {own} GROUP BY visitor, {names}", parameters)
 
 
 def _add_visits(summary: Summary, rows: list[tuple[Any, ...]]) -> None:
-    for count, first_ms, last_ms, pageview_count, event_count, visit_ms, *traits in rows:
+    for visitor, count, first_ms, last_ms, pageview_count, event_count, visit_ms, *traits in rows:
         first_at, last_at = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (first_ms, last_ms))
         summary.first_at = min(first_at, summary.first_at or first_at)
         summary.last_at = max(last_at, summary.last_at or last_at)
@@ -70,6 +92,8 @@ def _add_visits(summary: Summary, rows: list[tuple[Any, ...]]) -> None:
         summary.visit_ms += int(visit_ms)
         for name, value in zip(TRAITS, traits, strict=True):
             summary.traits[name][value] += count
+        own = summary.browsers.setdefault(visitor, BrowserSummary(last_at))
+        own.add(last_at, count, (traits[0], traits[1], traits[2]))
 
 
 def _pages(person: Person, reading: Reading) -> list[tuple[str, int, int]]:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -81,8 +82,8 @@ def list_visits(person: Person, cursor: str | None = None, limit: int = PAGE_SIZ
     spans = person.spans(before[0] + STEP if before else None)
     found: list[dict[str, Any]] = []
     for span in spans:
-        wanted = limit + 1 - len(found)
-        found += person.ask(span.start, span.end, lambda reading, most=wanted: _visits(person, reading, before, most))
+        newest = partial(_visits, person, before, limit + 1 - len(found))
+        found += person.ask(span.start, span.end, newest)
         if len(found) > limit:
             shown = _made(person, found[:limit])
             return Timeline(_with_doings(person, shown), _cursor_of(shown[-1]))
@@ -93,7 +94,7 @@ def list_visits(person: Person, cursor: str | None = None, limit: int = PAGE_SIZ
     return Timeline(visits)
 
 
-def _visits(person: Person, reading: Reading, before: tuple[datetime, int] | None, most: int) -> list[dict[str, Any]]:
+def _visits(person: Person, before: tuple[datetime, int] | None, most: int, reading: Reading) -> list[dict[str, Any]]:
     parameters = Parameters()
     condition = ""
     if before:
@@ -130,7 +131,7 @@ def _with_doings(person: Person, visits: list[PersonVisit]) -> tuple[PersonVisit
     if not visits:
         return ()
     start, end = min(visit.started_at for visit in visits), max(visit.ended_at for visit in visits) + STEP
-    rows = person.ask(start, end, lambda reading: _doings(person, reading, visits))
+    rows = person.ask(start, end, partial(_doings, person, visits))
     by_visit: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         by_visit[row["number"]].append(row)
@@ -140,7 +141,7 @@ def _with_doings(person: Person, visits: list[PersonVisit]) -> tuple[PersonVisit
 DOINGS = ("number", "visited_ms", "kind", "page", "name", "props", "engaged_ms", "row_count")
 
 
-def _doings(person: Person, reading: Reading, visits: Sequence[PersonVisit]) -> list[dict[str, Any]]:
+def _doings(person: Person, visits: Sequence[PersonVisit], reading: Reading) -> list[dict[str, Any]]:
     parameters = Parameters()
     columns = {
         "number": list(range(len(visits))),
