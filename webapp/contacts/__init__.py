@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def init_app(app: APIFlask) -> None:
     """Register the contacts' pages and API."""
-    from webapp.contacts import api, views
+    from webapp.contacts import api, timeline_views, views  # noqa: F401  (they add pages to the contacts')
 
     app.register_blueprint(views.blueprint)
     app.register_blueprint(api.bp)

@@ -19,6 +19,7 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.api import api_visits
     from webapp.visits.collecting import api  # noqa: F401  (so is what takes beacons)
     from webapp.visits.counting.rebuild_tasks import CHECK, REBUILD
+    from webapp.visits.people import refused_views  # noqa: F401
     from webapp.visits.site_page import (  # noqa: F401  (they add pages to `visits`)
         journey_views,
         kept_views,

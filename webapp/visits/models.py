@@ -261,6 +261,10 @@ class RefusedMerge(Model):
     """Somebody else whom a visitor said to be later."""
 
     __tablename__ = "refused_merges"
+    __table_args__ = (
+        Index("ix_refused_merges_identity", "organisation_id", "identity"),
+        Index("ix_refused_merges_at", "organisation_id", "at", "site_id", "visitor"),
+    )
 
     organisation_id: Mapped[TenantKey]
     site_id: Mapped[UUID] = mapped_column(primary_key=True)
