@@ -37,6 +37,9 @@ PUBLIC = {
     "shared_visits.list_json": "the same",
     "shared_visits.numbers_csv": "the same",
     "shared_visits.numbers_json": "the same",
+    "shared_visits.show_journeys": "the same",
+    "shared_visits.journeys_csv": "the same",
+    "shared_visits.journeys_json": "the same",
 }
 """Every endpoint that answers strangers, and why it may."""
 

@@ -14,12 +14,14 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits import (  # noqa: F401  (they add pages and answers to the blueprints below)
         analytics_api,
         installation_views,
+        journeys_api,
         settings_views,
     )
     from webapp.visits.api import api_visits
     from webapp.visits.collecting import api  # noqa: F401  (so is what takes beacons)
     from webapp.visits.counting.rebuild_tasks import CHECK, REBUILD
     from webapp.visits.site_page import (  # noqa: F401  (they add pages to `visits`)
+        flow_views,
         journey_views,
         kept_views,
         list_views,
