@@ -11,6 +11,7 @@ from webapp.pictures import tasks as picture_tasks
 from webapp.records import tasks as record_tasks
 from webapp.visits import tasks as visit_tasks
 from webapp.visits.raw import tasks as raw_row_tasks
+from webapp.visits.weekly import tasks as weekly_tasks
 
 __all__ = [
     "broker",
@@ -24,4 +25,5 @@ __all__ = [
     "recurring_tasks",
     "upload_tasks",
     "visit_tasks",
+    "weekly_tasks",
 ]

@@ -36,6 +36,8 @@ PUBLIC_ENDPOINTS = frozenset(
         "shared_visits.show_journeys",
         "shared_visits.journeys_csv",
         "shared_visits.journeys_json",
+        "unsubscribe.show",
+        "unsubscribe.destroy",
     }
 )
 

@@ -30,10 +30,12 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.site_page.shared_views import shared_visits
     from webapp.visits.sites_api import api_sites
     from webapp.visits.views import visits
+    from webapp.visits.weekly.weekly_views import unsubscribe
 
     register_kind(REBUILD)
     register_kind(CHECK)
     app.register_blueprint(visits)
     app.register_blueprint(shared_visits)
+    app.register_blueprint(unsubscribe)
     app.register_blueprint(api_visits)
     app.register_blueprint(api_sites)
