@@ -29,6 +29,7 @@ SCHEDULER_LOCK = 7_305_002
 TICK_SECONDS = 0.25
 RAW_ROWS_SECONDS = 600.0
 PRODUCT_VIEWS_SECONDS = 300.0
+WEEKLY_REPORT_SECONDS = 120.0
 QUIET_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ def make_ticks() -> list[Tick]:
     from webapp.visits.product_views.tasks import move_product_views
     from webapp.visits.raw.tasks import look_after_raw_rows
     from webapp.visits.tasks import backlog_count, make_partitions, roll_up
+    from webapp.visits.weekly.tasks import send_weekly_reports
 
     def is_idle() -> bool:
         return not waiting_count("default")
@@ -95,6 +97,7 @@ def make_ticks() -> list[Tick]:
         Tick(2.0, sweep, is_idle),
         Tick(RAW_ROWS_SECONDS, look_after_raw_rows, is_idle, due_at=60.0),
         Tick(PRODUCT_VIEWS_SECONDS, move_product_views, is_idle, due_at=90.0),
+        Tick(WEEKLY_REPORT_SECONDS, send_weekly_reports, lambda: bool(get_settings().smtp_url) and is_idle()),
         Tick(3600.0, make_partitions, lambda: True),
         # One after the other: together they would keep every thread busy that writes results and sends jobs.
         Tick(3600.0, prune_jobs, lambda: True, due_at=300.0),

@@ -12,6 +12,7 @@ from webapp.records import tasks as record_tasks
 from webapp.visits import tasks as visit_tasks
 from webapp.visits.product_views import tasks as product_view_tasks
 from webapp.visits.raw import tasks as raw_row_tasks
+from webapp.visits.weekly import tasks as weekly_tasks
 
 __all__ = [
     "broker",
@@ -26,4 +27,5 @@ __all__ = [
     "recurring_tasks",
     "upload_tasks",
     "visit_tasks",
+    "weekly_tasks",
 ]

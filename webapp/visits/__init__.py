@@ -14,6 +14,7 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits import (  # noqa: F401  (they add pages and answers to the blueprints below)
         analytics_api,
         installation_views,
+        journeys_api,
         settings_views,
     )
     from webapp.visits.api import api_visits
@@ -21,6 +22,7 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.counting.rebuild_tasks import CHECK, REBUILD
     from webapp.visits.people import refused_views  # noqa: F401
     from webapp.visits.site_page import (  # noqa: F401  (they add pages to `visits`)
+        flow_views,
         journey_views,
         kept_views,
         list_views,
@@ -29,10 +31,12 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.site_page.shared_views import shared_visits
     from webapp.visits.sites_api import api_sites
     from webapp.visits.views import visits
+    from webapp.visits.weekly.weekly_views import unsubscribe
 
     register_kind(REBUILD)
     register_kind(CHECK)
     app.register_blueprint(visits)
     app.register_blueprint(shared_visits)
+    app.register_blueprint(unsubscribe)
     app.register_blueprint(api_visits)
     app.register_blueprint(api_sites)
