@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.visits.support import BROWSER, COUNTRIES, MISSING, make_beacon, make_known_site, make_sender, take_beacon
+from webapp.lib.proxies import read_address
 from webapp.visits import collecting
 from webapp.visits.collecting.clients import Client, client_of
-from webapp.visits.collecting.countries import Countries, read_address
+from webapp.visits.collecting.countries import Countries
 from webapp.visits.collecting.intake import KnownSite
 from webapp.visits.collecting.rate_limits import BURST_SECONDS, KNOWN_LIMIT, Buckets
 from webapp.visits.collecting.refusals import BOT, DO_NOT_TRACK, EXPLANATIONS, PRIVACY_CONTROL, DroppedError

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import NamedTuple
 
 import maxminddb
+
+from webapp.lib.proxies import read_address
 
 REMEMBERED = 50_000
 IPV6_OF_ONE = 64
@@ -56,17 +58,6 @@ class Countries:
         found = self._reader.get(number)
         country = found.get("country_code") if isinstance(found, dict) else None
         return country if isinstance(country, str) and len(country) == 2 else ""
-
-
-def read_address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address; one of IPv4 that is written as IPv6 is itself."""
-    try:
-        number = ip_address(text.strip())
-    except ValueError:
-        return None
-    if isinstance(number, IPv6Address) and number.ipv4_mapped is not None:
-        return number.ipv4_mapped
-    return number
 
 
 def _limit_key(number: IPv4Address | IPv6Address) -> str:

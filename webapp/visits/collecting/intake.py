@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from webapp.lib.proxies import read_address
 from webapp.visits.backlog import Kind, Row
 from webapp.visits.collecting.beacon import KINDS, Beacon
 from webapp.visits.collecting.checks import (
@@ -22,7 +23,6 @@ from webapp.visits.collecting.checks import (
     check_sku,
     check_visited_at,
 )
-from webapp.visits.collecting.countries import read_address
 from webapp.visits.collecting.refusals import (
     BOT,
     DO_NOT_TRACK,

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from ipaddress import ip_network
 from typing import Any
 
+from webapp.lib.proxies import Proxies
 from webapp.visits.collecting.beacon import Beacon
 from webapp.visits.collecting.checks import language_of
 from webapp.visits.collecting.clients import LENGTH_LIMIT, UNKNOWN, Client, client_of
-from webapp.visits.collecting.countries import NOWHERE, Countries, Place, read_address
+from webapp.visits.collecting.countries import NOWHERE, Countries, Place
 
 Scope = dict[str, Any]
 
 REMEMBERED = 20_000
 ADDRESS_LENGTH = 64
-ENTRY_LENGTH = 80
 ORIGIN_LENGTH = 300
 LANGUAGE_LIMIT = 100
 
@@ -46,8 +45,7 @@ class Senders:
 
     def __init__(self, countries: Countries, trusted_proxies: Sequence[str]) -> None:
         self._countries = countries
-        self._networks = [ip_network(proxy, strict=False) for proxy in trusted_proxies]
-        self._is_proxy = lru_cache(10_000)(self._is_in_networks)
+        self._proxies = Proxies(trusted_proxies)
         self._remembered = lru_cache(REMEMBERED)(self._make)
 
     def of(self, scope: Scope) -> Sender:
@@ -93,35 +91,9 @@ class Senders:
 
     def _address(self, scope: Scope, headers: dict[bytes, bytes]) -> str:
         peer: str = scope["client"][0] if scope.get("client") else ""
-        if not self._networks:
+        if not self._proxies:
             return peer
-        if b"x-forwarded-for" not in headers or not self._is_proxy(peer):
+        if b"x-forwarded-for" not in headers or not self._proxies.holds(peer):
             return peer
         lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        return self._forwarded(b",".join(lines).decode("latin-1")) or peer
-
-    def _forwarded(self, entries: str) -> str:
-        """The address before our own proxies, each of which wrote down at the end who came to it; '' if unreadable."""
-        address = ""
-        while entries:
-            entries, _, entry = entries.rpartition(",")
-            address = _bare(entry[-ENTRY_LENGTH:])
-            if not self._is_proxy(address):
-                break
-        return address
-
-    def _is_in_networks(self, peer: str) -> bool:
-        number = read_address(peer)
-        return number is not None and any(number in network for network in self._networks)
-
-
-@lru_cache(REMEMBERED)
-def _bare(entry: str) -> str:
-    """The address of a forwarded entry, which some proxies write with brackets or a port; '' where there is none."""
-    text = entry.strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    number = read_address(text)
-    return "" if number is None else str(number)
+        return self._proxies.address_before(b",".join(lines).decode("latin-1")) or peer
