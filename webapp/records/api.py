@@ -68,7 +68,7 @@ def _add_list(bp: APIBlueprint, calls: Calls) -> None:
             raise refused({"cursor": str(error)}, place="query") from error
         total = queries.count_beside(entity, organisation_id, wanted, page, cursor)
         return {
-            "data": [only(columns, calls.as_json(record)) for record in page.records],
+            "data": [only(columns, shown) for shown in calls.as_list(page.records)],
             "next_cursor": page.next_cursor,
             "is_partial": page.is_partial,
             "total": total.number,
@@ -137,7 +137,7 @@ def _add_one(bp: APIBlueprint, calls: Calls) -> None:
 
 def is_shown(calls: Calls, name: str) -> bool:
     """Whether a record of the API has this, or may have it as one of its own fields."""
-    known = {"id", *calls.entity.field_names, *SYSTEM_COLUMNS, *calls.more_fields}
+    known = {"id", *calls.entity.field_names, *SYSTEM_COLUMNS, *calls.entity.beside, *calls.more_fields}
     return name in known or name.startswith(ATTRIBUTE_PREFIX)
 
 

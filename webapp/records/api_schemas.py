@@ -46,7 +46,8 @@ class Schemas:
 def schemas_for(entity: Entity, more: Mapping[str, Any]) -> Schemas:
     """The schemas of an entity; `more` are fields that it shows besides."""
     name = entity.singular.capitalize()
-    shown = named_schema(name, {**_shown(entity), **more})
+    numbers = {key: Integer(metadata={"title": one.label}) for key, one in entity.beside.items()}
+    shown = named_schema(name, {**_shown(entity), **numbers, **more})
     return Schemas(
         values=named_schema(f"{name}Values", _inputs(entity, is_new=True)),
         changes=named_schema(f"{name}Changes", _inputs(entity, is_new=False)),

@@ -17,6 +17,7 @@ from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
 
 MAX_TEXT = 200
 MAX_CONDITIONS = 20
+MAX_DIGITS = 15
 ARGUMENTS = (
     "q", "tag", "where", "created_from", "created_to", "updated_from", "updated_to", "import", "seen",
 )  # fmt: skip
@@ -37,6 +38,7 @@ class Operator(enum.Enum):
     CONTAINS = "contains"
     ABOVE = "above"
     BELOW = "below"
+    AT_LEAST = "at_least"
     BLANK = "blank"
     FILLED = "filled"
 
@@ -52,6 +54,7 @@ OPERATOR_LABELS = {
     Operator.CONTAINS: "contains",
     Operator.ABOVE: "is above",
     Operator.BELOW: "is below",
+    Operator.AT_LEAST: "is at least",
     Operator.BLANK: "is blank",
     Operator.FILLED: "is filled",
 }
@@ -59,6 +62,7 @@ TEXT_OPERATORS = (
     Operator.IS, Operator.IS_NOT, Operator.BEGINS, Operator.CONTAINS, Operator.BLANK, Operator.FILLED,
 )  # fmt: skip
 ATTACHED_OPERATORS = (Operator.BLANK, Operator.FILLED)
+BESIDE_OPERATORS = (Operator.IS, Operator.AT_LEAST, Operator.BELOW)
 OPERATORS: dict[str, tuple[Operator, ...]] = {
     "numeric": (Operator.IS, Operator.IS_NOT, Operator.ABOVE, Operator.BELOW, Operator.BLANK, Operator.FILLED),
     "boolean": (Operator.IS,),
@@ -68,7 +72,9 @@ OPERATORS: dict[str, tuple[Operator, ...]] = {
 
 
 def operators_of(entity: Entity, column: str) -> tuple[Operator, ...]:
-    """The comparisons that a field, an attached column, or an own attribute knows."""
+    """The comparisons that a field, an attached column, a number beside, or an own attribute knows."""
+    if column in entity.beside:
+        return BESIDE_OPERATORS
     if column in entity.attached:
         return ATTACHED_OPERATORS
     field = entity.fields_by_name.get(column)
@@ -146,13 +152,17 @@ def write_filter(record_filter: RecordFilter, zone: tzinfo) -> dict[str, list[st
 def _condition(text: str, entity: Entity) -> Condition:
     """ "city:is:Berlin"; the name of an own attribute may hold colons, so it is told by the operator after it."""
     column, operator, value = _split(text)
-    if column not in {*entity.field_names, *entity.attached} and not column.startswith(ATTRIBUTE_PREFIX):
+    if column not in {*entity.field_names, *entity.attached, *entity.beside} and not column.startswith(
+        ATTRIBUTE_PREFIX
+    ):
         raise FilterError(f"There is no field called “{column}”.")
     if operator not in operators_of(entity, column):
         label = entity.label_of_column(column)
         raise FilterError(f"“{label}” cannot be compared by “{OPERATOR_LABELS[operator]}”.")
     if operator.needs_value and not value:
         raise FilterError(f"Say what to compare “{entity.label_of_column(column)}” with.")
+    if column in entity.beside and not (value.isdecimal() and len(value) <= MAX_DIGITS):
+        raise FilterError(f"“{entity.label_of_column(column)}” is compared with a whole number, such as 10.")
     return Condition(column, operator, value if operator.needs_value else "")
 
 

@@ -17,13 +17,14 @@ from webapp.extensions import db
 from webapp.lib.pagination import BadCursorError
 from webapp.pages import render_page
 from webapp.records import list_settings
+from webapp.records.beside import numbers_of
 from webapp.records.chips import chips_of, without
 from webapp.records.context import context_of
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
 from webapp.records.filters import OPERATOR_LABELS, FilterError, RecordFilter, operators_of, read_filter, write_filter
 from webapp.records.going_on import ARGUMENTS, read_so_far
 from webapp.records.imports import find_import, list_offered_imports
-from webapp.records.order import order_of
+from webapp.records.orders import order_of
 from webapp.records.queries import (
     count_beside,
     count_records,
@@ -82,7 +83,8 @@ def index(pages: Pages) -> BaseResponse:
         sort=request.args.get("sort", ""),
         direction=request.args.get("direction", ""),
         sorts=_sorts(entity, sort, direction),
-        columns=list_settings.columns_of(organisation.id, current_user.id, entity),
+        columns=_columns(entity, organisation.id, sort),
+        numbers=numbers_of(entity, organisation.id, page.records),
         all_columns=list_settings.possible_columns(entity, attributes),
         comparable=_comparable(entity, attributes),
         operator_labels=[(operator.value, label) for operator, label in OPERATOR_LABELS.items()],
@@ -153,9 +155,15 @@ def count_text(entity: Entity, counted: RecordCount, wanted: RecordFilter) -> st
     return f"{over}{counted.number:,} {entity.noun(counted.number)}{'' if wanted.is_empty else ' found'}"
 
 
+def _columns(entity: Entity, organisation_id: UUID, sort: str) -> list[str]:
+    """Those that the person chose, and a number that the list is sorted by."""
+    chosen = list_settings.columns_of(organisation_id, current_user.id, entity)
+    return chosen if sort not in entity.beside or sort in chosen else [*chosen, sort]
+
+
 def _comparable(entity: Entity, attributes: list[str]) -> list[tuple[str, str, str]]:
     """(name, label, its operators' names) of everything that a comparison may be about."""
-    names = [*entity.field_names, *entity.attached, *(ATTRIBUTE_PREFIX + name for name in attributes)]
+    names = [*entity.field_names, *entity.attached, *entity.beside, *(ATTRIBUTE_PREFIX + name for name in attributes)]
     return [
         (name, entity.label_of_column(name), " ".join(operator.value for operator in operators_of(entity, name)))
         for name in names

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, String, and_, any_, cast, false, func, literal, not_, or_
 
+from webapp.records.beside import compare_number, number_of
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
 from webapp.records.fields import Context, FaultError, Field
 from webapp.records.filters import Condition, Operator, RecordFilter
@@ -60,6 +61,8 @@ def bears(record: Any, tag: str) -> ColumnElement[bool]:
 def compare(entity: Entity, record: Any, condition: Condition, context: Context) -> ColumnElement[bool]:
     """A comparison, of texts without regard to case. What cannot be a value of the field is none of them."""
     field = entity.fields_by_name.get(condition.column)
+    if beside := entity.beside.get(condition.column):
+        return compare_number(number_of(entity, beside, record), condition)
     if condition.column in entity.attached:
         return _compare_presence(getattr(record, condition.column), condition)
     if field is None:

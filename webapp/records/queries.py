@@ -10,12 +10,14 @@ from uuid import UUID
 from sqlalchemy import Select, func, select
 
 from webapp.extensions import db
+from webapp.records.beside import BesideOrder
+from webapp.records.beside_walk import walk_beside
 from webapp.records.entities import Entity
 from webapp.records.filters import RecordFilter
 from webapp.records.leads import id_bounds
 from webapp.records.matching import begins
 from webapp.records.models import AttributeName, SavedFilter
-from webapp.records.order import order_of
+from webapp.records.orders import order_of
 from webapp.records.search import (
     COUNT_WALK_ROWS,
     GLANCE_ROWS,
@@ -107,6 +109,8 @@ def list_records(
         ids = search.small_set()
         if ids is not None:
             return search.page_of(ids, order, cursor, limit)
+        if isinstance(order, BesideOrder):
+            return walk_beside(search, order, cursor, limit)
         return search.walk(order, cursor, limit)
 
 

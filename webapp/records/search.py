@@ -18,6 +18,7 @@ from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, and_, func, literal, 
 from sqlalchemy.orm import aliased
 
 from webapp.extensions import db
+from webapp.records.beside import ids_by_numbers
 from webapp.records.context import context_of
 from webapp.records.entities import Entity
 from webapp.records.filters import Operator, RecordFilter
@@ -112,6 +113,8 @@ class Search:
             yield [self.ids_of_tag(tag)]
         if days:
             yield [own.where(*days)]
+        for few in ids_by_numbers(self.entity, self.organisation_id, wanted, SMALL_SET):
+            yield [few]
         if wanted.q:
             yield ids_by_search(self.entity, self.organisation_id, wanted.q)
         if wanted.is_seen and (seen := ids_by_visits(self.entity, self.organisation_id, SMALL_SET)):
