@@ -26,7 +26,7 @@ KNOWN = " OR ".join(
     f"EXISTS (SELECT 1 FROM {table} k WHERE k.organisation_id = g.organisation_id AND k.{column} = g.email_key)"
     for table, column in (("identities", "identity"), ("refused_merges", "identity"), ("known_visitors", "visitor_key"))
 )
-# Somebody of whom visits know something, unless there is a contact of that address again.
+# Of whom visits know something, unless there is a contact of that address again. What undoing kept of people goes, too.
 ERASURES = f"""
     to_erase AS (
         INSERT INTO erasures (organisation_id, identity, requested_at)
@@ -40,6 +40,10 @@ ERASURES = f"""
                 WHERE d.organisation_id = g.organisation_id AND d.email_key = g.email_key AND d.deleted_at >= before
             )
         ON CONFLICT (organisation_id, identity) DO UPDATE SET requested_at = excluded.requested_at, erased_at = NULL
+    ),
+    images AS (
+        DELETE FROM before_images b USING deleted_contacts_gone g
+        WHERE b.organisation_id = g.organisation_id AND b.record_id = g.id
     )
 """
 

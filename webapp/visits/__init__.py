@@ -20,7 +20,9 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.api import api_visits
     from webapp.visits.collecting import api  # noqa: F401  (so is what takes beacons)
     from webapp.visits.counting.rebuild_tasks import CHECK, REBUILD
+    from webapp.visits.people import api as people_api  # noqa: F401
     from webapp.visits.people import refused_views  # noqa: F401
+    from webapp.visits.people.erasing_tasks import ERASE
     from webapp.visits.site_page import (  # noqa: F401  (they add pages to `visits`)
         flow_views,
         journey_views,
@@ -35,6 +37,7 @@ def init_app(app: APIFlask) -> None:
 
     register_kind(REBUILD)
     register_kind(CHECK)
+    register_kind(ERASE)
     app.register_blueprint(visits)
     app.register_blueprint(shared_visits)
     app.register_blueprint(unsubscribe)

@@ -19,6 +19,7 @@ from webapp.jobs.tasks import dispatch
 from webapp.lib.clock import utc_now
 from webapp.visits.counting.checking import SHOWN_LIMIT, Difference, find_differences
 from webapp.visits.counting.checking_views import ViewDifference, find_total_differences, find_view_differences
+from webapp.visits.counting.checking import SHOWN_LIMIT, count_erased_quarters, find_differences
 from webapp.visits.counting.rebuilding import rebuild_roll_ups
 from webapp.visits.counting.rebuilds import REBUILD_NAME, start_stale_rebuilds
 from webapp.visits.models import Site
@@ -50,13 +51,26 @@ def check(run: Run) -> Result:
     """Compare every site's roll-ups with its raw rows, and say where they differ."""
     wanted = select(Site.id, Site.name).where(Site.organisation_id == run.organisation_id).order_by(Site.id)
     sites = [(site_id, name) for site_id, name in db.session.execute(wanted)]
-    result: Result = {"site_count": len(sites), "difference_count": 0, "differences": []}
+    result: Result = {"site_count": len(sites), "difference_count": 0, "differences": [], "erased_quarter_count": 0}
     for number, (site_id, name) in enumerate(sites, start=1):
         run.report(number - 1, len(sites))
         connection = _see_one_moment()
         _note(run, result, name, find_differences(connection, run.organisation_id, site_id))
         _note(run, result, name, find_view_differences(connection, run.organisation_id, site_id))
     _note(run, result, "All sites", find_total_differences(_see_one_moment(), run.organisation_id))
+        db.session.rollback()
+        db.session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        found = find_differences(driver_connection(), run.organisation_id, site_id)
+        erased_count = count_erased_quarters(driver_connection(), run.organisation_id, site_id)
+        if erased_count:
+            run.log(
+                f"{name}: {erased_count:,} quarters of an hour hold counts of people who were erased; that is right."
+            )
+        for difference in found[:SHOWN_LIMIT]:
+            run.log(f"{name}: {difference}")
+        result["erased_quarter_count"] += erased_count
+        result["difference_count"] += len(found)
+        result["differences"] += [f"{name}: {difference}" for difference in found[: SHOWN_LIMIT // 4]]
     result["differences"] = result["differences"][:SHOWN_LIMIT]
     return result
 

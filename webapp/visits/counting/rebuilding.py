@@ -48,7 +48,7 @@ def rebuild_roll_ups(connection: Connection, tenant: UUID, site_id: UUID) -> Reb
     zone, cut_zone = site
     files = read_raw_rows(tenant, site_id)
     since = _since(connection, tenant, site_id, ZoneInfo(cut_zone))
-    for table in ("site_roll_ups", "page_roll_ups", "dimension_roll_ups"):
+    for table in ("site_roll_ups", "page_roll_ups", "dimension_roll_ups", "erased_counts"):
         connection.execute(DELETE.format(table=table), [tenant, site_id, since])
     forget_product_views(connection, tenant, site_id, since.astimezone(ZoneInfo(cut_zone)).date(), zone)
     if zone != cut_zone:

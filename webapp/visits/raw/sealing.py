@@ -19,6 +19,7 @@ from datetime import date, datetime
 from pathlib import Path
 from uuid import UUID
 
+import polars as pl
 from sqlalchemy import CursorResult, delete, select, update
 
 from webapp.config import Settings
@@ -102,6 +103,15 @@ class Sealer:
         db.session.rollback()
         with self._cursor() as cursor:
             return [piece for piece in pieces if holds_visitors(cursor, str(paths[piece.name]), visitors)]
+
+    def rows_of(self, owner: Owner, pieces: Sequence[Piece], visitors: Sequence[int]) -> pl.DataFrame:
+        """The rows that these visitors have in the pieces."""
+        paths = self._sources.paths(owner.organisation_id, pieces)
+        if paths is None:
+            raise RowsMovedError
+        db.session.rollback()
+        theirs = pl.col("visitor").is_in(list(visitors))
+        return pl.concat([pl.scan_parquet(path).filter(theirs).collect() for path in paths.values()], how="diagonal")
 
     def store(self, replacement: Replacement) -> None:
         """Put the files into the upload store, and read them back; raises WrongSumsError."""
