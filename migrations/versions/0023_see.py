@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from migrations.rls import lend, protect
 
 revision = "0023"
-down_revision = "0019"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 

@@ -125,6 +125,19 @@ def test_whom_is_erased_is_gone_and_nobody_else(app: APIFlask, services: Setting
     assert check_counts(app, alice, services)["differences"] == []
 
 
+def test_what_somebody_looked_at_stays_counted_and_is_no_difference(
+    app: APIFlask, services: Settings, site: Site, alice: Person
+) -> None:
+    request(app, site, BOB)
+    run_jobs(app, services)
+    views = "SELECT sum(view_count) FROM product_view_days"
+    assert scalar(services, views) == 1
+    assert check_counts(app, alice, services)["differences"] == []
+    rebuild_site(app, site)
+    assert not scalar(services, views)
+    assert check_counts(app, alice, services)["differences"] == []
+
+
 def test_a_real_difference_is_still_found(app: APIFlask, services: Settings, site: Site, alice: Person) -> None:
     request(app, site, ALICE)
     run_jobs(app, services)

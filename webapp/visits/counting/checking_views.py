@@ -41,7 +41,10 @@ class ViewDifference:
 
 
 def find_view_differences(connection: Connection, tenant: UUID, site_id: UUID) -> list[ViewDifference]:
-    """All of a site's days of which there are all raw rows, and whose zone is the site's own."""
+    """All of a site's days of which there are all raw rows, and whose zone is the site's own.
+
+    On days of people who were erased more may be counted than raw rows tell, and never less.
+    """
     found = connection.execute(GET_SITE, [tenant, site_id]).fetchone()
     if found is None:
         return []
@@ -53,7 +56,11 @@ def find_view_differences(connection: Connection, tenant: UUID, site_id: UUID) -
     counted, raw = (_together_where_crowded(frame, counted) for frame in (counted, raw))
     both = counted.join(raw, on=["day", "sku_key"], how="full", coalesce=True)
     both = both.with_columns(pl.col("counted", "raw").fill_null(0))
-    differs = both.filter((pl.col("day") >= first) & (pl.col("counted") != pl.col("raw"))).sort("day", "sku_key")
+    erased = [day for (day,) in connection.execute(ERASED_DAYS, [zone, tenant, site_id])]
+    is_wrong = (pl.col("counted") < pl.col("raw")) | (
+        (pl.col("counted") > pl.col("raw")) & ~pl.col("day").is_in(pl.Series(erased, dtype=pl.Date).implode())
+    )
+    differs = both.filter((pl.col("day") >= first) & is_wrong).sort("day", "sku_key")
     return [ViewDifference(*row) for row in differs.select("day", "sku_key", "counted", "raw").iter_rows()]
 
 
@@ -87,6 +94,9 @@ def _together_where_crowded(frame: pl.DataFrame, counted: pl.DataFrame) -> pl.Da
 
 GET_SITE = """
     SELECT coalesce(cut_zone, time_zone), raw_complete_from FROM sites WHERE organisation_id = %s AND id = %s
+"""
+ERASED_DAYS = """
+    SELECT DISTINCT (bucket_at AT TIME ZONE %s)::date FROM erased_counts WHERE organisation_id = %s AND site_id = %s
 """
 COUNTED_DAYS = "SELECT day, sku_key, view_count FROM product_view_days WHERE organisation_id = %s AND site_id = %s"
 WRONG_TOTALS = """
