@@ -16,8 +16,10 @@ from tests.records.support import add_record
 from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.lib.clock import utc_now
+from webapp.lib.pagination import encode_cursor
 from webapp.products.models import PRODUCTS, Product
 from webapp.records import beside_walk, search
+from webapp.records.beside import NOBODY
 from webapp.records.filters import read_filter
 from webapp.records.queries import list_records, matching_ids
 
@@ -151,7 +153,8 @@ def test_the_list_shows_sorts_and_filters_by_views(alice: Person, views: dict[st
 
 
 def test_a_damaged_cursor_is_refused(alice: Person, views: dict[str, int]) -> None:
-    for cursor in ("nonsense", "WyJ4IiwiMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAiXQ"):
+    endless = encode_cursor(f"{'9' * 5_000}:sku", NOBODY)
+    for cursor in ("nonsense", "WyJ4IiwiMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAiXQ", endless):
         assert alice.client.get(f"/products?sort=views&cursor={cursor}").status_code == 400
 
 

@@ -48,7 +48,8 @@ class Place:
 def read_place(cursor: str) -> Place:
     """The place in a cursor; raises BadCursorError."""
     number, colon, key = decode_cursor(cursor)[0].partition(":")
-    if not colon or not number.isdecimal() or int(number) > HIGHEST:
+    is_number = number.isdecimal() and len(number) <= len(str(HIGHEST))  # of longer ones Python makes no number
+    if not colon or not is_number or int(number) > HIGHEST:
         raise BadCursorError(BAD_CURSOR)
     return Place(int(number), key)
 
