@@ -163,3 +163,21 @@ def test_charlie_sees_nobodys_visits(
     for page in ("visits", "visits/summary"):
         assert charlie.client.get(f"/contacts/{contact_id}/{page}").status_code == 404
     assert alice.client.get(f"/contacts/{contact_id}/visits?cursor=x").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("page", "path"),
+    [
+        ("https://[x/basket", "/basket"),
+        ("https://shop.example]/basket", "/basket"),
+        ("https://exa\u2100mple.com", "/"),
+        (f"{ORIGIN}/a?b=c", "/a?b=c"),
+        (f"{ORIGIN}?b=c", "/?b=c"),
+        (f"{ORIGIN}/#/orders", "/#/orders"),
+    ],
+)
+def test_a_page_of_whatever_website_is_shown_by_its_path(
+    app: APIFlask, alice: Person, services: Settings, site: Site, contact_id: UUID, page: str, path: str
+) -> None:
+    visit(app, services, site, "b1", {"page_url": page}, {"kind": Kind.IDENTIFY, "name": ADA})
+    assert f">{path}</a>" in read(alice, contact_id)

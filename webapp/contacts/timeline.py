@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy import select
@@ -21,6 +21,7 @@ from webapp.visits.queries import list_sites
 from webapp.visits.site_page.fields import shown_value
 
 KINDS = {Kind.PAGEVIEW: "page", Kind.EVENT: "event", Kind.PRODUCT: "product"}
+WEBSITE = re.compile(r"^[^:/?#]*://[^/?#]*")
 SHOWN_AT_ONCE = 6
 """Lines of a visit; the others unfold."""
 
@@ -66,7 +67,6 @@ def technology_of(visit: PersonVisit) -> str:
 
 
 def path_of(page: str) -> str:
-    """A page's address without its website."""
-    parts = urlsplit(page)
-    path = parts.path or "/"
-    return f"{path}?{parts.query}" if parts.query else path
+    """A page's address without its website, of which strangers may have written anything."""
+    path = WEBSITE.sub("", page)
+    return path if path.startswith("/") else f"/{path}"
