@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,15 +26,18 @@ from webapp.extensions import db, driver_connection, tenant
 from webapp.lib.clock import utc_now
 from webapp.records.tasks import empty_trash
 from webapp.visits.backlog import Kind, Row
+from webapp.visits.counting import rebuilding
 from webapp.visits.counting.checking import find_differences
 from webapp.visits.models import Site
 from webapp.visits.people import erasing
 from webapp.visits.people.erasing import request_erasure
-from webapp.visits.people.erasing_tasks import start_erasing, start_waiting_erasures
-from webapp.visits.people.identities import own_visitors, visitors_of
+from webapp.visits.people.erasing_tasks import erase_them, start_erasing, start_waiting_erasures
+from webapp.visits.people.identities import identities_of, own_visitors, visitors_of
 from webapp.visits.people.reading import Person as Visitors
 from webapp.visits.people.summary import summarise
 from webapp.visits.raw import tasks, upkeep
+from webapp.visits.raw.erasing import _forget_recent_visits
+from webapp.visits.raw.sealing import Replacement, Sealer
 
 ALICE, BOB, ADA = "alice@example.com", "bob@example.com", "ada@example.com"
 NOW = utc_now().replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=2)
@@ -44,6 +48,7 @@ LEFT = """
         (SELECT count(*) FROM refused_merges WHERE identity = %s),
         (SELECT count(*) FROM known_visitors WHERE visitor_key = %s)
 """
+WAITS_FOR_LOCK = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
 
 def row(site: Site, visitor: str, minutes: float = 0, **changes: Any) -> Row:
@@ -185,6 +190,42 @@ def assert_explained(app: APIFlask, site: Site) -> None:
         assert find_differences(driver_connection(), site.organisation_id, site.id) == []
 
 
+def test_rows_leave_before_a_rebuild_or_after_it(
+    app: APIFlask, services: Settings, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new files are ready when the rebuild has listed the old ones: it ends before they are exchanged."""
+    is_ready, is_listed = threading.Event(), threading.Event()
+    store, list_rows = Sealer.store, rebuilding.read_raw_rows
+
+    def store_late(self: Sealer, replacement: Replacement) -> None:
+        is_ready.set()
+        is_listed.wait()
+        store(self, replacement)
+
+    def list_early(organisation_id: UUID, site_id: UUID) -> Any:
+        files = list_rows(organisation_id, site_id)
+        is_listed.set()
+        while scalar(services, WAITS_FOR_LOCK) == 0 and eraser.is_alive():
+            eraser.join(0.01)
+        return files
+
+    def erase() -> None:
+        with app.app_context(), tenant(site.organisation_id):
+            erase_them(site.organisation_id, {ALICE: utc_now()})
+
+    monkeypatch.setattr(Sealer, "store", store_late)
+    monkeypatch.setattr(rebuilding, "read_raw_rows", list_early)
+    eraser = threading.Thread(target=erase, daemon=True)
+    eraser.start()
+    while not is_ready.is_set():
+        assert eraser.is_alive()
+        eraser.join(0.01)
+    rebuild_site(app, site)
+    eraser.join()
+    assert_explained(app, site)
+    assert totals(app, site, ALICE) == [(0, 0)]
+
+
 def test_late_beacons_link_nobody_again(app: APIFlask, services: Settings, site: Site, alice: Person) -> None:
     """Neither what waits in the stream while somebody is erased, nor what a browser kept for a day."""
     add_rows(services, [named(site, "a", ALICE, 40), row(site, "a", 41), row(site, ALICE, 42)])
@@ -217,6 +258,19 @@ def test_many_people_are_erased_in_one_pass(
     assert scalar(services, "SELECT result->>'erased_count' FROM jobs") == "85"
     assert totals(app, site, people[0], people[84], people[85]) == [(0, 0), (0, 0), (1, 1)]
     assert scalar(services, "SELECT count(*) FROM sealed_files") < 20
+
+
+def test_any_number_of_visitors_fits_into_a_statement(app: APIFlask, services: Settings, site: Site) -> None:
+    many = list(range(70_000))
+    with app.app_context(), tenant(site.organisation_id):
+        own = visitors_of(site.organisation_id, [ALICE])
+        _forget_recent_visits(site.organisation_id, site.id, [*many, own[0].visitor])
+        found = [(site.id, number) for number in [*many, own[0].visitor]]
+        assert [link.identity for link in identities_of(site.organisation_id, found)] == [ALICE]
+        erasing.forget_people(site.organisation_id, {ALICE: NOW}, {site.id: [number for _, number in found]}, NOW)
+        db.session.commit()
+    assert rows_of(services, LEFT, ALICE, ALICE, ALICE) == [(0, 0, 0)]
+    assert scalar(services, "SELECT count(*) FROM visits WHERE visitor = %s", own[0].visitor) == 0
 
 
 def delete(person: Person, contact_id: UUID) -> None:

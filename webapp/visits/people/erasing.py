@@ -16,13 +16,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, text, tuple_
+from sqlalchemy import delete, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from webapp.extensions import db, driver_connection
 from webapp.visits.counting.statements import wait_for_lock
 from webapp.visits.models import Identity, RefusedMerge, Site
-from webapp.visits.people.identities import identities_of, own_visitors
+from webapp.visits.people.identities import identities_of, is_among, own_visitors
 from webapp.visits.people.models import Erasure
 
 REMEMBERED_FOR = timedelta(days=3)
@@ -91,10 +91,10 @@ def forget_people(organisation_id: UUID, asked: Mapping[str, datetime], visitors
         delete(Identity).where(
             Identity.organisation_id == organisation_id,
             Identity.identity.in_(asked),
-            tuple_(Identity.site_id, Identity.visitor).in_(own),
+            is_among(Identity, own),
         )
     )
-    concerned = or_(RefusedMerge.identity.in_(asked), tuple_(RefusedMerge.site_id, RefusedMerge.visitor).in_(own))
+    concerned = or_(RefusedMerge.identity.in_(asked), is_among(RefusedMerge, own))
     db.session.execute(delete(RefusedMerge).where(RefusedMerge.organisation_id == organisation_id, concerned))
     db.session.execute(text(FORGET_KNOWN), {"organisation_id": organisation_id, "keys": list(asked)})
     db.session.execute(

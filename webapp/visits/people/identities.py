@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, Uuid, func, literal, select, tuple_
 
 from webapp.extensions import db
 from webapp.visits.counting.enrichment import visitor_number
@@ -51,7 +51,16 @@ def identities_of(organisation_id: UUID, visitors: Iterable[tuple[UUID, int]]) -
     wanted = list(visitors)
     if not wanted:
         return []
-    return _linked(_named(organisation_id).where(tuple_(Identity.site_id, Identity.visitor).in_(wanted)))
+    return _linked(_named(organisation_id).where(is_among(Identity, wanted)))
+
+
+def is_among(table: type[Identity | RefusedMerge], visitors: Iterable[tuple[UUID, int]]) -> ColumnElement[bool]:
+    """Whether a row is about one of the visitors: two parameters, of which a statement may have some ten thousands."""
+    pairs = list(visitors)
+    site_ids = literal([site_id for site_id, _ in pairs], ARRAY(Uuid()))
+    numbers = literal([number for _, number in pairs], ARRAY(BigInteger()))
+    wanted = func.unnest(site_ids, numbers).table_valued("site_id", "visitor").render_derived()
+    return tuple_(table.site_id, table.visitor).in_(select(wanted.c.site_id, wanted.c.visitor))
 
 
 def own_visitors(identity: str, site_ids: Iterable[UUID]) -> list[tuple[UUID, int]]:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import polars as pl
-from sqlalchemy import delete
+from sqlalchemy import ARRAY, BigInteger, any_, delete, literal
 
 from webapp.extensions import db, driver_connection
 from webapp.lib.clock import utc_now
@@ -53,11 +53,8 @@ def erase_visitors(
 def _forget_recent_visits(organisation_id: UUID, site_id: UUID, visitors: Sequence[int]) -> None:
     """Whatever is counted now is counted before, or knows nothing of these visits."""
     wait_for_lock(driver_connection())
-    db.session.execute(
-        delete(Visit).where(
-            Visit.organisation_id == organisation_id, Visit.site_id == site_id, Visit.visitor.in_(visitors)
-        )
-    )
+    theirs = Visit.visitor == any_(literal(list(visitors), ARRAY(BigInteger())))
+    db.session.execute(delete(Visit).where(Visit.organisation_id == organisation_id, Visit.site_id == site_id, theirs))
 
 
 def _erase_until_done(sealer: Sealer, owner: Owner, visitors: Sequence[int], commit: Callable[[], None]) -> None:
@@ -72,7 +69,10 @@ def _erase_until_done(sealer: Sealer, owner: Owner, visitors: Sequence[int], com
 
 
 def _erase_once(sealer: Sealer, owner: Owner, visitors: Sequence[int], commit: Callable[[], None]) -> bool:
-    """Replace what holds their rows. Whether anything did."""
+    """Replace what holds their rows. Whether anything did.
+
+    Not while a site is counted again: that would count these rows still, and forget that they were erased.
+    """
     pieces = list_pieces(owner.organisation_id, [owner.site_id], {owner.kind: ALWAYS})
     holding = sealer.list_holding(owner, pieces, visitors)
     if not holding:
@@ -82,6 +82,7 @@ def _erase_once(sealer: Sealer, owner: Owner, visitors: Sequence[int], commit: C
         announce(replacement)
         commit()
         sealer.store(replacement)
+        wait_for_lock(driver_connection())
         list_files(replacement, utc_now())
         note_erased(owner, erased)
         commit()
