@@ -6,6 +6,8 @@ import smtplib
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.errors import MessageError
+from email.headerregistry import Address
 from email.message import EmailMessage
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -28,6 +30,10 @@ class RefusedError(Exception):
         self.is_for_good = is_for_good
 
 
+class BadAddressError(Exception):
+    """Nothing can be sent to this address; the message says why."""
+
+
 class UnknownEndError(Exception):
     """The connection broke before the server answered: it may have taken the mail, or not."""
 
@@ -43,6 +49,21 @@ def mail_server(url: str, seconds: float = SECONDS) -> Iterator[MailServer]:
         yield server
     finally:
         server.close()
+
+
+def is_open(server: MailServer) -> bool:
+    """Whether more can be given to it: a server may end the connection after any mail."""
+    return server.sock is not None
+
+
+def ascii_address(address: str) -> str:
+    """An address as every mail server takes it; raises BadAddressError."""
+    try:
+        parsed = Address(addr_spec=address)
+        domain = parsed.domain.encode("idna").decode()
+    except (ValueError, LookupError, MessageError) as error:  # each by another kind of mistake
+        raise BadAddressError(f"{address!r} is no address for mail: {error}") from error
+    return Address(username=parsed.username, domain=domain).addr_spec
 
 
 def give(server: MailServer, message: EmailMessage) -> None:

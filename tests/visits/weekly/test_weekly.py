@@ -237,6 +237,59 @@ def test_what_a_server_does_not_take_is_tried_again_only_where_that_is_safe(
         assert "Not sent: 55" in alice.client.get(f"/visits/weekly?site={site.id}").text
 
 
+@pytest.mark.parametrize("says", [{"TAKEN": ""}, {"MAIL": "421 too many mails for now"}])
+def test_where_the_server_ends_the_connection_the_others_get_theirs(
+    app: APIFlask, mailing: Settings, sink: MailSink, alice: Person, bob: Person, site: Site,
+    monkeypatch: pytest.MonkeyPatch, says: dict[str, str],
+) -> None:  # fmt: skip
+    ask_for(mailing, alice, site)
+    ask_for(mailing, bob, site)
+    at(monkeypatch, MORNING)
+    sink.says = says
+    send(app)
+    sink.says = {}
+    send(app)
+    assert sorted(sink.recipients) == [alice.email, bob.email]
+
+
+def test_an_address_that_is_none_keeps_nobody_else_from_theirs(
+    app: APIFlask, mailing: Settings, sink: MailSink, alice: Person, bob: Person, site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A sign-in may say any address."""
+    ask_for(mailing, alice, site)
+    ask_for(mailing, bob, site)
+    with owner_connection(mailing) as connection:
+        connection.execute("UPDATE users SET email = 'alice..a@example.com' WHERE id = %s", [alice.user_id])
+    at(monkeypatch, MORNING)
+    send(app)
+    assert sink.recipients == [bob.email]
+    assert sorted(rows_of(mailing, STATES)) == [("refused",), ("sent",)]
+
+
+def test_a_report_that_cannot_be_made_keeps_back_no_other(
+    app: APIFlask, mailing: Settings, sink: MailSink, alice: Person, charlie: Person, site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    other = add_site(app, charlie.organisation_id)
+    add_rows(mailing, [make_row(other, utc("2026-11-10T10:00:00"))])
+    count_all(app, mailing)
+    ask_for(mailing, alice, site)
+    ask_for(mailing, charlie, other)
+    at(monkeypatch, MORNING)
+    make, first = tasks.make_report, min(site, other, key=lambda one: one.organisation_id)
+
+    def make_some(wanted: Site, *rest: Any) -> Any:
+        if wanted.id == first.id:
+            raise LookupError("no such zone")
+        return make(wanted, *rest)
+
+    monkeypatch.setattr(tasks, "make_report", make_some)
+    with pytest.raises(ExceptionGroup):
+        send(app)
+    assert sink.recipients == [charlie.email if first is site else alice.email]
+
+
 def test_a_mail_program_ends_it_by_one_post_and_a_person_by_a_button(
     app: APIFlask, client: FlaskClient, mailing: Settings, sink: MailSink, alice: Person, bob: Person, site: Site,
     monkeypatch: pytest.MonkeyPatch,

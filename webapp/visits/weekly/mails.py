@@ -11,6 +11,7 @@ from uuid import UUID
 from flask import render_template, url_for
 
 from webapp.config import Settings
+from webapp.lib.mail import ascii_address
 from webapp.lib.signing import BadSignatureError, sign, unsign
 from webapp.visits.weekly.queries import Recipient
 from webapp.visits.weekly.report import Report
@@ -21,14 +22,14 @@ TOKEN_SECONDS = 2 * 366 * 86_400
 
 
 def make_mail(settings: Settings, report: Report, recipient: Recipient) -> EmailMessage:
-    """The mail to one person; it needs a request (or a pretended one) for its templates."""
+    """The mail to one person; it needs a request (or a pretended one) for its templates; raises BadAddressError."""
     token = make_token(settings, report.site.organisation_id, report.site.id, recipient.user_id)
     stop_url = f"{settings.public_url}{url_for('unsubscribe.show', token=token)}"
     context = {"report": report, "base": settings.public_url, "stop_url": stop_url}
     message = EmailMessage()
     message["Subject"] = _one_line(f"{report.site.name}: {report.period.label}")
     message["From"] = Address("Footfall", addr_spec=settings.mail_from)
-    message["To"] = Address(_one_line(recipient.name), addr_spec=recipient.email)
+    message["To"] = Address(_one_line(recipient.name), addr_spec=ascii_address(recipient.email))
     message["Message-ID"] = make_msgid(domain=urlsplit(settings.public_url).hostname)
     message["List-Unsubscribe"] = f"<{stop_url}>"
     message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"

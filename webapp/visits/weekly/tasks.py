@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
+from collections.abc import Iterator, Sequence
 from datetime import date
 from email.message import EmailMessage
 from uuid import UUID
@@ -19,7 +21,16 @@ from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.jobs.broker import actor
 from webapp.lib.clock import utc_now
-from webapp.lib.mail import MailServer, MailServerError, RefusedError, UnknownEndError, give, mail_server
+from webapp.lib.mail import (
+    BadAddressError,
+    MailServer,
+    MailServerError,
+    RefusedError,
+    UnknownEndError,
+    give,
+    is_open,
+    mail_server,
+)
 from webapp.visits.site_queries import find_site
 from webapp.visits.weekly import service
 from webapp.visits.weekly.mails import make_mail
@@ -37,21 +48,30 @@ from webapp.visits.weekly.weeks import due_at, due_monday
 SECONDS = 60.0
 """How long one message may keep its worker; the scheduler sends the next while mails are due."""
 
+Key = tuple[UUID, UUID, date, UUID]
+"""Of a mail: organisation, site, Monday, person."""
+
 logger = logging.getLogger(__name__)
 
 
 @actor("default")
 def send_weekly_reports() -> None:
-    """Send what is due, of every organisation."""
+    """Send what is due, of every organisation; a report that cannot be made keeps back no other."""
     settings: Settings = current_app.extensions["settings"]
     if not settings.smtp_url:
         return
-    until = time.monotonic() + SECONDS
+    until, failures = time.monotonic() + SECONDS, []
     for site, monday in _list_due():
         if time.monotonic() > until:
-            return
-        with tenant(site.organisation_id), current_app.test_request_context(base_url=settings.public_url):
-            _send_all(settings, site, monday)
+            break
+        try:
+            with tenant(site.organisation_id), current_app.test_request_context(base_url=settings.public_url):
+                _send_all(settings, site, monday)
+        except Exception as error:  # raised below, all together
+            db.session.rollback()
+            failures.append(error)
+    if failures:
+        raise ExceptionGroup("Some weekly reports could not be sent.", failures)
 
 
 def _list_due() -> list[tuple[SubscribedSite, date]]:
@@ -61,19 +81,40 @@ def _list_due() -> list[tuple[SubscribedSite, date]]:
 
 
 def _send_all(settings: Settings, due: SubscribedSite, monday: date) -> None:
-    """The report of one site to all who wait for it, over one connection."""
+    """The report of one site to all who wait for it, over one connection, and another one when the server ends it."""
     recipients = list_recipients(due.organisation_id, due.site_id, monday, due_at(monday, due.zone))
     report = _make(due, monday) if recipients else None
     if report is None:
         return
-    mails = [(recipient, make_mail(settings, report, recipient)) for recipient in recipients]
+    waiting = deque(_make_mails(settings, report, recipients))
     db.session.rollback()
     try:
-        with mail_server(settings.smtp_url) as server:
-            for recipient, mail in mails:
-                _send(server, due, monday, recipient, mail)
+        while waiting:
+            with mail_server(settings.smtp_url) as server:
+                while waiting and is_open(server):
+                    _send(server, *waiting.popleft())
     except MailServerError as error:
         logger.warning("The mail server cannot be used, trying again: %s", error)
+
+
+def _make_mails(
+    settings: Settings, report: Report, recipients: Sequence[Recipient]
+) -> Iterator[tuple[Key, EmailMessage]]:
+    """The mails to all who have an address for mail; of the others it is written down that they have none."""
+    organisation_id, site_id = report.site.organisation_id, report.site.id
+    for recipient in recipients:
+        key = (organisation_id, site_id, report.monday, recipient.user_id)
+        try:
+            yield key, make_mail(settings, report, recipient)
+        except BadAddressError as error:
+            _refuse(key, str(error))
+
+
+def _refuse(key: Key, reason: str) -> None:
+    logger.warning("A weekly report cannot be sent: %s", reason)
+    if service.claim(*key):
+        service.end(*key, MailState.REFUSED, reason)
+    db.session.commit()
 
 
 def _make(due: SubscribedSite, monday: date) -> Report | None:
@@ -84,9 +125,8 @@ def _make(due: SubscribedSite, monday: date) -> Report | None:
     return make_report(site, monday, utc_now())
 
 
-def _send(server: MailServer, due: SubscribedSite, monday: date, recipient: Recipient, mail: EmailMessage) -> None:
+def _send(server: MailServer, key: Key, mail: EmailMessage) -> None:
     """Claim, commit, send, write down what became of it."""
-    key = (due.organisation_id, due.site_id, monday, recipient.user_id)
     is_ours = service.claim(*key)
     db.session.commit()
     if not is_ours:
@@ -102,7 +142,7 @@ def _send(server: MailServer, due: SubscribedSite, monday: date, recipient: Reci
     db.session.commit()
 
 
-def _note_refusal(key: tuple[UUID, UUID, date, UUID], error: RefusedError) -> None:
+def _note_refusal(key: Key, error: RefusedError) -> None:
     """For good, or to be tried again."""
     logger.warning("The mail server refused a weekly report: %s", error)
     if error.is_for_good:
