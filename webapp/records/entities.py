@@ -23,7 +23,8 @@ class Entity:
     `name` is its table, its address and its name in the API. `sorts` are the orders of its list by name: the
     column of each, or None for that of creation, which is the id's own. `search_keys` are columns with byte
     order in which a search for a beginning looks. `attached` are columns with their labels that people do not type:
-    lists find records with and without them.
+    lists find records with and without them. Records that `visits_websites` have the key by which visitors say who
+    they are.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Entity:
     label_of: Callable[[Any], str]
     shown_columns: tuple[str, ...]
     attached: Mapping[str, str] = field(default_factory=dict)
+    visits_websites: bool = False
 
     @cached_property
     def title(self) -> str:

@@ -1,4 +1,4 @@
-"""The actor that empties the trash."""
+"""The actor that empties the trash, and forgets what lists remembered of visits."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from sqlalchemy import text
 from webapp.extensions import db
 from webapp.jobs.broker import actor
 from webapp.lib.clock import utc_now
+from webapp.records import behaviour_sets
 from webapp.records.trash import KEPT_FOR
 
 STEP = 20_000
 """So many records go in one transaction."""
 EMPTY = text("SELECT footfall_empty_trash(:before, :most)")
+SETS_STEP = 10
+"""A set may have millions of members."""
+FORGET = text("SELECT footfall_forget_behaviour_sets(:before, :most)")
 
 
 @actor("default")
@@ -21,4 +25,14 @@ def empty_trash() -> None:
     while removed_count >= STEP:
         given = {"before": utc_now() - KEPT_FOR, "most": STEP}
         removed_count = db.session.execute(EMPTY, given).scalar_one()
+        db.session.commit()
+    forget_behaviour_sets()
+
+
+def forget_behaviour_sets() -> None:
+    """Forget old sets of those who did something on a website, but those in use, in every organisation."""
+    removed_count = SETS_STEP
+    while removed_count >= SETS_STEP:
+        given = {"before": utc_now() - behaviour_sets.KEPT_FOR, "most": SETS_STEP}
+        removed_count = db.session.execute(FORGET, given).scalar_one()
         db.session.commit()
