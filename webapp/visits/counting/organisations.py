@@ -11,7 +11,7 @@ import psycopg
 from webapp.visits.backlog import Kind
 from webapp.visits.counting import statements
 from webapp.visits.counting.aside import Aside
-from webapp.visits.counting.enrichment import enrich
+from webapp.visits.counting.batch import Part
 from webapp.visits.counting.identities import link_identities
 from webapp.visits.counting.roll_ups import Batch, add_to_roll_ups
 from webapp.visits.counting.seen import keep_unseen
@@ -23,18 +23,14 @@ from webapp.visits.raw.chunks import encode_chunks, insert_chunks, take_small
 from webapp.visits.raw.frames import ACTIVITY_SCHEMA, VISIT_SCHEMA
 
 UNKNOWN_ZONE = "UTC"
-_IS_ACTIVITY = ~pl.col("kind").is_in([int(Kind.DROPPED), int(Kind.IDENTIFY)])
 Connection = psycopg.Connection[Any]
 
 
-def count_for_organisation(connection: Connection, organisation_id: bytes, rows: pl.DataFrame) -> tuple[int, int]:
+def count_for_organisation(connection: Connection, part: Part) -> tuple[int, int]:
     """Count one organisation's rows, each id once for ever; how many rows, and pageviews, were new."""
-    tenant = UUID(bytes=organisation_id)
+    tenant, rows, activity = UUID(bytes=part.organisation_id), part.rows, part.activity
     statements.set_tenant(connection, tenant)
-    with Aside() as aside:
-        unseen = aside.do(keep_unseen, connection, tenant, rows)
-        activity = enrich(rows.filter(_IS_ACTIVITY))
-        fresh = unseen.result()
+    fresh = keep_unseen(connection, tenant, rows)
     if fresh.is_empty():
         return 0, 0
     _add_drops(connection, tenant, fresh.filter(pl.col("kind") == Kind.DROPPED))
