@@ -10,6 +10,7 @@ from webapp.operations import tasks as operation_tasks
 from webapp.pictures import tasks as picture_tasks
 from webapp.records import tasks as record_tasks
 from webapp.visits import tasks as visit_tasks
+from webapp.visits.deletion import tasks as site_deletion_tasks
 from webapp.visits.raw import tasks as raw_row_tasks
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "raw_row_tasks",
     "record_tasks",
     "recurring_tasks",
+    "site_deletion_tasks",
     "upload_tasks",
     "visit_tasks",
 ]

@@ -19,6 +19,9 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.api import api_visits
     from webapp.visits.collecting import api  # noqa: F401  (so is what takes beacons)
     from webapp.visits.counting.rebuild_tasks import CHECK, REBUILD
+    from webapp.visits.deletion import api as deletion_api  # noqa: F401  (so do these)
+    from webapp.visits.deletion import views as deletion_views  # noqa: F401
+    from webapp.visits.deletion.tasks import ERASE
     from webapp.visits.site_page import (  # noqa: F401  (they add pages to `visits`)
         journey_views,
         kept_views,
@@ -31,6 +34,7 @@ def init_app(app: APIFlask) -> None:
 
     register_kind(REBUILD)
     register_kind(CHECK)
+    register_kind(ERASE)
     app.register_blueprint(visits)
     app.register_blueprint(shared_visits)
     app.register_blueprint(api_visits)
