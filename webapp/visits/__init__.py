@@ -23,6 +23,9 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.people import api as people_api  # noqa: F401
     from webapp.visits.people import refused_views  # noqa: F401
     from webapp.visits.people.erasing_tasks import ERASE
+    from webapp.visits.deletion import api as deletion_api  # noqa: F401  (so do these)
+    from webapp.visits.deletion import views as deletion_views  # noqa: F401
+    from webapp.visits.deletion.tasks import ERASE
     from webapp.visits.site_page import (  # noqa: F401  (they add pages to `visits`)
         flow_views,
         journey_views,

@@ -75,15 +75,15 @@ class Segment:
 
 
 def list_sites(organisation_id: UUID) -> list[Site]:
-    """The organisation's sites, oldest first."""
-    found = db.session.scalars(select(Site).where(Site.organisation_id == organisation_id).order_by(Site.id))
-    return list(found)
+    """The organisation's sites, oldest first, without deleted ones."""
+    own = select(Site).where(Site.organisation_id == organisation_id, Site.deleted_at.is_(None))
+    return list(db.session.scalars(own.order_by(Site.id)))
 
 
 def find_site_by_name(organisation_id: UUID, name: str) -> Site | None:
     """The oldest site of this name."""
-    wanted = select(Site).where(Site.organisation_id == organisation_id, Site.name == name).order_by(Site.id).limit(1)
-    return db.session.scalars(wanted).first()
+    own = select(Site).where(Site.organisation_id == organisation_id, Site.deleted_at.is_(None))
+    return db.session.scalars(own.where(Site.name == name).order_by(Site.id).limit(1)).first()
 
 
 def has_pageviews(organisation_id: UUID, site_ids: Sequence[UUID]) -> bool:

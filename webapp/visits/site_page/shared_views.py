@@ -122,7 +122,7 @@ def _read_shared(secret: str) -> Choice:
     link = _find_link(secret)
     organisation = db.session.get(Organisation, link.organisation_id)
     site = db.session.get(Site, (link.organisation_id, link.site_id))
-    if organisation is None or site is None:
+    if organisation is None or site is None or site.deleted_at is not None:
         abort(404)
     enter_organisation(organisation)
     choice = read_choice(site, request.args, utc_now())

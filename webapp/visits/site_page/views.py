@@ -29,6 +29,7 @@ from webapp.visits.site_page.goals import can_convert, list_goal_lines
 from webapp.visits.site_page.lists import list_cards
 from webapp.visits.site_page.models import Segment
 from webapp.visits.site_page.queries import list_goals, list_segments
+from webapp.visits.site_queries import list_deleted_sites
 from webapp.visits.views import snippet_of, visits
 
 TEMPLATE = "visits/index.html"
@@ -41,7 +42,8 @@ def index() -> ResponseReturnValue:
     organisation = current_organisation()
     sites = queries.list_sites(organisation.id)
     if not sites:
-        return render_page("visits/new.html", values={}, errors={}, is_first=True)
+        has_deleted = bool(list_deleted_sites(organisation.id))
+        return render_page("visits/new.html", values={}, errors={}, is_first=True, has_deleted=has_deleted)
     wanted = request.args.get("site")
     if wanted is None and len(sites) > 1:
         return _all_sites(sites, ZoneInfo(organisation.time_zone))
@@ -154,6 +156,7 @@ def _all_sites(sites: list[Site], zone: ZoneInfo) -> ResponseReturnValue:
     except BadPeriodError as problem:
         period, error = make_period(DEFAULT_PRESET, zone, utc_now()), str(problem)
     context = {"period": period, "presets": PRESETS, "error": error, "stream_url": live_url()}
+    context["has_deleted"] = bool(list_deleted_sites(current_organisation().id))
     cards = list_site_cards(sites, period, utc_now())
     status = 422 if error else 200
     return render_page("visits/sites.html", block="sites", status=status, cards=cards, **context)
