@@ -70,8 +70,8 @@ def make_ticks() -> list[Tick]:
     from webapp.pictures.tasks import sweep_pictures
     from webapp.records.tasks import empty_trash
     from webapp.visits.counting.rebuild_tasks import check_roll_ups
-    from webapp.visits.product_views.tasks import move_product_views
     from webapp.visits.deletion.tasks import erase_deleted_sites
+    from webapp.visits.product_views.tasks import move_product_views
     from webapp.visits.raw.tasks import look_after_raw_rows
     from webapp.visits.tasks import backlog_count, make_partitions, roll_up
     from webapp.visits.weekly.tasks import send_weekly_reports

@@ -21,9 +21,8 @@ from webapp.bulk_actions.queries import (
     list_rejected_rows,
     list_replaced_rows,
 )
-from webapp.bulk_actions.report import as_attachment, rejected_rows_csv, report_name
-from webapp.bulk_actions.retention import DETAILS_KEPT_FOR, GONE, are_details_kept, with_details
 from webapp.bulk_actions.report import rejected_rows_csv, report_name
+from webapp.bulk_actions.retention import DETAILS_KEPT_FOR, GONE, are_details_kept, with_details
 from webapp.bulk_actions.tasks import send_work
 from webapp.bulk_actions.verbs.service import find_undo, why_not_undoable
 from webapp.bulk_actions.verbs.words import chosen_of, said_parameters, title_of

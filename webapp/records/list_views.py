@@ -18,8 +18,8 @@ from webapp.extensions import db
 from webapp.lib.pagination import BadCursorError
 from webapp.pages import render_page
 from webapp.records import list_settings
-from webapp.records.beside import numbers_of
 from webapp.records.behaviour_views import FORM, as_of, form_context, names_of_sites, settled, text_of_form
+from webapp.records.beside import numbers_of
 from webapp.records.chips import chips_of, without
 from webapp.records.context import context_of
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity

@@ -18,8 +18,8 @@ from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, and_, func, literal, 
 from sqlalchemy.orm import aliased
 
 from webapp.extensions import db
-from webapp.records.beside import ids_by_numbers
 from webapp.lib.pagination import decode_cursor
+from webapp.records.beside import ids_by_numbers
 from webapp.records.context import context_of
 from webapp.records.entities import Entity
 from webapp.records.filters import Operator, RecordFilter

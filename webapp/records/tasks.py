@@ -1,5 +1,4 @@
-"""The actor that empties the trash, and has erased what visits know of people who are gone."""
-"""The actor that empties the trash, and forgets what lists remembered of visits."""
+"""The actor that empties the trash, has erased what visits know of people who are gone, and forgets old sets."""
 
 from __future__ import annotations
 

@@ -20,9 +20,8 @@ from webapp.visits.counting.sketches import count_visitors, is_estimate
 from webapp.visits.models import Grain, Site
 from webapp.visits.questions import PAGE, Question
 from webapp.visits.raw import engine
-from webapp.visits.visitor_queries import count_known_visitors as count_known_visitors
+from webapp.visits.visitor_queries import are_few_visitors as are_few_visitors
 from webapp.visits.visitor_queries import get_known_visitor as get_known_visitor
-from webapp.visits.visitor_queries import list_known_visitors as list_known_visitors
 from webapp.visits.visitor_queries import seen_visitor_keys as seen_visitor_keys
 from webapp.visits.visitor_queries import was_seen as was_seen
 

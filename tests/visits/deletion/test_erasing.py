@@ -67,6 +67,18 @@ def test_all_of_it_goes_and_nothing_of_another(app: APIFlask, services: Settings
     assert urls(services) == []
 
 
+def test_its_product_views_leave_the_totals(app: APIFlask, services: Settings, site: Site, other: Site) -> None:
+    total = "SELECT view_count::int FROM product_view_totals"
+    of_both = scalar(services, total)
+    [of_site] = [count for (count,) in rows_of(services, VIEWS_OF_SITE, site.id)]
+    delete_long_ago(services, site)
+    erase_all(app)
+    assert (of_site > 0, scalar(services, total)) == (True, of_both - of_site)
+
+
+VIEWS_OF_SITE = "SELECT sum(view_count)::int FROM product_view_days WHERE site_id = %s"
+
+
 def test_a_site_that_was_deleted_lately_or_not_at_all_stays(
     app: APIFlask, services: Settings, site: Site, other: Site
 ) -> None:

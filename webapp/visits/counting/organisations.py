@@ -33,10 +33,6 @@ def count_for_organisation(connection: Connection, part: Part) -> tuple[int, int
     tenant, rows, activity = UUID(bytes=part.organisation_id), part.rows, part.activity
     statements.set_tenant(connection, tenant)
     fresh = keep_unseen(connection, tenant, rows)
-    with Aside() as aside:
-        unseen = aside.do(_keep_unseen, connection, tenant, rows)
-        activity = enrich(rows.filter(_IS_ACTIVITY))
-        fresh = unseen.result()
     row_count, fresh = fresh.height, _of_known_sites(connection, tenant, fresh)
     if fresh.is_empty():
         return row_count, 0
@@ -49,19 +45,6 @@ def count_for_organisation(connection: Connection, part: Part) -> tuple[int, int
     return row_count, fresh.filter(pl.col("kind") == Kind.PAGEVIEW).height
 
 
-def _keep_unseen(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> pl.DataFrame:
-    """Enter the rows' ids as seen, and return the rows whose ids were not."""
-    connection.execute(statements.MAKE_STAGED_IDS)
-    connection.execute("TRUNCATE staged_ids")
-    copy_in_ids(connection, "staged_ids", rows.get_column("id").sort().to_list())
-    if _are_all_new(connection, tenant, rows.height):
-        return rows
-    with connection.cursor(binary=True) as cursor:
-        cursor.execute(statements.INSERT_SEEN_RETURNING, [tenant])
-        fresh = [row_id.bytes for (row_id,) in cursor.fetchall()]
-    return rows.join(pl.DataFrame({"id": fresh}, schema={"id": pl.Binary}), on="id", how="semi", maintain_order="left")
-
-
 def _of_known_sites(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> pl.DataFrame:
     """Those of sites that there are: one that was removed for good may have been in the stream still."""
     ids = rows.get_column("site_id").unique().to_list()
@@ -71,14 +54,6 @@ def _of_known_sites(connection: Connection, tenant: UUID, rows: pl.DataFrame) ->
     known = rows.filter(pl.col("site_id").is_in([site_id.bytes for (site_id,) in found]))
     logger.warning("%s beacons of sites of organisation %s that are gone.", rows.height - known.height, tenant)
     return known
-
-
-def _are_all_new(connection: Connection, tenant: UUID, id_count: int) -> bool:
-    """Enter all ids, if none was seen. Mostly so it is, and then nobody has to say which are new."""
-    connection.execute("SAVEPOINT all_new")
-    are_new = connection.execute(statements.INSERT_SEEN, [tenant]).rowcount == id_count
-    connection.execute("RELEASE SAVEPOINT all_new" if are_new else "ROLLBACK TO SAVEPOINT all_new")
-    return are_new
 
 
 def _add_drops(connection: Connection, tenant: UUID, drops: pl.DataFrame) -> None:

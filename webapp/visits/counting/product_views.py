@@ -150,7 +150,9 @@ def forget_product_views(connection: Connection, tenant: UUID, site_id: UUID, si
         connection.execute(statement, values)
 
 
-def forget_site(connection: Connection, tenant: UUID, site_id: UUID) -> None:
-    """Forget all views of a site that is deleted."""
-    forget_product_views(connection, tenant, site_id, date.min, "UTC")
-    connection.execute(sql.FORGET_WINDOW, [tenant, site_id])
+def leave_totals(connection: Connection, tenant: UUID, site_id: UUID) -> None:
+    """Take a site that goes for good off the totals; its days then go as its other rows do. Doing it again is right."""
+    lock(connection, tenant)
+    values = {"tenant": tenant, "site": site_id, "other": OTHER_SKU}
+    for statement in (sql.TAKE_OFF, sql.FORGET_WINDOW, sql.DROP_EMPTY):
+        connection.execute(statement, values)

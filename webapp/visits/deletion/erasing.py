@@ -1,10 +1,11 @@
 """Removing for good all that was kept of a deleted site, in steps of which each may be the last.
 
 1. *Close*: under the roll-up's lock the site is marked, and from then on nothing is counted for it.
-2. *Empty*: every table that knows sites loses its rows, some thousands at a time. Files of raw rows are retired, and
+2. *Totals* of product views are left by it.
+3. *Empty*: every table that knows sites loses its rows, some thousands at a time. Files of raw rows are retired, and
    the sweep removes them from the store.
-3. *Pages* that no other site of the organisation counted go, and what could not be stored of it.
-4. *End*: under the lock again, what came meanwhile, and the site itself.
+4. *Pages* that no other site of the organisation counted go, and what could not be stored of it.
+5. *End*: under the lock again, what came meanwhile, and the site itself.
 
 Whoever does it again after it died goes on with what is left.
 """
@@ -22,6 +23,7 @@ from psycopg import sql
 
 from webapp.extensions import db
 from webapp.visits.counting import statements
+from webapp.visits.counting.product_views import leave_totals
 
 STEP = 10_000
 FILES = "sealed_files"
@@ -81,6 +83,8 @@ def remove_site(connection: Connection, erased: Erased, now: datetime) -> None:
 
 def steps(connect: Callable[[], Connection], erased: Erased, now: datetime) -> Iterator[tuple[str, int]]:
     """Do one step after the other, each in a transaction that the caller commits; what was removed, and how much."""
+    leave_totals(connect(), erased.organisation_id, erased.site_id)
+    yield "product_view_windows", 1
     for table in list_tables():
         while count := remove_some(connect(), erased, table):
             yield table, count
