@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from itertools import chain
 from uuid import UUID
 
 from flask import current_app
@@ -20,11 +21,11 @@ from webapp.demo_issuer import DEMO_PEOPLE
 from webapp.demo_site import SITE_KEY_FILE
 from webapp.extensions import db, driver_connection, tenant
 from webapp.generate import contacts as generated_contacts
-from webapp.generate.visits import visit_of
+from webapp.generate.visits import visit_of, visitor_name
 from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 from webapp.records.service import create_record
-from webapp.visits.backlog import Row
+from webapp.visits.backlog import Kind, Row
 from webapp.visits.counting.roll_up import count_rows
 from webapp.visits.counting.statements import wait_for_lock
 from webapp.visits.models import Site
@@ -34,6 +35,7 @@ from webapp.visits.service import create_site
 SLUG, NAME, ZONE = "demo", "Harbour Coffee", "Europe/London"
 SITE_NAME = "Harbour Coffee"
 CONTACT_COUNT = 400
+IDENTIFIED_COUNT = 120
 DAYS = 63
 VISITORS_A_DAY = 150
 DAY_WEIGHTS = (1.0, 1.05, 1.02, 0.98, 1.1, 0.8, 0.7)  # Monday to Sunday
@@ -91,9 +93,11 @@ def _get_site(organisation_id: UUID, settings: Settings) -> Site:
 
 def _seed_visits(organisation_id: UUID, site: Site, website: str) -> None:
     """Straight into the roll-up: the stream would take them for beacons that come too late."""
+    emails = db.session.scalars(select(Contact.email).order_by(Contact.id).limit(IDENTIFIED_COUNT)).all()
     connection = driver_connection()
     wait_for_lock(connection)
-    count_rows(connection, _rows(organisation_id.bytes, site.id.bytes, website))
+    ids = organisation_id.bytes, site.id.bytes
+    count_rows(connection, chain(_rows(*ids, website), _identities(*ids, website, emails)))
 
 
 def _rows(organisation_id: bytes, site_id: bytes, website: str) -> Iterator[Row]:
@@ -108,6 +112,15 @@ def _rows(organisation_id: bytes, site_id: bytes, website: str) -> Iterator[Row]
                 if visited_at < now:
                     at = int(visited_at.timestamp() * 1000)
                     yield Row(organisation_id, site_id, uuid7(visited_at).bytes, at, at, **told)
+
+
+def _identities(organisation_id: bytes, site_id: bytes, website: str, emails: Iterable[str]) -> Iterator[Row]:
+    """Some of those who come most often signed in once, so that their contacts show what they did."""
+    for number, email in enumerate(emails):
+        named_at = utc_now() - timedelta(days=DAYS * (number % 7 + 1) / 9)
+        at = int(named_at.timestamp() * 1000)
+        row_id, visitor = uuid7(named_at).bytes, visitor_name(number * 3)
+        yield Row(organisation_id, site_id, row_id, at, at, visitor, f"{website}/", "", "", Kind.IDENTIFY, name=email)
 
 
 def _write_site_key(settings: Settings, site_key: str) -> None:
