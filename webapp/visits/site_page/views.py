@@ -27,6 +27,7 @@ from webapp.visits.site_page.figures import list_buckets, list_numbers
 from webapp.visits.site_page.filters import WORDS, BadFilterError, chips_of, read_filters, write_filters, written_value
 from webapp.visits.site_page.goals import can_convert, list_goal_lines
 from webapp.visits.site_page.lists import list_cards
+from webapp.visits.site_page.people_links import people_url
 from webapp.visits.site_page.queries import list_goals, list_segments
 from webapp.visits.views import snippet_of, visits
 
@@ -84,6 +85,7 @@ def _context(choice: Choice, sites: list[Site]) -> dict[str, Any]:
         "sites": sites,
         "stream_url": live_url(),
         "snippet": snippet_of(choice.site),
+        "people_url": people_url(choice),
         "segments": [
             (segment, choice.with_filters(read_filters(segment.filters)).url())
             for segment in list_segments(choice.organisation_id, choice.site.id)
