@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -35,6 +37,7 @@ from webapp.records.service import create_record
 from webapp.records.tasks import forget_behaviour_sets
 from webapp.visits.behaviour import doers
 from webapp.visits.behaviour.conditions import read_behaviour
+from webapp.visits.behaviour.spans import Deed
 from webapp.visits.models import Site
 
 UTC_ZONE, BERLIN, KATHMANDU = ZoneInfo("UTC"), ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu")
@@ -256,3 +259,29 @@ def test_whoever_says_who_they_are_is_known(world: World, charlie: Person) -> No
         assert doers.has_identities(world.organisation_id)
     with tenant(charlie.organisation_id):
         assert not doers.has_identities(charlie.organisation_id)
+
+
+def test_two_who_ask_the_same_at_once_share_one_look(
+    app_context: APIFlask, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    barrier = threading.Barrier(2)
+
+    def look(organisation_id: UUID, deed: Deed) -> int:
+        looks.append(deed.behaviour.as_text())
+        return doers.stage_doers(organisation_id, deed)
+
+    def ask(texts: list[str]) -> list[UUID]:
+        with app_context.app_context(), tenant(world.organisation_id):
+            wanted = read_filter({"did": texts}, CONTACTS, UTC_ZONE)
+            barrier.wait()
+            found = settle(CONTACTS, world.organisation_id, wanted, Moment(MADE_AT, UTC_ZONE), db.session.commit)
+            db.session.commit()
+            return sorted(known.id for known in found.sets)
+
+    monkeypatch.setattr(behaviour_sets, "stage_doers", look)
+    texts = ["ever:page:is:/pricing", "ever:anything", "8d:event:is:buy"]
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(ask, [texts, texts[::-1]])
+    assert first == second
+    assert sorted(looks) == sorted(texts)
