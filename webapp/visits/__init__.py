@@ -13,6 +13,7 @@ def init_app(app: APIFlask) -> None:
     from webapp.jobs.kinds import register_kind
     from webapp.visits import (  # noqa: F401  (they add pages and answers to the blueprints below)
         analytics_api,
+        behaviour_views,
         installation_views,
         journeys_api,
         settings_views,

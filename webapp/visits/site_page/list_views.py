@@ -17,6 +17,7 @@ from webapp.visits.site_page.figures import list_buckets
 from webapp.visits.site_page.filters import chips_of
 from webapp.visits.site_page.lists import WHOLE_LIMIT, Line, columns_of, list_lines
 from webapp.visits.site_page.numbers import METRICS, Metric
+from webapp.visits.site_page.people_links import has_people, people_url_of_line
 from webapp.visits.site_page.tables import Cell, as_csv, as_json
 from webapp.visits.site_page.views import find_site
 from webapp.visits.views import visits
@@ -69,6 +70,8 @@ def list_page(choice: Choice, field: str) -> Response:
         label=LABELS[field],
         columns=columns_of(field),
         lines=lines[(page - 1) * PAGE_SIZE : page * PAGE_SIZE],
+        people_url_of=lambda line: people_url_of_line(choice, line),
+        has_people=has_people(choice, field),
         line_count=len(lines),
         first=(page - 1) * PAGE_SIZE + 1,
         is_cut=len(lines) >= WHOLE_LIMIT,

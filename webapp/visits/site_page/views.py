@@ -28,6 +28,7 @@ from webapp.visits.site_page.filters import WORDS, BadFilterError, chips_of, rea
 from webapp.visits.site_page.goals import can_convert, list_goal_lines
 from webapp.visits.site_page.lists import list_cards
 from webapp.visits.site_page.models import Segment
+from webapp.visits.site_page.people_links import people_url
 from webapp.visits.site_page.queries import list_goals, list_segments
 from webapp.visits.site_queries import list_deleted_sites
 from webapp.visits.views import snippet_of, visits
@@ -89,6 +90,11 @@ def _context(choice: Choice, sites: list[Site]) -> dict[str, Any]:
         "stream_url": live_url(),
         "snippet": snippet_of(choice.site),
         "segments": list_segment_links(choice),
+        "people_url": people_url(choice),
+        "segments": [
+            (segment, choice.with_filters(read_filters(segment.filters)).url())
+            for segment in list_segments(choice.organisation_id, choice.site.id)
+        ],
     }
 
 
