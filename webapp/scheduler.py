@@ -49,6 +49,7 @@ def make_ticks() -> list[Tick]:
 
     What looks around does so again soon, so it is left out while its like still waits for a worker.
     """
+    from webapp.bulk_actions.retention_tasks import remove_old_details
     from webapp.bulk_actions.tasks import sweep, sweep_uploads
     from webapp.bulk_actions.upload_tasks import sweep_pieces
     from webapp.jobs.live import is_anything_late
@@ -101,6 +102,7 @@ def make_ticks() -> list[Tick]:
         Tick(3600.0, check_roll_ups, lambda: True, due_at=1500.0),
         Tick(3600.0, sweep_pieces, lambda: True, due_at=1200.0),
         Tick(3600.0, sweep_uploads, lambda: True, due_at=600.0),
+        Tick(3600.0, remove_old_details, lambda: True, due_at=1800.0),
         Tick(3600.0, sweep_pictures, lambda: True, due_at=900.0),
     ]
 

@@ -62,7 +62,7 @@ def test_engagement_prolongs_a_visit_and_makes_none(app: APIFlask, alice: Person
     assert rows_of(services, page) == [(40_000, 80, 1)]
 
 
-def test_an_event_or_a_product_view_is_no_bounce(app: APIFlask, alice: Person, services: Settings) -> None:
+def test_an_event_and_not_a_product_view_is_no_bounce(app: APIFlask, alice: Person, services: Settings) -> None:
     site = add_site(app, alice.organisation_id)
     event = {"kind": int(Kind.EVENT), "name": "sign-up", "props": '{"plan":"small"}'}
     product = {"kind": int(Kind.PRODUCT), "name": "sku-1"}
@@ -72,7 +72,7 @@ def test_an_event_or_a_product_view_is_no_bounce(app: APIFlask, alice: Person, s
         make_row(site, AT + MINUTE, visitor="bob", **product),
     ]
     _count(app, services, rows)
-    assert rows_of(services, VISITS) == [(3, 1, 2 * 60_000, 3)]
+    assert rows_of(services, VISITS) == [(3, 2, 2 * 60_000, 3)]
     named = (
         "SELECT dimension, value, event_count FROM dimension_roll_ups"
         " WHERE dimension IN ('event', 'property', 'product') AND grain = 'day' ORDER BY 1"
