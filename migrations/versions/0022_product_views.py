@@ -8,7 +8,7 @@ from alembic import op
 from migrations.rls import lend, protect
 
 revision = "0022"
-down_revision = "0019"
+down_revision = "0027"
 branch_labels = None
 depends_on = None
 
