@@ -29,6 +29,8 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.people.erasing_tasks import ERASE as ERASE_PEOPLE
     from webapp.visits.site_page import (  # noqa: F401  (they add pages to `visits`)
         flow_views,
+        funnel_views,
+        funnels_api,
         journey_views,
         kept_views,
         list_views,

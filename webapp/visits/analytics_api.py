@@ -16,8 +16,10 @@ from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.visits import answers
 from webapp.visits.api import (
+    COMPLETE_DESCRIPTION,
     VisitsQuery,
     api_visits,
+    complete_from,
     read_aggregation,
     read_edges,
     read_sites,
@@ -66,11 +68,17 @@ class ValueNumbers(Numbers):
     value = String(metadata={"description": "'' for none; (other) for what was not counted one by one."})
 
 
-class TimeSeriesAnswer(Schema):
+class Complete(Schema):
+    """An answer that may need single visits."""
+
+    complete_from = DateTime(metadata={"description": COMPLETE_DESCRIPTION})
+
+
+class TimeSeriesAnswer(Complete):
     data = List(Nested(TimedNumbers))
 
 
-class BreakdownAnswer(Schema):
+class BreakdownAnswer(Complete):
     data = List(Nested(ValueNumbers))
 
 
@@ -88,7 +96,7 @@ class EventSummary(Schema):
     by_device = List(Nested(DeviceCount))
 
 
-class EventSummaryAnswer(Schema):
+class EventSummaryAnswer(Complete):
     data = Nested(EventSummary)
 
 
@@ -111,7 +119,8 @@ def show_time_series(query: dict[str, Any]) -> Response:
     asked = read_asked(query)
     found = answers.points(asked.question, asked.edges)
     buckets = zip(pairwise(asked.edges), found, strict=True)
-    return tagged({"data": [{"timeframe": utc_iso(start), **_numbers(figures)} for (start, _), figures in buckets]})
+    data = [{"timeframe": utc_iso(start), **_numbers(figures)} for (start, _), figures in buckets]
+    return tagged({"data": data, **complete_from(asked.question)})
 
 
 @api_visits.get("/analytics/breakdown")
@@ -126,7 +135,8 @@ def show_breakdown(query: dict[str, Any]) -> Response:
     """
     asked = read_asked(query)
     values = answers.breakdown(asked.question, query["field"], query["limit"])
-    return tagged({"data": [{"value": value.value, **_numbers(value.figures)} for value in values]})
+    data = [{"value": value.value, **_numbers(value.figures)} for value in values]
+    return tagged({"data": data, **complete_from(asked.question)})
 
 
 @api_visits.get("/analytics/event-summary")
@@ -147,7 +157,7 @@ def show_event_summary(query: dict[str, Any]) -> Response:
         "is_estimate": total.is_estimate,
         "by_device": [_device(value) for value in devices],
     }
-    return tagged({"data": summary})
+    return tagged({"data": summary, **complete_from(question)})
 
 
 def read_asked(query: dict[str, Any], *more: Filter) -> Asked:

@@ -17,6 +17,7 @@ from marshmallow import EXCLUDE
 
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
+from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.problems import Problem
 from webapp.visits import queries
@@ -46,6 +47,11 @@ WHERE_DESCRIPTION = (
     f" comparison are alternatives. Fields: {', '.join(FIELDS)}. Comparisons:"
     f" {', '.join(operator.value for operator in Operator)}. A property's value is event, key and value with U+001F"
     " between."
+)
+
+COMPLETE_DESCRIPTION = (
+    "Only where single visits of the range were deleted by then, as the site's settings say: what needs them (filters,"
+    " minutes, hours of pages, other time zones, journeys, funnels) counts from this moment on."
 )
 
 api_visits = APIBlueprint("api_visits", __name__, url_prefix="/api/v1", tag="Analytics")
@@ -89,6 +95,7 @@ class PageBucket(msgspec.Struct, gc=False):
 
 
 class VisitsAnswer(Schema):
+    complete_from = DateTime(metadata={"description": COMPLETE_DESCRIPTION})
     data = Dict(keys=String(), values=List(Nested(Bucket)), metadata={"description": "Buckets with visits, by page."})
 
 
@@ -116,7 +123,7 @@ def list_visits(query: dict[str, Any]) -> ResponseReturnValue:
     data = {
         url: [PageBucket(timeframes[starts_at], count) for starts_at, count in points] for url, points in pages.items()
     }
-    return tagged({"data": data})
+    return tagged({"data": data, **complete_from(question)})
 
 
 def _page_points(
@@ -198,6 +205,13 @@ def read_where(texts: Sequence[str], sites: Sequence[Site]) -> tuple[Filter, ...
     except BadFilterError as error:
         raise Problem(422, "Not a filter", f"{error} {WHERE_DESCRIPTION}") from error
     return with_origins(filters, [origin for site in sites for origin in site.origins])
+
+
+def complete_from(question: Question) -> dict[str, str]:
+    """What an answer says beside its data where retention took single visits: from when on they are kept."""
+    sites = (db.session.get(Site, (question.organisation_id, site_id)) for site_id in question.site_ids)
+    kept = [site.raw_complete_from for site in sites if site is not None and site.raw_complete_from is not None]
+    return {"complete_from": utc_iso(max(kept))} if kept and max(kept) > question.start else {}
 
 
 def tagged(content: object) -> Response:

@@ -133,7 +133,7 @@ def _shown(choice: Choice) -> dict[str, Any]:
     now, zone = utc_now(), choice.period.zone
     total = answers.totals(choice.question())
     buckets, annotations = list_buckets(choice), list_annotations(choice)
-    goals = list_goals(choice.organisation_id, choice.site.id)
+    goals = list_goals(choice.organisation_id, choice.site.id) if choice.shows_goals else []
     return {
         "numbers": list_numbers(choice, total, now),
         "total": total,
