@@ -9,7 +9,6 @@ from migrations.rls import lend, protect
 
 revision = "0022"
 down_revision = "0021"
-down_revision = "0027"
 branch_labels = None
 depends_on = None
 

@@ -91,10 +91,6 @@ def _context(choice: Choice, sites: list[Site]) -> dict[str, Any]:
         "snippet": snippet_of(choice.site),
         "segments": list_segment_links(choice),
         "people_url": people_url(choice),
-        "segments": [
-            (segment, choice.with_filters(read_filters(segment.filters)).url())
-            for segment in list_segments(choice.organisation_id, choice.site.id)
-        ],
     }
 
 
