@@ -104,14 +104,15 @@ AnyOutfit = TypeVar("AnyOutfit", bound=Outfit)
 
 
 @contextmanager
-def running_outfit(kind: type[AnyOutfit]) -> Iterator[AnyOutfit]:
-    """An installation of its own, of this kind, until the block ends."""
+def running_outfit(kind: type[AnyOutfit], **given: str) -> Iterator[AnyOutfit]:
+    """An installation of its own, of this kind and with these settings, until the block ends."""
     data_dir = Path(tempfile.mkdtemp(prefix="footfall-outage-"))
     data_dir.chmod(0o755)
-    settings = settings_from({"DATA_DIR": str(data_dir)})
+    given = {"DATA_DIR": str(data_dir), **given}
+    settings = settings_from(given)
     environment = {
         **os.environ,
-        "DATA_DIR": str(data_dir),
+        **given,
         "PYTHONPATH": str(ROOT),
         "dramatiq_queue_prefetch": "2",
         "dramatiq_worker_timeout": "50",
@@ -142,8 +143,8 @@ def kill_postgres(outfit: Outfit) -> None:
     psutil.wait_procs(family, 10)
 
 
-def kill_redis(outfit: Outfit) -> None:
-    server = redis.find_redis(outfit.settings, "broker")
+def kill_redis(outfit: Outfit, name: str = "broker") -> None:
+    server = redis.find_redis(outfit.settings, name)
     (process,) = processes_in(server.folder, "redis-server")
     process.kill()
     process.wait(10)

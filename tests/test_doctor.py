@@ -222,9 +222,9 @@ def test_countries_are_those_of_a_file(services: Settings, tmp_path: Path) -> No
     assert "make setup" in missing.remedy
 
 
-def test_mail_is_not_needed_yet_but_must_answer_where_it_is_set(services: Settings, mail_port: int) -> None:
+def test_mail_is_not_needed_but_must_answer_where_it_is_set(services: Settings, mail_port: int) -> None:
     (unset,) = machine.check_mail(services)
-    assert (unset.state, unset.words) == (State.OK, "Not set up (SMTP_URL); nothing uses it yet.")
+    assert (unset.state, unset.words) == (State.OK, "Not set up (SMTP_URL): weekly reports are in the app alone.")
     assert states(machine.check_mail(replace(services, smtp_url=f"smtp://127.0.0.1:{mail_port}"))) == [State.OK]
     for url in ("smtp://127.0.0.1:1", "http://127.0.0.1", "smtp:127.0.0.1"):
         assert states(machine.check_mail(replace(services, smtp_url=url))) == [State.PROBLEM]

@@ -24,6 +24,7 @@ DEMO_OPERATORS = ("demo@example.com", "alice@example.com")
 SHORTEST_ROLL_UP_SECONDS = 0.25
 LONGEST_SECONDS = 3600.0
 PATH = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
+ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.:\[\]-]+")
 UNSPLASH_API = "https://api.unsplash.com"
 COUNTRIES_PATH = Path(__file__).parent.parent / "vendor" / "countries.mmdb"
 
@@ -88,6 +89,7 @@ class Settings:
     log_level: str
     otlp_endpoint: str
     smtp_url: str
+    mail_from: str
 
     @property
     def raw_cache_dir(self) -> Path:
@@ -136,6 +138,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     port = _integer(environment, "PORT", 8000)
     edge_port = _integer(environment, "EDGE_PORT", port + 1)
     demo_port = _integer(environment, "DEMO_PORT", edge_port + 1)
+    public_url = _url(environment, "PUBLIC_URL", f"http://localhost:{port}")
     return Settings(
         data_dir=data_dir,
         runtime_dir=runtime_dir,
@@ -143,7 +146,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         edge_port=edge_port,
         demo_port=demo_port,
         issuer_port=_integer(environment, "ISSUER_PORT", demo_port + 1),
-        public_url=_url(environment, "PUBLIC_URL", f"http://localhost:{port}"),
+        public_url=public_url,
         edge_url=_url(environment, "EDGE_URL", f"http://localhost:{edge_port}"),
         database_url=environment.get("DATABASE_URL") or _socket_database_url(runtime_dir),
         redis_url=environment.get("REDIS_URL") or _socket_redis_url(runtime_dir, "broker"),
@@ -187,6 +190,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         log_level=_choice(environment, "LOG_LEVEL", LOG_LEVELS, "INFO"),
         otlp_endpoint=environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").rstrip("/"),
         smtp_url=environment.get("SMTP_URL", ""),
+        mail_from=_address(environment, "MAIL_FROM", public_url),
     )
 
 
@@ -240,6 +244,14 @@ def _url(environment: Mapping[str, str], name: str, default: str) -> str:
     if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
         raise ConfigError(f"{name} must be an http:// or https:// address, but it is {url!r}.")
     return url.rstrip("/")
+
+
+def _address(environment: Mapping[str, str], name: str, public_url: str) -> str:
+    """An e-mail address; else one of the host whose pages these are."""
+    address = environment.get(name) or f"footfall@{urlsplit(public_url).hostname}"
+    if not ADDRESS.fullmatch(address):
+        raise ConfigError(f"{name} must be an e-mail address such as footfall@example.com, but it is {address!r}.")
+    return address
 
 
 def _distinct(**paths: str) -> dict[str, str]:

@@ -13,13 +13,17 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from webapp.config import Settings, get_settings
 from webapp.process import begin_process
+from webapp.visits.collecting.signatures import sign
 from webapp.visits.tracker_script import tracker_script
 
 FOLDER = Path(__file__).resolve().parent.parent / "tracker" / "demo"
 SITE_KEY_FILE = "demo_site_key"
+SECRET_FILE = "demo_site_secret"  # noqa: S105 - a file's name
+FORM_LIMIT = 10_000
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -34,6 +38,12 @@ def demo_site_key(settings: Settings, environment: Mapping[str, str] = os.enviro
     if given:
         return given
     path = settings.data_dir / SITE_KEY_FILE
+    return path.read_text().strip() if path.exists() else ""
+
+
+def demo_secret(settings: Settings) -> str:
+    """What the shop signs identities with, as the demo seed left it; empty before that."""
+    path = settings.data_dir / SECRET_FILE
     return path.read_text().strip() if path.exists() else ""
 
 
@@ -59,6 +69,16 @@ def demo_server(settings: Settings, port: int, host: str = "127.0.0.1") -> Threa
             file = file or FOLDER / "404.html"
             # Read at each request: the demo seed may write the key while we are already serving.
             self._answer(status, CONTENT_TYPES[file.suffix], _filled_in(file, settings))
+
+        def do_POST(self) -> None:
+            """Sign in, with whatever address is given: the shop's own page then tells who this is."""
+            length = int(self.headers.get("Content-Length") or 0)
+            if self.path != "/account" or length > FORM_LIMIT:
+                self.close_connection = True
+                self._answer(HTTPStatus.NOT_FOUND, CONTENT_TYPES[".html"], _filled_in(FOLDER / "404.html", settings))
+                return
+            email = dict(parse_qsl(self.rfile.read(length).decode("utf-8", "replace"))).get("email", "").strip()
+            self._answer(HTTPStatus.OK, CONTENT_TYPES[".html"], _filled_in(FOLDER / "account.html", settings, email))
 
         do_HEAD = do_GET  # noqa: N815 - the name that http.server calls
 
@@ -92,7 +112,8 @@ def main() -> None:
     serve(settings, settings.demo_port)
 
 
-def _filled_in(file: Path, settings: Settings) -> bytes:
+def _filled_in(file: Path, settings: Settings, identity: str = "") -> bytes:
+    """A file as it is served; `identity` is who signed in."""
     if file.suffix != ".html":
         return file.read_bytes()
     page = file.read_text(encoding="utf-8")
@@ -100,6 +121,8 @@ def _filled_in(file: Path, settings: Settings) -> bytes:
         "SITE_KEY": demo_site_key(settings),
         "TRACKER_URL": settings.edge_url + tracker_script(settings).versioned_path,
         "PIXEL_URL": settings.edge_url + settings.pixel_path,
+        "IDENTITY": identity,
+        "SIGNATURE": sign(demo_secret(settings), identity.encode()) if identity else "",
     }
     for name, value in values.items():
         page = page.replace("{{" + name + "}}", html.escape(value))

@@ -91,12 +91,14 @@ def duration(length: float | timedelta) -> str:
 
 
 def local_time(moment: datetime, form: str = "short") -> str:
-    """A time in the organisation's zone: "short", its "date" alone, or "long" with seconds and zone."""
+    """A time in the organisation's zone: "short", its "date" or "clock" alone, or "long" with seconds and zone."""
     local = moment.astimezone(_zone())
     if form == "long":
         return f"{local:%A} {local.day} {local:%B %Y, %H:%M:%S} {local:%Z}"
     if form == "date":
         return f"{local.day} {local:%b %Y}"
+    if form == "clock":
+        return f"{local:%H:%M}"
     is_today = local.date() == utc_now().astimezone(_zone()).date()
     return f"today {local:%H:%M}" if is_today else f"{local.day} {local:%b %Y, %H:%M}"
 

@@ -28,6 +28,8 @@ from webapp.process import begin_process
 SCHEDULER_LOCK = 7_305_002
 TICK_SECONDS = 0.25
 RAW_ROWS_SECONDS = 600.0
+PRODUCT_VIEWS_SECONDS = 300.0
+WEEKLY_REPORT_SECONDS = 120.0
 QUIET_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ def make_ticks() -> list[Tick]:
 
     What looks around does so again soon, so it is left out while its like still waits for a worker.
     """
+    from webapp.bulk_actions.retention_tasks import remove_old_details
     from webapp.bulk_actions.tasks import sweep, sweep_uploads
     from webapp.bulk_actions.upload_tasks import sweep_pieces
     from webapp.jobs.live import is_anything_late
@@ -67,8 +70,11 @@ def make_ticks() -> list[Tick]:
     from webapp.pictures.tasks import sweep_pictures
     from webapp.records.tasks import empty_trash
     from webapp.visits.counting.rebuild_tasks import check_roll_ups
+    from webapp.visits.deletion.tasks import erase_deleted_sites
+    from webapp.visits.product_views.tasks import move_product_views
     from webapp.visits.raw.tasks import look_after_raw_rows
     from webapp.visits.tasks import backlog_count, make_partitions, roll_up
+    from webapp.visits.weekly.tasks import send_weekly_reports
 
     def is_idle() -> bool:
         return not waiting_count("default")
@@ -91,13 +97,17 @@ def make_ticks() -> list[Tick]:
         Tick(2.0, sweep_jobs, is_idle),
         Tick(2.0, sweep, is_idle),
         Tick(RAW_ROWS_SECONDS, look_after_raw_rows, is_idle, due_at=60.0),
+        Tick(PRODUCT_VIEWS_SECONDS, move_product_views, is_idle, due_at=90.0),
+        Tick(WEEKLY_REPORT_SECONDS, send_weekly_reports, lambda: bool(get_settings().smtp_url) and is_idle()),
         Tick(3600.0, make_partitions, lambda: True),
         # One after the other: together they would keep every thread busy that writes results and sends jobs.
         Tick(3600.0, prune_jobs, lambda: True, due_at=300.0),
         Tick(3600.0, empty_trash, lambda: True, due_at=600.0),
+        Tick(3600.0, erase_deleted_sites, lambda: True, due_at=1800.0),
         Tick(3600.0, check_roll_ups, lambda: True, due_at=1500.0),
         Tick(3600.0, sweep_pieces, lambda: True, due_at=1200.0),
         Tick(3600.0, sweep_uploads, lambda: True, due_at=600.0),
+        Tick(3600.0, remove_old_details, lambda: True, due_at=1800.0),
         Tick(3600.0, sweep_pictures, lambda: True, due_at=900.0),
     ]
 

@@ -48,11 +48,13 @@ def uploads(app: APIFlask) -> Storage:
     return storage_at(app.extensions["settings"].uploads_url)
 
 
-def upload(app: APIFlask, organisation_id: UUID, content: bytes, name: str = "contacts.csv") -> UUID:
+def upload(
+    app: APIFlask, organisation_id: UUID, content: bytes, name: str = "contacts.csv", entity: str = "contacts"
+) -> UUID:
     """A draft."""
     with app.app_context(), tenant(organisation_id):
         bulk_action = start_upload(
-            organisation_id, None, name, [content], storage=uploads(app), limit_bytes=LIMIT_BYTES
+            organisation_id, None, name, [content], storage=uploads(app), limit_bytes=LIMIT_BYTES, entity=entity
         )
         db.session.commit()
         return bulk_action.id
@@ -64,9 +66,10 @@ def start(
     content: bytes,
     mapping: Mapping[str, str | None] | None = None,
     run_at: datetime | None = None,
+    entity: str = "contacts",
 ) -> UUID:
     """Upload and queue an import."""
-    bulk_action_id = upload(app, organisation_id, content)
+    bulk_action_id = upload(app, organisation_id, content, entity=entity)
     with app.app_context(), tenant(organisation_id):
         start_import(_get(organisation_id, bulk_action_id), mapping, run_at=run_at)
         db.session.commit()
@@ -75,10 +78,14 @@ def start(
 
 
 def import_file(
-    app: APIFlask, organisation_id: UUID, content: bytes, mapping: Mapping[str, str | None] | None = None
+    app: APIFlask,
+    organisation_id: UUID,
+    content: bytes,
+    mapping: Mapping[str, str | None] | None = None,
+    entity: str = "contacts",
 ) -> BulkAction:
     """Import a file from its first message to the last."""
-    bulk_action_id = start(app, organisation_id, content, mapping)
+    bulk_action_id = start(app, organisation_id, content, mapping, entity=entity)
     work_off(app)
     return read(app, organisation_id, bulk_action_id)
 

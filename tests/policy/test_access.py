@@ -37,6 +37,11 @@ PUBLIC = {
     "shared_visits.list_json": "the same",
     "shared_visits.numbers_csv": "the same",
     "shared_visits.numbers_json": "the same",
+    "shared_visits.show_journeys": "the same",
+    "shared_visits.journeys_csv": "the same",
+    "shared_visits.journeys_json": "the same",
+    "unsubscribe.show": "whoever has a mail's token may end that mail",
+    "unsubscribe.destroy": "the same",
 }
 """Every endpoint that answers strangers, and why it may."""
 

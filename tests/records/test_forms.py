@@ -61,18 +61,6 @@ def test_a_product_is_active_unless_somebody_says_no(alice: Person, services: Se
     assert rows == [("a", True, None, None), ("b", False, "1.5000", "EUR")]
 
 
-def test_a_contacts_page_says_whether_they_were_seen(app: APIFlask, alice: Person, services: Settings) -> None:
-    contact_id = add_contact(app, alice)
-    assert "Not seen yet" in alice.client.get(f"/contacts/{contact_id}").text
-    with owner_connection(services) as connection:
-        connection.execute(
-            "INSERT INTO known_visitors (organisation_id, visitor_key, first_seen_at, last_seen_at, pageview_count)"
-            " VALUES (%s, 'ada@example.com', now(), now(), 3)",
-            [alice.organisation_id],
-        )
-    assert "3 pages, last" in alice.client.get(f"/contacts/{contact_id}").text
-
-
 # Own fields ----------------------------------------------------------------------------------------
 
 

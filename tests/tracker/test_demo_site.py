@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import Browser
@@ -22,8 +22,9 @@ from tests.tracker.pages import click_without_leaving
 from tests.tracker.support import ROOT, SITE_KEY, Collector, collector_handler, serving
 from webapp.config import Settings, settings_from
 from webapp.demo_site import demo_paths, demo_server, demo_site_key
+from webapp.visits.collecting.signatures import is_signed
 
-PAGES = ["/", "/pricing", "/support", "/breakwater", "/low-tide", "/night-ferry"]
+PAGES = ["/", "/pricing", "/support", "/breakwater", "/low-tide", "/night-ferry", "/account"]
 
 
 def settings_for(folder: Path, edge_url: str = "http://localhost:1") -> Settings:
@@ -104,6 +105,39 @@ def test_the_demo_website_shows_everything_that_the_tracker_can_tell(browser: Br
         ("form", {"action": "/support"}),
         ("outbound", {"url": "https://roasters-guild.example/members/harbour"}),
     ]
+
+
+def test_signing_in_tells_who_this_is_signed_by_the_shop(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "demo_site_key").write_text(SITE_KEY + "\n")
+    (tmp_path / "demo_site_secret").write_text("fis_secret\n")
+    collector = Collector()
+    with (
+        serving(collector_handler(collector)) as edge,
+        demo_site(settings_for(tmp_path, edge)) as website,
+        new_page(browser, own_origins=[website, edge]) as watched,
+    ):
+        watched.page.goto(f"{website}/account")
+        watched.page.get_by_label("E-mail").fill("alice@example.com")
+        watched.page.get_by_role("button", name="Sign in").click()
+        watched.page.get_by_text("You are signed in as alice@example.com").wait_for()
+        collector.wait_for_kind("identify")
+        watched.page.wait_for_load_state("networkidle")
+        watched.assert_clean()
+    [beacon] = collector.of_kind("identify")
+    assert beacon["identity"] == "alice@example.com"
+    assert is_signed("fis_secret", b"alice@example.com", beacon["signature"])
+
+
+def test_who_signs_in_cannot_write_on_the_page(tmp_path: Path) -> None:
+    with demo_site(settings_for(tmp_path)) as website:
+        body = urlencode({"email": '"><script>alert(1)</script>'})
+        connection = HTTPConnection(urlsplit(website).netloc, timeout=10)
+        connection.request("POST", "/account", body)
+        answer = connection.getresponse().read().decode()
+        connection.request("POST", "/pricing", body)
+        assert connection.getresponse().status == 404
+        connection.close()
+    assert "<script>alert" not in answer
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -33,6 +33,11 @@ PUBLIC_ENDPOINTS = frozenset(
         "shared_visits.list_json",
         "shared_visits.numbers_csv",
         "shared_visits.numbers_json",
+        "shared_visits.show_journeys",
+        "shared_visits.journeys_csv",
+        "shared_visits.journeys_json",
+        "unsubscribe.show",
+        "unsubscribe.destroy",
     }
 )
 

@@ -14,9 +14,11 @@ from webapp.bulk_actions.drafts import NotADraftError
 from webapp.bulk_actions.models import Verb
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import lock_bulk_action
-from webapp.bulk_actions.report import as_attachment, rejected_rows_csv, report_name
+from webapp.bulk_actions.report import rejected_rows_csv, report_name
+from webapp.bulk_actions.retention import GONE_AFTER, with_details
 from webapp.bulk_actions.tasks import send_work
 from webapp.extensions import db
+from webapp.lib.attachments import as_attachment
 from webapp.problems import Problem
 
 IN_ONE_FILE = "The file's own columns, then the row's number and the reason: to be mended, and imported again."
@@ -54,11 +56,11 @@ def start(bulk_action_id: UUID) -> dict[str, object]:
 @blueprint.doc(
     summary="Download an import's rejected rows",
     description=IN_ONE_FILE,
-    responses={404: "There is no such import."},
+    responses={404: "There is no such import.", 410: GONE_AFTER},
 )
 def rejected_rows(bulk_action_id: UUID) -> Response:
     """The rows that were left out, as CSV."""
-    bulk_action = get_or_problem(bulk_action_id)
+    bulk_action = with_details(get_or_problem(bulk_action_id))
     if bulk_action.verb is not Verb.IMPORT:
         raise Problem(404, "No rows", "Only imports reject rows.")
     lines = rejected_rows_csv(bulk_action.organisation_id, bulk_action.id, FileFormat(**bulk_action.format))

@@ -80,6 +80,11 @@ class BulkAction(Model):
     __table_args__ = (
         ForeignKeyConstraint(["organisation_id"], ["organisations.id"]),
         Index("ix_bulk_actions_unswept", "id", postgresql_where="state <> 'draft' AND cleaned_at IS NULL"),
+        Index(
+            "ix_bulk_actions_with_details",
+            "ended_at",
+            postgresql_where="ended_at IS NOT NULL AND details_removed_at IS NULL",
+        ),
         Index("ix_bulk_actions_organisation_id_file_sha256", "organisation_id", "file_sha256"),
         Index(None, "organisation_id", "source_id", postgresql_where=text("source_id IS NOT NULL")),
         Index(
@@ -143,6 +148,8 @@ class BulkAction(Model):
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     cleaned_at: Mapped[datetime | None]
+    details_removed_at: Mapped[datetime | None]
+    """Since when nothing is kept of its single rows and records; see `retention`."""
     error: Mapped[str | None]
 
     @property

@@ -21,13 +21,15 @@ from webapp.bulk_actions.queries import (
     list_rejected_rows,
     list_replaced_rows,
 )
-from webapp.bulk_actions.report import as_attachment, rejected_rows_csv, report_name
+from webapp.bulk_actions.report import rejected_rows_csv, report_name
+from webapp.bulk_actions.retention import DETAILS_KEPT_FOR, GONE, are_details_kept, with_details
 from webapp.bulk_actions.tasks import send_work
 from webapp.bulk_actions.verbs.service import find_undo, why_not_undoable
 from webapp.bulk_actions.verbs.words import chosen_of, said_parameters, title_of
 from webapp.bulk_actions.views import blueprint, bulk_action_or_404, locked_or_404, settings_of_app
 from webapp.bulk_actions.wording import key_words, mode_words, person_words
 from webapp.extensions import db
+from webapp.lib.attachments import as_attachment
 from webapp.lib.clock import utc_now
 from webapp.live.channels import bulk_action_channel, stream_url
 from webapp.pages import render_page
@@ -59,6 +61,8 @@ def show(bulk_action_id: UUID) -> BaseResponse:
         person=person_words(bulk_action.created_by, get_member_names(bulk_action.organisation_id)),
         stream=stream_url(settings_of_app(), bulk_action_channel(bulk_action.organisation_id, bulk_action_id)),
         undo=find_undo(bulk_action),
+        details_gone=None if are_details_kept(bulk_action) else GONE,
+        undo_days=DETAILS_KEPT_FOR.days,
         can_undo=why_not_undoable(bulk_action) is None,
         undo_words=undo_words(bulk_action, entity),
         chosen=chosen_of(bulk_action),
@@ -80,7 +84,7 @@ def progress(bulk_action_id: UUID) -> str:
 @blueprint.get("/<uuid:bulk_action_id>/rows")
 def rows(bulk_action_id: UUID) -> Response:
     """Rows that were rejected, or replaced by a later one."""
-    bulk_action = bulk_action_or_404(bulk_action_id)
+    bulk_action = with_details(bulk_action_or_404(bulk_action_id))
     outcome = "duplicate" if request.args.get("outcome") == "duplicate" else "rejected"
     after = int(request.args.get("after", "0")) if request.args.get("after", "0").isdecimal() else 0
     look = list_replaced_rows if outcome == "duplicate" else list_rejected_rows
@@ -107,7 +111,7 @@ def rows(bulk_action_id: UUID) -> Response:
 @blueprint.get("/<uuid:bulk_action_id>/rejected-rows.csv")
 def rejected_rows(bulk_action_id: UUID) -> Response:
     """The rows that were left out, with number and reason, ready to be mended and dropped again."""
-    bulk_action = bulk_action_or_404(bulk_action_id)
+    bulk_action = with_details(bulk_action_or_404(bulk_action_id))
     if bulk_action.verb is not Verb.IMPORT:
         abort(404, "Only imports reject rows.")
     file_format = FileFormat(**bulk_action.format)

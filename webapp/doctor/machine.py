@@ -6,7 +6,7 @@ import shutil
 import smtplib
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import maxminddb
@@ -15,6 +15,7 @@ from webapp.cli_serve import check_metrics_folder
 from webapp.config import ConfigError, Settings
 from webapp.doctor.finding import Finding, ok, problem, warning
 from webapp.health import upload_folder
+from webapp.lib.mail import MailServerError, mail_server
 from webapp.lib.storage import storage_at
 from webapp.pages import byte_size
 
@@ -71,10 +72,11 @@ def check_countries(settings: Settings) -> list[Finding]:
 
 def check_mail(settings: Settings) -> list[Finding]:
     if not settings.smtp_url:
-        return [ok("Mail", "Not set up (SMTP_URL); nothing uses it yet.")]
+        return [ok("Mail", "Not set up (SMTP_URL): weekly reports are in the app alone.")]
     try:
-        _greet(settings.smtp_url)
-    except (OSError, ValueError, smtplib.SMTPException) as error:
+        with mail_server(settings.smtp_url, MAIL_SECONDS) as server:
+            server.noop()
+    except (OSError, MailServerError, smtplib.SMTPException) as error:
         remedy = "SMTP_URL is smtp://user:password@host:587, or smtps:// with port 465."
         return [problem("Mail", f"The mail server cannot be used: {error}", remedy)]
     return [ok("Mail", f"{urlsplit(settings.smtp_url).hostname} answers.")]
@@ -87,18 +89,3 @@ def _check_room(name: str, folder: Path) -> Finding:
     if usage.free < SPENT_BYTES:
         return problem("Disk", words, remedy)
     return warning("Disk", words, remedy) if usage.free < SCARCE_BYTES else ok("Disk", words)
-
-
-def _greet(url: str) -> None:
-    """Connect, encrypt where that is offered, and sign in where a name is given."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
-        raise ValueError("it is no smtp:// or smtps:// address")
-    kind = smtplib.SMTP_SSL if parts.scheme == "smtps" else smtplib.SMTP
-    with kind(parts.hostname, parts.port or 0, timeout=MAIL_SECONDS) as server:
-        server.ehlo()
-        if parts.scheme == "smtp" and server.has_extn("starttls"):
-            server.starttls()
-        if parts.username:
-            server.login(unquote(parts.username), unquote(parts.password or ""))
-        server.noop()

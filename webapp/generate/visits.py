@@ -8,7 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 HOUR_WEIGHTS = (2, 1, 1, 1, 1, 2, 5, 9, 12, 13, 13, 12, 13, 12, 12, 11, 11, 12, 13, 15, 16, 13, 8, 4)
-PATHS = {"/": 48, "/pricing": 35, "/support": 17}
+PATHS = {"/": 38, "/pricing": 22, "/support": 10, "/breakwater": 14, "/low-tide": 10, "/night-ferry": 6}
+PRODUCTS = {
+    "/breakwater": "HC-BREAKWATER-250",
+    "/low-tide": "HC-LOWTIDE-250",
+    "/night-ferry": "HC-NIGHTFERRY-250",
+}
 REFERRERS = {
     "": 40,
     "https://www.google.com/": 27,
@@ -51,11 +56,12 @@ EVENTS = {
     "/": ("newsletter", ""),
     "/pricing": ("plan chosen", '{"plan":"%s"}'),
     "/support": ("question", ""),
+    **dict.fromkeys(PRODUCTS, ("add to basket", "")),
 }
 PLANS = ("small", "medium", "large")
 EVENT_SHARE = 0.12
 VISITORS = 9_000
-_PAGEVIEW, _EVENT, _ENGAGEMENT = range(3)
+_PAGEVIEW, _EVENT, _ENGAGEMENT, _PRODUCT = range(4)
 
 
 def visit_of(choices: random.Random, day: datetime, website: str) -> Iterator[tuple[datetime, dict[str, Any]]]:
@@ -67,6 +73,8 @@ def visit_of(choices: random.Random, day: datetime, website: str) -> Iterator[tu
         path = _choose(choices, PATHS)
         page, stay = {**told, "page_url": website + path}, choices.uniform(8, 180)
         yield at, {**page, "kind": _PAGEVIEW}
+        if path in PRODUCTS:
+            yield at, {**page, "kind": _PRODUCT, "name": PRODUCTS[path]}
         if choices.random() < EVENT_SHARE:
             name, props = EVENTS[path]
             props = props % choices.choice(PLANS) if "%" in props else props

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
 def init_app(app: APIFlask) -> None:
     """Register the products' kind of job, pages and API."""
     from webapp.jobs.kinds import register_kind
-    from webapp.products import api, picture_api, picture_views, views  # noqa: F401  (they add to the blueprints)
+    from webapp.products import (  # noqa: F401  (they add to the blueprints)
+        api,
+        picture_api,
+        picture_views,
+        view_views,
+        views,
+        views_api,
+    )
     from webapp.products.kinds import FIND_PRODUCT_PICTURE
 
     register_kind(FIND_PRODUCT_PICTURE)

@@ -14,8 +14,9 @@ from webapp.extensions import Model
 from webapp.lib.clock import utc_now
 from webapp.lib.columns import CreatedAt, NewId, SortKey, TenantKey
 from webapp.products.fields import FIELDS
-from webapp.records.entities import Entity, register_entity
+from webapp.records.entities import Beside, Entity, register_entity
 from webapp.records.models import staging_table, tag_table, trash_table
+from webapp.visits.product_views.models import ProductViewTotal
 
 
 class Product(Model):
@@ -66,10 +67,18 @@ PRODUCTS = register_entity(
         staged=staging_table("products", FIELDS),
         deleted=trash_table("products", Product.__table__),
         tags=tag_table("product"),
-        sorts={"name": "name_key", "sku": "sku_key", "price": "price_key", "created": None, "updated": "updated_at"},
+        sorts={
+            "name": "name_key",
+            "sku": "sku_key",
+            "price": "price_key",
+            "created": None,
+            "updated": "updated_at",
+            "views": "views",
+        },
         search_keys=("sku_key", "name_key"),
         label_of=lambda product: product.label,
-        shown_columns=("sku", "price", "is_active", "tags"),
+        shown_columns=("sku", "price", "views", "is_active", "tags"),
         attached={"image_id": "Picture"},
+        beside={"views": Beside("Views (30 days)", ProductViewTotal, ProductViewTotal.view_count)},
     )
 )

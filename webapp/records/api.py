@@ -15,6 +15,7 @@ from webapp.accounts.current import current_organisation
 from webapp.extensions import db
 from webapp.lib.pagination import BadCursorError
 from webapp.records import queries, service
+from webapp.records.behaviour_views import settled
 from webapp.records.entities import ATTRIBUTE_PREFIX, ATTRIBUTES
 from webapp.records.filters_api import add_saved_filters
 from webapp.records.refusals import refused
@@ -52,7 +53,7 @@ def _add_list(bp: APIBlueprint, calls: Calls) -> None:
         cursor, limit, columns = (query_data.pop(name) for name in ("cursor", "limit", "columns"))
         if unknown := next((name for name in columns if not is_shown(calls, name)), None):
             raise refused({"columns": f"There is no column called “{unknown[:60]}”."}, place="query")
-        wanted = filter_of(entity, query_data)
+        wanted = settled(entity, filter_of(entity, query_data), has_cursor=bool(cursor))
         direction = "desc" if sort.startswith("-") else "asc"
         try:
             page = queries.list_records(
@@ -68,7 +69,7 @@ def _add_list(bp: APIBlueprint, calls: Calls) -> None:
             raise refused({"cursor": str(error)}, place="query") from error
         total = queries.count_beside(entity, organisation_id, wanted, page, cursor)
         return {
-            "data": [only(columns, calls.as_json(record)) for record in page.records],
+            "data": [only(columns, shown) for shown in calls.as_list(page.records)],
             "next_cursor": page.next_cursor,
             "is_partial": page.is_partial,
             "total": total.number,
@@ -137,7 +138,7 @@ def _add_one(bp: APIBlueprint, calls: Calls) -> None:
 
 def is_shown(calls: Calls, name: str) -> bool:
     """Whether a record of the API has this, or may have it as one of its own fields."""
-    known = {"id", *calls.entity.field_names, *SYSTEM_COLUMNS, *calls.more_fields}
+    known = {"id", *calls.entity.field_names, *SYSTEM_COLUMNS, *calls.entity.beside, *calls.more_fields}
     return name in known or name.startswith(ATTRIBUTE_PREFIX)
 
 

@@ -16,6 +16,18 @@ ATTRIBUTE_PREFIX = "attributes."
 """Before the name of one of a record's own attributes, in mappings, filters and lists of columns."""
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A number kept beside records, in a table that has the organisation, the records' key, and `number`.
+
+    A record without a row there has none, which is zero.
+    """
+
+    label: str
+    model: Any
+    number: Any
+
+
 @dataclass(frozen=True, eq=False)
 class Entity:
     """A kind of record.
@@ -23,7 +35,9 @@ class Entity:
     `name` is its table, its address and its name in the API. `sorts` are the orders of its list by name: the
     column of each, or None for that of creation, which is the id's own. `search_keys` are columns with byte
     order in which a search for a beginning looks. `attached` are columns with their labels that people do not type:
-    lists find records with and without them.
+    lists find records with and without them. `beside` are numbers kept beside the records.
+    lists find records with and without them. Records that `visits_websites` have the key by which visitors say who
+    they are.
     """
 
     name: str
@@ -38,6 +52,8 @@ class Entity:
     label_of: Callable[[Any], str]
     shown_columns: tuple[str, ...]
     attached: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, Beside] = field(default_factory=dict)
+    visits_websites: bool = False
 
     @cached_property
     def title(self) -> str:
@@ -73,7 +89,7 @@ class Entity:
 
     def label_of_column(self, name: str) -> str:
         """What people call a field or an own attribute."""
-        field = self.fields_by_name.get(name)
+        field = self.fields_by_name.get(name) or self.beside.get(name)
         return field.label if field else self.attached.get(name) or name.removeprefix(ATTRIBUTE_PREFIX)
 
 

@@ -20,7 +20,7 @@ from webapp.records.api_schemas import named_schema, sorts_of
 from webapp.records.entities import Entity
 from webapp.records.filters import ARGUMENTS
 from webapp.records.models import SavedFilter
-from webapp.records.order import order_of
+from webapp.records.orders import order_of
 from webapp.records.queries import list_saved_filters
 from webapp.records.refusals import checked_filter, refused
 from webapp.schemas import Text, UtcTime

@@ -28,8 +28,9 @@ TAGS_OFFERED = 8
 
 
 def new(pages: Pages) -> Response:
-    """An empty form."""
-    return _new_form(pages.entity, forms.new_texts(pages.entity), [forms.NO_ROW])
+    """A form with what the address gives of its fields."""
+    given = {name: text for name, text in request.args.items() if name in pages.entity.fields_by_name}
+    return _new_form(pages.entity, forms.new_texts(pages.entity) | given, [forms.NO_ROW])
 
 
 def create(pages: Pages) -> BaseResponse:

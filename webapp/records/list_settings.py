@@ -27,8 +27,9 @@ class BadNameError(ValueError):
 def possible_columns(entity: Entity, attributes: Sequence[str]) -> list[tuple[str, str]]:
     """(name, label) of everything that a list may show beside the record's name."""
     names = [*entity.field_names, *(ATTRIBUTE_PREFIX + name for name in attributes)]
+    beside = [(name, one.label) for name, one in entity.beside.items()]
     labels = [(name, entity.label_of_column(name)) for name in names]
-    return [*labels, ("created_at", "Added"), ("updated_at", "Changed")]
+    return [*labels, *beside, ("created_at", "Added"), ("updated_at", "Changed")]
 
 
 def columns_of(organisation_id: UUID, user_id: UUID, entity: Entity) -> list[str]:
@@ -40,7 +41,7 @@ def columns_of(organisation_id: UUID, user_id: UUID, entity: Entity) -> list[str
 
 def is_column(entity: Entity, name: str) -> bool:
     """Whether a list can show this."""
-    return name in entity.fields_by_name or name in TIMES or name.startswith(ATTRIBUTE_PREFIX)
+    return name in entity.fields_by_name or name in entity.beside or name in TIMES or name.startswith(ATTRIBUTE_PREFIX)
 
 
 def keep_columns(organisation_id: UUID, user_id: UUID, entity: Entity, names: Sequence[str]) -> None:

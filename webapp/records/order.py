@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, DateTime, Numeric, literal, tuple_
 
 from webapp.lib.pagination import BadCursorError, decode_cursor, encode_cursor
-from webapp.records.entities import Entity
 
 BAD_CURSOR = "This page link is damaged. Start again from the first page."
 
@@ -53,13 +52,6 @@ class Order:
 
 
 BY_ID = Order(None, descends=True)
-
-
-def order_of(entity: Entity, sort: str, direction: str = "") -> Order:
-    """The order of this name; texts ascend and times descend, unless `direction` says otherwise. Raises KeyError."""
-    column = entity.sorts[sort]
-    natural = "desc" if column in {None, "updated_at"} else "asc"
-    return Order(column, (direction or natural) == "desc")
 
 
 def _sort_value(text: str, column: Any) -> str | datetime | Decimal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from webapp.extensions import db
 from webapp.problems import Problem
 from webapp.records import queries, service
 from webapp.records.api_schemas import Schemas, schemas_for
+from webapp.records.beside import numbers_of
 from webapp.records.entities import ATTRIBUTES, Entity
 from webapp.records.filters import RecordFilter
 from webapp.records.refusals import checked_filter, refused
@@ -41,7 +42,17 @@ class Calls:
 
     def as_json(self, record: Any) -> dict[str, Any]:
         """A record as the API shows it."""
-        return as_json(self.entity, record) | self.more_of(record)
+        return self.as_list([record])[0]
+
+    def as_list(self, records: Sequence[Any]) -> list[dict[str, Any]]:
+        """Records as the API shows them, with the numbers beside them."""
+        numbers = numbers_of(self.entity, records[0].organisation_id, records) if records else {}
+        return [
+            as_json(self.entity, record)
+            | {name: found.get(record.id, 0) for name, found in numbers.items()}
+            | self.more_of(record)
+            for record in records
+        ]
 
 
 def filter_of(entity: Entity, arguments: Mapping[str, Any]) -> RecordFilter:

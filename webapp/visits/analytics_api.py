@@ -108,7 +108,7 @@ class Asked:
 @api_visits.doc(summary="All numbers over time", responses=BAD_QUESTION)
 def show_time_series(query: dict[str, Any]) -> Response:
     """Every number, bucket by bucket, empty buckets too."""
-    asked = _read(query)
+    asked = read_asked(query)
     found = answers.points(asked.question, asked.edges)
     buckets = zip(pairwise(asked.edges), found, strict=True)
     return tagged({"data": [{"timeframe": utc_iso(start), **_numbers(figures)} for (start, _), figures in buckets]})
@@ -124,7 +124,7 @@ def show_breakdown(query: dict[str, Any]) -> Response:
 
     The range is made of whole buckets of `aggregation`, days without one.
     """
-    asked = _read(query)
+    asked = read_asked(query)
     values = answers.breakdown(asked.question, query["field"], query["limit"])
     return tagged({"data": [{"value": value.value, **_numbers(value.figures)} for value in values]})
 
@@ -137,7 +137,7 @@ def show_breakdown(query: dict[str, Any]) -> Response:
 def show_event_summary(query: dict[str, Any]) -> Response:
     """How often one event was reported, by how many visitors, and on which devices."""
     event = Filter("event", Operator.IS, (query["event"],))
-    question = _read(query, event).question
+    question = read_asked(query, event).question
     total = answers.totals(question)
     devices = answers.breakdown(question, "device", VALUES_LIMIT)
     summary = {
@@ -150,7 +150,8 @@ def show_event_summary(query: dict[str, Any]) -> Response:
     return tagged({"data": summary})
 
 
-def _read(query: dict[str, Any], *more: Filter) -> Asked:
+def read_asked(query: dict[str, Any], *more: Filter) -> Asked:
+    """What a request asks for; raises Problem."""
     organisation = current_organisation()
     zone = read_zone(query.get("timezone"), organisation.time_zone)
     aggregation = read_aggregation(query["aggregation"])

@@ -10,7 +10,8 @@ import polars as pl
 import psycopg
 
 from webapp.visits.counting.copying import copy_in
-from webapp.visits.visitor_keys import KeyKind, Seen, kind_of, tally_visitors
+from webapp.visits.counting.erased import erased_before
+from webapp.visits.visitor_keys import KeyKind, Seen, kind_of, tally_visitors, visitor_key
 
 VISITOR_LIMITS = {KeyKind.EMAIL: 5_000_000, KeyKind.OTHER: 1_000_000}
 """Visitors that an organisation keeps by key: site keys are public, so anyone may make keys up. Those kept
@@ -21,13 +22,11 @@ Connection = psycopg.Connection[Any]
 
 def add_known_visitors(connection: Connection, tenant: UUID, pageviews: pl.DataFrame) -> None:
     """Add one organisation's new pageviews to its visitors: `identifier` is what the site calls them."""
-    at = pl.col("visited_ms")
-    summed = pageviews.group_by("identifier", maintain_order=True).agg(
-        at.min().alias("first"), at.max().alias("last"), pl.len()
-    )
-    tallied = tally_visitors(summed.iter_rows())
+    tallied = _tally(pageviews)
     if not tallied:
         return
+    if erased := erased_before(connection, tenant, tallied):
+        tallied = _tally(_since_erased(pageviews, erased))
     for key in _beyond_limits(connection, tenant, tallied):
         del tallied[key]
     connection.execute(MAKE_STAGED_VISITORS)
@@ -35,6 +34,23 @@ def add_known_visitors(connection: Connection, tenant: UUID, pageviews: pl.DataF
     rows = [(key, seen.first_ms, seen.last_ms, seen.pageview_count) for key, seen in sorted(tallied.items())]
     copy_in(connection, "staged_visitors", pl.DataFrame(rows, schema=STAGED_SCHEMA, orient="row"))
     connection.execute(ADD_TO_VISITORS, [tenant, tenant])
+
+
+def _tally(pageviews: pl.DataFrame) -> dict[str, Seen]:
+    at = pl.col("visited_ms")
+    summed = pageviews.group_by("identifier", maintain_order=True).agg(
+        at.min().alias("first"), at.max().alias("last"), pl.len()
+    )
+    return tally_visitors(summed.iter_rows())
+
+
+def _since_erased(pageviews: pl.DataFrame, erased: Mapping[str, int]) -> pl.DataFrame:
+    """Without what people did before they were erased."""
+    identifiers = pageviews.get_column("identifier").unique()
+    since = [erased.get(visitor_key(identifier) or "", -1) for identifier in identifiers]
+    known = pl.DataFrame([identifiers, pl.Series("since_ms", since, pl.Int64)])
+    found = pageviews.join(known, on="identifier", how="left", maintain_order="left")
+    return found.filter(pl.col("visited_ms") > pl.col("since_ms"))
 
 
 def _beyond_limits(connection: Connection, tenant: UUID, tallied: Mapping[str, Seen]) -> set[str]:

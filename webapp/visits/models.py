@@ -70,6 +70,7 @@ class Site(Model):
     `cut_zone` is the zone in which its days and months are counted so far: a changed `time_zone` waits for a rebuild.
     `retention_days` is how long raw rows are kept; without it, for ever. From `raw_complete_from` on there are all raw
     rows; before it retention has taken some, and without it none. `rate_limit` is in beacons a second.
+    With `deleted_at` it is in no list and takes nothing, but may come back; from `erasing_at` on it does not any more.
     """
 
     __tablename__ = "sites"
@@ -97,6 +98,9 @@ class Site(Model):
     counts_fragments: Mapped[bool] = mapped_column(default=False)
     identify_secret: Mapped[str] = mapped_column(default=make_secret)
     rate_limit: Mapped[int] = mapped_column(default=DEFAULT_RATE_LIMIT)
+    deleted_at: Mapped[datetime | None]
+    deleted_by: Mapped[UUID | None]
+    erasing_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
 
 
@@ -261,6 +265,10 @@ class RefusedMerge(Model):
     """Somebody else whom a visitor said to be later."""
 
     __tablename__ = "refused_merges"
+    __table_args__ = (
+        Index("ix_refused_merges_identity", "organisation_id", "identity"),
+        Index("ix_refused_merges_at", "organisation_id", "at", "site_id", "visitor"),
+    )
 
     organisation_id: Mapped[TenantKey]
     site_id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -20,9 +20,8 @@ from webapp.visits.counting.sketches import count_visitors, is_estimate
 from webapp.visits.models import Grain, Site
 from webapp.visits.questions import PAGE, Question
 from webapp.visits.raw import engine
-from webapp.visits.visitor_queries import count_known_visitors as count_known_visitors
+from webapp.visits.visitor_queries import are_few_visitors as are_few_visitors
 from webapp.visits.visitor_queries import get_known_visitor as get_known_visitor
-from webapp.visits.visitor_queries import list_known_visitors as list_known_visitors
 from webapp.visits.visitor_queries import seen_visitor_keys as seen_visitor_keys
 from webapp.visits.visitor_queries import was_seen as was_seen
 
@@ -75,15 +74,15 @@ class Segment:
 
 
 def list_sites(organisation_id: UUID) -> list[Site]:
-    """The organisation's sites, oldest first."""
-    found = db.session.scalars(select(Site).where(Site.organisation_id == organisation_id).order_by(Site.id))
-    return list(found)
+    """The organisation's sites, oldest first, without deleted ones."""
+    own = select(Site).where(Site.organisation_id == organisation_id, Site.deleted_at.is_(None))
+    return list(db.session.scalars(own.order_by(Site.id)))
 
 
 def find_site_by_name(organisation_id: UUID, name: str) -> Site | None:
     """The oldest site of this name."""
-    wanted = select(Site).where(Site.organisation_id == organisation_id, Site.name == name).order_by(Site.id).limit(1)
-    return db.session.scalars(wanted).first()
+    own = select(Site).where(Site.organisation_id == organisation_id, Site.deleted_at.is_(None))
+    return db.session.scalars(own.where(Site.name == name).order_by(Site.id).limit(1)).first()
 
 
 def has_pageviews(organisation_id: UUID, site_ids: Sequence[UUID]) -> bool:

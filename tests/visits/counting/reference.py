@@ -59,7 +59,7 @@ def _visits_of(rows: list[Row]) -> list[PlainVisit]:
             duration_ms=max(row.visited_ms for row in rows) - entry.visited_ms,
             pageview_count=counts[Kind.PAGEVIEW],
             event_count=counts[Kind.EVENT],
-            is_bounce=counts[Kind.PAGEVIEW] == 1 and len(starters) == 1,
+            is_bounce=counts[Kind.PAGEVIEW] == 1 and not counts[Kind.EVENT],
             entry_page=entry.page_url,
             exit_page=leaving.page_url,
             country=entry.country,

@@ -12,10 +12,13 @@ from apiflask import APIFlask
 from tests.conftest import Person, owner_connection
 from tests.visits.support import ORIGIN, add_rows, add_site, count_all, make_row, read_raw, rows_of, scalar, utc
 from webapp.config import Settings
+from webapp.extensions import tenant
 from webapp.lib.ids import uuid7
+from webapp.visits import rolled_up
 from webapp.visits.backlog import Kind, Row
 from webapp.visits.counting import capping
 from webapp.visits.models import RawKind
+from webapp.visits.questions import Question
 from webapp.visits.raw.chunks import SMALL_CHUNK_ROWS
 from webapp.visits.tasks import make_partitions
 
@@ -50,6 +53,21 @@ def test_an_earlier_beacon_is_the_entry_from_then_on(app: APIFlask, alice: Perso
     assert sorted(rows_of(services, countries)) == [("", 0), ("NP", 1)]
 
 
+def test_a_value_that_a_late_beacon_took_back_is_listed_no_more(
+    app: APIFlask, alice: Person, services: Settings
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    news, letter = "https://news.example/", "https://letter.example/"
+    _count(app, services, [make_row(site, AT, referrer=news, country="DE")])
+    _count(app, services, [make_row(site, AT - 10 * MINUTE, referrer=letter, country="NP")])
+    day = AT.replace(hour=0)
+    question = Question(alice.organisation_id, (site.id,), day, day + timedelta(days=1))
+    with app.app_context(), tenant(alice.organisation_id):
+        assert [value.value for value in rolled_up.breakdown(question, "referrer", 10)] == ["letter.example"]
+        countries = [(one.value, one.figures.visit_count) for one in rolled_up.breakdown(question, "country", 10)]
+    assert countries == [("NP", 1), ("DE", 0)], "its page was seen from there, too"
+
+
 def test_engagement_prolongs_a_visit_and_makes_none(app: APIFlask, alice: Person, services: Settings) -> None:
     site = add_site(app, alice.organisation_id)
     engaged = {"kind": int(Kind.ENGAGEMENT), "engaged_ms": 40_000, "scroll": 80}
@@ -62,7 +80,7 @@ def test_engagement_prolongs_a_visit_and_makes_none(app: APIFlask, alice: Person
     assert rows_of(services, page) == [(40_000, 80, 1)]
 
 
-def test_an_event_or_a_product_view_is_no_bounce(app: APIFlask, alice: Person, services: Settings) -> None:
+def test_an_event_and_not_a_product_view_is_no_bounce(app: APIFlask, alice: Person, services: Settings) -> None:
     site = add_site(app, alice.organisation_id)
     event = {"kind": int(Kind.EVENT), "name": "sign-up", "props": '{"plan":"small"}'}
     product = {"kind": int(Kind.PRODUCT), "name": "sku-1"}
@@ -72,7 +90,7 @@ def test_an_event_or_a_product_view_is_no_bounce(app: APIFlask, alice: Person, s
         make_row(site, AT + MINUTE, visitor="bob", **product),
     ]
     _count(app, services, rows)
-    assert rows_of(services, VISITS) == [(3, 1, 2 * 60_000, 3)]
+    assert rows_of(services, VISITS) == [(3, 2, 2 * 60_000, 3)]
     named = (
         "SELECT dimension, value, event_count FROM dimension_roll_ups"
         " WHERE dimension IN ('event', 'property', 'product') AND grain = 'day' ORDER BY 1"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from webapp.visits.raw.cache import SPILL, UNUSED_SECONDS, RawCache
+from webapp.visits.raw.cache import SEALING, SPILL, UNUSED_SECONDS, RawCache
 
 
 @pytest.fixture
@@ -40,6 +40,16 @@ def test_folders_that_nobody_used_for_a_day_go_and_others_stay(cache: RawCache, 
     cache.trim()
     assert not unused.exists()
     assert used.exists()
+
+
+def test_what_a_killed_process_was_writing_goes_after_a_day(cache: RawCache, tmp_path: Path) -> None:
+    folders = [tmp_path / "cache" / f"{SEALING}{name}" for name in ("left", "in-use")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "a.parquet").write_bytes(b"rows")
+    os.utime(folders[0], (time.time() - UNUSED_SECONDS - 10,) * 2)
+    cache.trim()
+    assert [folder.exists() for folder in folders] == [False, True]
 
 
 def test_a_copy_that_is_being_made_is_not_removed_by_another_process(cache: RawCache, tmp_path: Path) -> None:

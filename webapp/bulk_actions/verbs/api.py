@@ -25,6 +25,7 @@ from webapp.bulk_actions.queries import (
     list_replaced_rows,
     lock_bulk_action,
 )
+from webapp.bulk_actions.retention import GONE_AFTER, with_details
 from webapp.bulk_actions.tasks import send_first, send_work
 from webapp.bulk_actions.verbs.confirmation import OtherNumberError, confirmed
 from webapp.bulk_actions.verbs.downloads import MissingFileError, download_of
@@ -224,9 +225,9 @@ def run(bulk_action_id: UUID) -> dict[str, Any]:
 @blueprint.auth_required(api_auth)
 @blueprint.input(OutcomeQuery, location="query")
 @blueprint.output(OutcomeList)
-@blueprint.doc(summary="List the records of one outcome")
+@blueprint.doc(summary="List the records of one outcome", responses={410: GONE_AFTER})
 def records(bulk_action_id: UUID, query_data: Mapping[str, Any]) -> dict[str, Any]:
-    bulk_action = get_or_problem(bulk_action_id)
+    bulk_action = with_details(get_or_problem(bulk_action_id))
     place = (bulk_action.organisation_id, bulk_action.id)
     page = list_outcome(*place, query_data["outcome"], query_data["cursor"], query_data["limit"])
     return {"data": page.rows, "next_cursor": page.next_place}
@@ -236,9 +237,9 @@ def records(bulk_action_id: UUID, query_data: Mapping[str, Any]) -> dict[str, An
 @blueprint.auth_required(api_auth)
 @blueprint.input(RowQuery, location="query")
 @blueprint.output(RowList)
-@blueprint.doc(summary="List an import's rejected or replaced rows")
+@blueprint.doc(summary="List an import's rejected or replaced rows", responses={410: GONE_AFTER})
 def rows(bulk_action_id: UUID, query_data: Mapping[str, Any]) -> dict[str, Any]:
-    bulk_action = get_or_problem(bulk_action_id)
+    bulk_action = with_details(get_or_problem(bulk_action_id))
     after, limit = query_data["after"], query_data["limit"]
     if query_data["outcome"] == "duplicate":
         return {"data": list_replaced_rows(bulk_action.organisation_id, bulk_action.id, after=after, limit=limit)}

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 
 from webapp.bulk_actions.models import BulkAction, BulkActionState, Phase, Verb
+from webapp.bulk_actions.retention import GONE, are_details_kept
 from webapp.bulk_actions.service import new_chunk
 from webapp.bulk_actions.verbs.parameters import CONFIRMED, check_parameters
 from webapp.bulk_actions.verbs.selection import Selection, check_selection
@@ -119,6 +120,8 @@ def why_not_undoable(source: BulkAction) -> str | None:
         return "It is not over yet. Cancel it first, or wait for its end."
     if not (source.created_count + source.updated_count + source.succeeded_count):
         return "It changed no record."
+    if not are_details_kept(source):
+        return GONE
     if find_undo(source) is not None:
         return "It is undone already, or just being undone."
     return None

@@ -16,6 +16,7 @@ from webapp.bulk_actions.mapping_form import posted_run_at
 from webapp.bulk_actions.models import BulkAction, Verb
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import get_bulk_action, lock_bulk_action
+from webapp.bulk_actions.retention import with_details
 from webapp.bulk_actions.tasks import send_first, send_work
 from webapp.bulk_actions.verbs.confirmation import EVERYTHING, OtherNumberError, confirmed
 from webapp.bulk_actions.verbs.downloads import MissingFileError, download_of
@@ -121,7 +122,7 @@ def undo(bulk_action_id: UUID) -> BaseResponse:
 @blueprint.get("/<uuid:bulk_action_id>/records")
 def records(bulk_action_id: UUID) -> Response:
     """The records of one outcome, as they are now."""
-    bulk_action = _bulk_action_or_404(bulk_action_id)
+    bulk_action = with_details(_bulk_action_or_404(bulk_action_id))
     outcome = request.args.get("outcome", "succeeded")
     page = list_outcome(bulk_action.organisation_id, bulk_action_id, outcome, request.args.get("place", ""))
     entity = find_entity(bulk_action.entity) or abort(404)
@@ -159,13 +160,16 @@ def _confirm_page(
 ) -> Response:
     organisation = current_organisation()
     moment = utc_now()
+    selection = selection.frozen(moment)
     try:
         check_selection(selection, entity, of_deleted=verb is Verb.RESTORE)
         if verb is Verb.DELETE:
             _refuse_everything(entity, selection)
         count = count_selected(entity, organisation.id, selection, moment)
         ids = selected_ids(entity, organisation.id, selection, moment).limit(SAMPLE_SIZE)
-        sample = list_by_ids(entity, organisation.id, list(db.session.scalars(ids)))
+        sampled: list[UUID] = list(db.session.scalars(ids))
+        db.session.commit()  # who did what is known by now, and need not be asked again when this is confirmed
+        sample = list_by_ids(entity, organisation.id, sampled)
     except (SelectionError, FilterError) as error:
         abort(400, str(error))
     names = [f"{ATTRIBUTE_PREFIX}{name}" for name in list_attribute_names(organisation.id, entity)]

@@ -1,4 +1,8 @@
-"""Whether what is counted is what raw rows say, by site and quarter of an hour."""
+"""Whether what is counted is what raw rows say, by site and quarter of an hour.
+
+Of people who were erased the roll-ups still tell, and raw rows do not: what they had is noted when it goes, and counts
+as if it were there.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +43,10 @@ class Difference:
 
 def find_differences(connection: Connection, tenant: UUID, site_id: UUID) -> list[Difference]:
     """All of a site's, as far back as there are all its raw rows. The transaction sees one moment (REPEATABLE READ)."""
-    raw = _sum_raw(read_raw_rows(tenant, site_id))
-    counted = copy_out(connection, COUNTED, [tenant, site_id], pl.Schema(dict.fromkeys(raw.columns, pl.Int64())))
+    left = _sum_raw(read_raw_rows(tenant, site_id))
+    columns = pl.Schema(dict.fromkeys(left.columns, pl.Int64()))
+    raw = _added([left, copy_out(connection, ERASED, [tenant, site_id], columns)])
+    counted = copy_out(connection, COUNTED, [tenant, site_id], columns)
     compared = pl.col("quarter") >= _complete_from(connection, tenant, site_id)
     both = counted.join(raw, on="quarter", how="full", suffix="_raw", coalesce=True).fill_null(0)
     differs = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_raw") for name in SITE_COUNTS)
@@ -60,9 +66,19 @@ def _sum_raw(files: dict[RawKind, list[str]]) -> pl.DataFrame:
         for kind, time in ((RawKind.ACTIVITY, "visited_ms"), (RawKind.VISIT, "started_ms"))
         for frame in frames_of(kind, files[kind])
     ]
+    return _added(parts)
+
+
+def _added(parts: list[pl.DataFrame]) -> pl.DataFrame:
     empty = pl.DataFrame(schema=dict.fromkeys(("quarter", *SITE_COUNTS), pl.Int64))
     added = pl.concat([empty, *parts], how="diagonal_relaxed")
     return added.group_by("quarter").agg(pl.col(SITE_COUNTS).fill_null(0).sum().cast(pl.Int64))
+
+
+def count_erased_quarters(connection: Connection, tenant: UUID, site_id: UUID) -> int:
+    """How many quarters of an hour hold counts of people who were erased."""
+    row = connection.execute(ERASED_QUARTERS, [tenant, site_id]).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _difference(row: dict[str, int]) -> Difference:
@@ -71,6 +87,11 @@ def _difference(row: dict[str, int]) -> Difference:
 
 
 COMPLETE_FROM = "SELECT raw_complete_from FROM sites WHERE organisation_id = %s AND id = %s"
+ERASED_QUARTERS = "SELECT count(*) FROM erased_counts WHERE organisation_id = %s AND site_id = %s"
+ERASED = f"""
+    SELECT (extract(epoch FROM bucket_at) * 1000)::bigint, {", ".join(SITE_COUNTS)} FROM erased_counts
+    WHERE organisation_id = %s AND site_id = %s
+"""  # noqa: S608
 COUNTED = f"""
     SELECT (extract(epoch FROM bucket_at) * 1000)::bigint, {", ".join(SITE_COUNTS)} FROM site_roll_ups
     WHERE organisation_id = %s AND site_id = %s AND grain = 'quarter'

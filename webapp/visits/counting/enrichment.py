@@ -9,6 +9,7 @@ from hashlib import blake2b
 
 import polars as pl
 
+from webapp.lib.keys import fold_key
 from webapp.visits.addresses import host_of, page_of
 from webapp.visits.counting.channels import channel_of
 from webapp.visits.raw.frames import ATTRIBUTES
@@ -79,6 +80,8 @@ def _with_visitors(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def visitor_number(site_id: bytes, identifier: str) -> int:
-    """The number by which raw rows know a site's visitor."""
+    """The number by which raw rows know a site's visitor. An address is the same however it is written."""
+    if "@" in identifier:
+        identifier = fold_key(identifier.strip())
     digest = blake2b(site_id + identifier.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)

@@ -15,8 +15,11 @@ import psycopg
 
 from webapp.lib.keys import fold_key
 from webapp.visits.counting.enrichment import visitor_number
+from webapp.visits.counting.erased import erased_before
 
 Connection = psycopg.Connection[Any]
+Link = tuple[UUID, int, str, datetime]
+"""Site, visitor, who it said to be, when."""
 
 
 def link_identities(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> None:
@@ -31,12 +34,21 @@ def link_identities(connection: Connection, tenant: UUID, rows: pl.DataFrame) ->
         (UUID(bytes=site_id), visitor_number(site_id, visitor), fold_key(identity.strip()), _moment(visited_ms))
         for site_id, visitor, identity, visited_ms in named.iter_rows()
     ]
+    links = _without_erased(connection, tenant, links)
+    if not links:
+        return
     visitors = _columns(sorted({link[:2] for link in links}))
     links += connection.execute(FORMER, [*visitors, tenant]).fetchall()
     columns = _columns(links)
     connection.execute(LINK, [tenant, *columns])
     connection.execute(REFUSE, [*columns, tenant])
     connection.execute(PARDON, [*visitors, tenant])
+
+
+def _without_erased(connection: Connection, tenant: UUID, links: list[Link]) -> list[Link]:
+    """Whoever is erased is not linked again by what they did before."""
+    erased = erased_before(connection, tenant, {identity for _, _, identity, _ in links})
+    return [link for link in links if link[2] not in erased or link[3].timestamp() * 1000 > erased[link[2]]]
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:

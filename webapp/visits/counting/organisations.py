@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from webapp.visits.models import RawKind
 from webapp.visits.raw.chunks import encode_chunks, insert_chunks, take_small
 from webapp.visits.raw.frames import ACTIVITY_SCHEMA, VISIT_SCHEMA
 
+logger = logging.getLogger(__name__)
 UNKNOWN_ZONE = "UTC"
 Connection = psycopg.Connection[Any]
 
@@ -31,15 +33,27 @@ def count_for_organisation(connection: Connection, part: Part) -> tuple[int, int
     tenant, rows, activity = UUID(bytes=part.organisation_id), part.rows, part.activity
     statements.set_tenant(connection, tenant)
     fresh = keep_unseen(connection, tenant, rows)
+    row_count, fresh = fresh.height, _of_known_sites(connection, tenant, fresh)
     if fresh.is_empty():
-        return 0, 0
+        return row_count, 0
     _add_drops(connection, tenant, fresh.filter(pl.col("kind") == Kind.DROPPED))
     link_identities(connection, tenant, fresh.filter(pl.col("kind") == Kind.IDENTIFY))
     if fresh.height < rows.height:
         activity = activity.join(fresh.select("id"), on="id", how="semi", maintain_order="left")
     if not activity.is_empty():
         _count_activity(connection, tenant, activity)
-    return fresh.height, fresh.filter(pl.col("kind") == Kind.PAGEVIEW).height
+    return row_count, fresh.filter(pl.col("kind") == Kind.PAGEVIEW).height
+
+
+def _of_known_sites(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> pl.DataFrame:
+    """Those of sites that there are: one that was removed for good may have been in the stream still."""
+    ids = rows.get_column("site_id").unique().to_list()
+    found = connection.execute(statements.KNOWN_SITES, [tenant, [UUID(bytes=site_id) for site_id in ids]]).fetchall()
+    if len(found) == len(ids):
+        return rows
+    known = rows.filter(pl.col("site_id").is_in([site_id.bytes for (site_id,) in found]))
+    logger.warning("%s beacons of sites of organisation %s that are gone.", rows.height - known.height, tenant)
+    return known
 
 
 def _add_drops(connection: Connection, tenant: UUID, drops: pl.DataFrame) -> None:

@@ -17,6 +17,7 @@ from webapp.visits.buckets import local_midnight
 from webapp.visits.counting import statements
 from webapp.visits.counting.aside import Aside
 from webapp.visits.counting.kept_buckets import cut_kept_anew
+from webapp.visits.counting.product_views import add_product_views, add_up_views, forget_product_views
 from webapp.visits.counting.raw_rows import difference, frames_of, read_raw_rows
 from webapp.visits.counting.roll_ups import Batch, add_to_roll_ups
 from webapp.visits.models import RawKind
@@ -73,19 +74,26 @@ def rebuild_roll_ups(connection: Connection, tenant: UUID, site_id: UUID) -> Reb
         return None
     if facts.replaces_whole_buckets:
         aside = uuid7()
-        pageview_count = _count(connection, tenant, aside, facts, files)
+        views: list[pl.DataFrame] = []
+        pageview_count = _count(connection, tenant, aside, facts, files, views)
         statements.wait_for_lock(connection)
-        rest = _count_rest(connection, tenant, site_id, aside, facts, files)
+        rest = _count_rest(connection, tenant, site_id, aside, facts, files, views)
         if rest is not None:
-            _clear(connection, tenant, site_id, facts.since)
-            _move(connection, tenant, aside, site_id)
+            _clear_site(connection, tenant, site_id, facts)
+            _move(connection, tenant, aside, site_id, facts, views)
             return _finish(connection, tenant, site_id, facts, pageview_count + rest)
-        _clear(connection, tenant, aside, BEGINNING)
+        _clear(connection, tenant, aside, BEGINNING)  # of no use
     return _rebuild_while_all_wait(connection, tenant, site_id)
 
 
 def _count_rest(
-    connection: Connection, tenant: UUID, site_id: UUID, aside: UUID, facts: Facts, files: dict[RawKind, list[str]]
+    connection: Connection,
+    tenant: UUID,
+    site_id: UUID,
+    aside: UUID,
+    facts: Facts,
+    files: dict[RawKind, list[str]],
+    views: list[pl.DataFrame],
 ) -> int | None:
     """Count aside what was counted since the files were listed; None when what is counted aside is of no use."""
     present = read_raw_rows(tenant, site_id)
@@ -100,7 +108,7 @@ def _count_rest(
         if rows is None:
             return None
         added[kind] = rows
-    return sum(_count_frame(connection, tenant, aside, facts, kind, rows) for kind, rows in added.items())
+    return sum(_count_frame(connection, tenant, aside, facts, kind, rows, views) for kind, rows in added.items())
 
 
 def _without(paths: list[str], others: list[str]) -> list[str]:
@@ -114,7 +122,7 @@ def _rebuild_while_all_wait(connection: Connection, tenant: UUID, site_id: UUID)
     facts = _facts(connection, tenant, site_id)
     if facts is None:
         return None
-    _clear(connection, tenant, site_id, facts.since)
+    _clear_site(connection, tenant, site_id, facts)
     if facts.is_stale:
         cut_kept_anew(connection, tenant, site_id, ZoneInfo(facts.cut_zone), ZoneInfo(facts.zone))
     return _finish(connection, tenant, site_id, facts, _count(connection, tenant, site_id, facts, files))
@@ -130,9 +138,22 @@ def _clear(connection: Connection, tenant: UUID, site_id: UUID, since: datetime)
         connection.execute(DELETE.format(table=table), [tenant, site_id, since])
 
 
-def _move(connection: Connection, tenant: UUID, aside: UUID, site_id: UUID) -> None:
+def _clear_site(connection: Connection, tenant: UUID, site_id: UUID, facts: Facts) -> None:
+    """What is to be counted again, and what is noted of it of people who were erased: they are counted no more."""
+    _clear(connection, tenant, site_id, facts.since)
+    connection.execute(DELETE.format(table="erased_counts"), [tenant, site_id, facts.since])
+    first_day = facts.since.astimezone(ZoneInfo(facts.cut_zone)).date()
+    forget_product_views(connection, tenant, site_id, first_day, facts.zone)
+
+
+def _move(
+    connection: Connection, tenant: UUID, aside: UUID, site_id: UUID, facts: Facts, views: list[pl.DataFrame]
+) -> None:
     for table in ROLL_UPS:
         connection.execute(MOVE.format(table=table), [site_id, tenant, aside])
+    summed = add_up_views(views)
+    if not summed.is_empty():
+        add_product_views(connection, tenant, _only(site_id), {0: facts.zone}, summed)
 
 
 def _facts(connection: Connection, tenant: UUID, site_id: UUID) -> Facts | None:
@@ -161,29 +182,50 @@ def _since(connection: Connection, tenant: UUID, site_id: UUID, cut_zone: ZoneIn
     return local_midnight((first + timedelta(days=31)).replace(day=1), cut_zone)
 
 
-def _count(connection: Connection, tenant: UUID, site_id: UUID, facts: Facts, files: dict[RawKind, list[str]]) -> int:
+def _count(
+    connection: Connection,
+    tenant: UUID,
+    site_id: UUID,
+    facts: Facts,
+    files: dict[RawKind, list[str]],
+    views: list[pl.DataFrame] | None = None,
+) -> int:
     """Add files' rows to the roll-ups under a site's number; how many pageviews they are."""
     return sum(
-        _count_frame(connection, tenant, site_id, facts, kind, frame)
+        _count_frame(connection, tenant, site_id, facts, kind, frame, views)
         for kind, paths in files.items()
         for frame in frames_of(kind, paths)
     )
 
 
 def _count_frame(
-    connection: Connection, tenant: UUID, site_id: UUID, facts: Facts, kind: RawKind, frame: pl.DataFrame
+    connection: Connection,
+    tenant: UUID,
+    site_id: UUID,
+    facts: Facts,
+    kind: RawKind,
+    frame: pl.DataFrame,
+    views: list[pl.DataFrame] | None = None,
 ) -> int:
     rows = frame.filter(pl.col(TIME_COLUMNS[kind]) >= int(facts.since.timestamp() * 1000))
     parts = {**_EMPTY, kind: rows}
     numbered = {key: part.with_columns(site=pl.lit(0, pl.UInt32)) for key, part in parts.items()}
-    sites = pl.DataFrame({"site": [0], "site_id": [site_id.bytes]}, schema={"site": pl.UInt32, "site_id": pl.Binary})
-    batch = Batch(tenant, numbered[RawKind.ACTIVITY], numbered[RawKind.VISIT], sites, {0: facts.zone})
+    activity, visits = numbered[RawKind.ACTIVITY], numbered[RawKind.VISIT]
     with Aside() as aside:
+        batch = Batch(tenant, activity, visits, _only(site_id), {0: facts.zone}, views)
         add_to_roll_ups(aside, connection, batch)
-    return numbered[RawKind.ACTIVITY].filter(pl.col("kind") == Kind.PAGEVIEW).height
+    return activity.filter(pl.col("kind") == Kind.PAGEVIEW).height
 
 
-GET_SITE = "SELECT time_zone, coalesce(cut_zone, time_zone) FROM sites WHERE organisation_id = %s AND id = %s"
+def _only(site_id: UUID) -> pl.DataFrame:
+    """The sites of a batch that are this one."""
+    return pl.DataFrame({"site": [0], "site_id": [site_id.bytes]}, schema={"site": pl.UInt32, "site_id": pl.Binary})
+
+
+GET_SITE = """
+    SELECT time_zone, coalesce(cut_zone, time_zone) FROM sites
+    WHERE organisation_id = %s AND id = %s AND erasing_at IS NULL
+"""
 GET_COMPLETE_FROM = "SELECT raw_complete_from FROM sites WHERE organisation_id = %s AND id = %s"
 MOVE = "UPDATE {table} SET site_id = %s WHERE organisation_id = %s AND site_id = %s"
 DELETE = "DELETE FROM {table} WHERE organisation_id = %s AND site_id = %s AND bucket_at >= %s"

@@ -17,6 +17,7 @@ import psycopg
 from webapp.visits.counting import capping, roll_up_sql
 from webapp.visits.counting.aside import Aside
 from webapp.visits.counting.copying import as_csv, copy_csv_in, copy_out
+from webapp.visits.counting.product_views import add_product_views, tally_product_views
 from webapp.visits.counting.sketches import merge, sketch_of
 from webapp.visits.counting.tallying import (
     DIMENSION_COUNTS,
@@ -42,6 +43,7 @@ class Batch:
     """Activity rows and signed visit rows of one organisation's sites, with `site`, a number for each.
 
     `sites` has each `site` with its `site_id`; `zones` are those in which the sites' days and months are cut.
+    What is counted of all sites together, views of products, goes to `held_back` instead, where there is such a list.
     """
 
     tenant: UUID
@@ -49,6 +51,7 @@ class Batch:
     visits: pl.DataFrame
     sites: pl.DataFrame
     zones: Mapping[int, str]
+    held_back: list[pl.DataFrame] | None = None
 
 
 def add_to_roll_ups(aside: Aside, connection: Connection, batch: Batch) -> None:
@@ -63,6 +66,11 @@ def add_to_roll_ups(aside: Aside, connection: Connection, batch: Batch) -> None:
     new_page_counts = aside.do(_add_to_pages, connection, batch, pages, addresses, _page_rows(batch, pages))
     values = tally_dimensions(rows, visits)
     aside.do(_add_to_dimensions, connection, batch, values, _value_rows(batch, values), list_named(rows))
+    views = tally_product_views(rows, batch.zones)
+    if batch.held_back is not None:
+        batch.held_back.append(views)
+    elif not views.is_empty():
+        aside.do(add_product_views, connection, batch.tenant, batch.sites, batch.zones, views)
     sketches = _sketches_of(batch, list_visitors(rows))
     aside.do(_add_to_sites, connection, batch, tally_sites(rows, visits), sketches, new_page_counts)
 

@@ -153,7 +153,7 @@ def _signed(visits: pl.DataFrame, sign: int) -> pl.DataFrame:
         sign=pl.lit(sign, pl.Int8),
         joined=pl.lit(0, pl.Int64),
         duration_ms=pl.col("last_ms") - pl.col("entry_ms"),
-        is_bounce=(pl.col("pageview_count") == 1) & (pl.sum_horizontal(COUNTS) == 1),
+        is_bounce=(pl.col("pageview_count") == 1) & (pl.col("event_count") == 0),
         parts=parts,
     ).unnest("parts").select("site", *VISIT_SCHEMA.names())  # fmt: skip
 

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 TRIM_SECONDS = 60.0
-SPILL = "spill-"
+SPILL, SEALING = "spill-", "sealing-"
+"""Folders of DuckDB for what does not fit into memory, and of files that are being written."""
 UNFINISHED = "."
 UNUSED_SECONDS = 24 * 3600
 """What nobody read for a day goes: what was replaced, and so perhaps erased, is never read again."""
@@ -62,7 +63,10 @@ class RawCache:
             if is_too_much or used_at < time.time() - UNUSED_SECONDS:
                 path.unlink(missing_ok=True)
         for path in self._folder.glob(f"{SPILL}*"):
-            if _is_unused(path):
+            if _is_unused(path) and _is_empty(path):
+                shutil.rmtree(path, ignore_errors=True)
+        for path in self._folder.glob(f"{SEALING}*"):
+            if _is_unused(path):  # whoever wrote there was killed
                 shutil.rmtree(path, ignore_errors=True)
 
     def _trim_now_and_then(self) -> None:
@@ -83,8 +87,15 @@ class RawCache:
 
 
 def _is_unused(folder: Path) -> bool:
-    """Whether a folder is empty and was not written to for a day. Another process may remove it meanwhile."""
+    """Whether a folder was not written to for a day. Another process may remove it meanwhile."""
     try:
-        return folder.stat().st_mtime < time.time() - UNUSED_SECONDS and not any(folder.iterdir())
+        return folder.stat().st_mtime < time.time() - UNUSED_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
     except FileNotFoundError:
         return False

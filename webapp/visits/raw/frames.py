@@ -6,7 +6,8 @@
 
 *Visit*: signed changes. A visit that becomes another one is written as -1 of what it was and +1 of what it is, so
 that sums (of sign, sign * duration_ms, sign * is_bounce, …) are right whatever comes late. Its source and device
-are those of its entry; a product view is in none of its counts, but keeps it from being a bounce.
+are those of its entry. A bounce is a visit of one pageview and no event; a product view is in none of its counts: a
+product's page tells it by itself.
 
 Activity keeps the number that its visit had when it was counted. Where a visit went into another one, a row of sign 0,
 which tells nothing else, says which: `joined` is the other's number there, and 0 in every other row.

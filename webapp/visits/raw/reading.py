@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import duckdb
+import numpy
+import polars as pl
 from flask import current_app
 
 from webapp.config import Settings
@@ -21,6 +23,7 @@ from webapp.visits.raw.selection import MARGIN, Parameters, Part, Selection, mil
 from webapp.visits.raw.sources import LocalRows, RawSources, list_complete_from
 
 OPEN_TRIES = 3
+BATCH_ROWS = 2_000
 PLACEHOLDER = re.compile(r"\$(\w+)")
 Answer = TypeVar("Answer")
 
@@ -35,9 +38,39 @@ class Reading:
 
     def rows(self, statement: str, parameters: Parameters) -> list[tuple[Any, ...]]:
         """The rows that a statement finds."""
+        return self._execute(statement, parameters).fetchall()
+
+    def batches(
+        self, statement: str, parameters: Parameters, size: int = BATCH_ROWS
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """As `rows`, some at a time."""
+        found = self._execute(statement, parameters)
+        while batch := found.fetchmany(size):
+            yield batch
+
+    def _execute(self, statement: str, parameters: Parameters) -> duckdb.DuckDBPyConnection:
         wanted = set(PLACEHOLDER.findall(statement))
         known = {**parameters.values, **self._files}
-        return self._cursor.execute(statement, {name: known[name] for name in wanted}).fetchall()
+        return self._cursor.execute(statement, {name: known[name] for name in wanted})
+
+    def frame(self, statement: str, parameters: Parameters, schema: pl.Schema, **tables: pl.DataFrame) -> pl.DataFrame:
+        """The same by column, where no value is missing; the statement may name the tables besides."""
+        for name, table in tables.items():
+            self._cursor.register(name, _Stream(table))
+        wanted = set(PLACEHOLDER.findall(statement))
+        known = {**parameters.values, **self._files}
+        found = self._cursor.execute(statement, {name: known[name] for name in wanted}).fetchnumpy()
+        return pl.DataFrame({name: numpy.asarray(found[name]) for name in schema}, schema=schema)
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """A frame as DuckDB reads it without a library between them: by this method, and no other that it would prefer."""
+
+    frame: pl.DataFrame
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self.frame.__arrow_c_stream__(requested_schema)
 
 
 def read(question: Question, ask: Callable[[Reading], Answer]) -> Answer:

@@ -19,6 +19,7 @@ from datetime import date, datetime
 from pathlib import Path
 from uuid import UUID
 
+import polars as pl
 from sqlalchemy import CursorResult, delete, select, update
 
 from webapp.config import Settings
@@ -26,6 +27,7 @@ from webapp.extensions import db
 from webapp.lib.ids import uuid7
 from webapp.lib.storage import READ_BLOCK_BYTES
 from webapp.visits.models import RawChunk, RawKind
+from webapp.visits.raw.cache import SEALING
 from webapp.visits.raw.chunks import SMALL_CHUNK_ROWS
 from webapp.visits.raw.duck import duck_cursor
 from webapp.visits.raw.layout import Cursor, Written, holds_visitors, list_months, look_at, write_month
@@ -87,7 +89,7 @@ class Sealer:
         if paths is None:
             raise RowsMovedError
         db.session.rollback()  # no transaction waits while files are written
-        with tempfile.TemporaryDirectory(prefix="sealing-", dir=self._settings.raw_cache_dir) as folder:
+        with tempfile.TemporaryDirectory(prefix=SEALING, dir=self._settings.raw_cache_dir) as folder:
             files = self._write(owner, [str(path) for path in paths.values()], Path(folder), without)
             chunks = tuple(piece.chunk for piece in pieces if piece.chunk is not None)
             old_files = tuple(piece.file_id for piece in pieces if piece.file_id is not None)
@@ -101,6 +103,15 @@ class Sealer:
         db.session.rollback()
         with self._cursor() as cursor:
             return [piece for piece in pieces if holds_visitors(cursor, str(paths[piece.name]), visitors)]
+
+    def rows_of(self, owner: Owner, pieces: Sequence[Piece], visitors: Sequence[int]) -> pl.DataFrame:
+        """The rows that these visitors have in the pieces."""
+        paths = self._sources.paths(owner.organisation_id, pieces)
+        if paths is None:
+            raise RowsMovedError
+        db.session.rollback()
+        theirs = pl.col("visitor").is_in(list(visitors))
+        return pl.concat([pl.scan_parquet(path).filter(theirs).collect() for path in paths.values()], how="diagonal")
 
     def store(self, replacement: Replacement) -> None:
         """Put the files into the upload store, and read them back; raises WrongSumsError."""

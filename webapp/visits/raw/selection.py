@@ -58,6 +58,21 @@ WITH_JOINED = """
     UNION ALL SELECT became_{last}.{found} FROM became_{last} SEMI JOIN passing ON passing.visit = became_{last}.{known}
 """
 """Numbers that pass, and those that stand for the same visits."""
+STANDING = """
+    {became}, signed AS MATERIALIZED (SELECT visit, sign, referrer FROM {rows} WHERE sign <> 0),
+    changed AS MATERIALIZED (SELECT visit FROM signed WHERE sign < 0),
+    own AS MATERIALIZED (
+        SELECT visit, referrer FROM signed ANTI JOIN changed USING (visit)
+        UNION ALL
+        SELECT visit, referrer FROM signed SEMI JOIN changed USING (visit) GROUP BY ALL HAVING sum(sign) > 0
+    ),
+    standing AS MATERIALIZED (
+        SELECT visit AS number, visit, referrer FROM own
+        UNION ALL
+        SELECT became_{last}.visit, own.visit, own.referrer
+        FROM became_{last} JOIN own ON own.visit = became_{last}.joined
+    )
+"""
 COMPARISONS = {
     Operator.IS: "{column} = {value}",
     Operator.IS_NOT: "{column} = {value}",
@@ -125,6 +140,18 @@ class Selection:
             conditions.append(f"visit IN ({self._visits_of_passing_rows(parameters)})")
         return self._rows(RawKind.VISIT, self.question.start, self.question.end, conditions, parameters)
 
+    def rows_of_visits(self, parameters: Parameters, condition: str) -> str:
+        """All activity that visits of the range may have, whatever the filters."""
+        return self._rows(RawKind.ACTIVITY, self.question.start, self.question.end + MARGIN, [condition], parameters)
+
+    def standing_visits(self, parameters: Parameters) -> str:
+        """The table `standing` of the visits that began in the range and pass all filters, for WITH.
+
+        It has each `number` under which a visit's rows may be found, with the `visit` itself and its referrer.
+        """
+        became = self._became(parameters)
+        return STANDING.format(rows=self.visits(parameters), became=became, last=DOUBLINGS)
+
     def _passing_visits(self, parameters: Parameters) -> str:
         conditions = _conditions(self._filters((*PLACE, *VISIT_FIELDS)), parameters)
         start, end = self.question.start - MARGIN, self.question.end
@@ -138,11 +165,14 @@ class Selection:
         return self._with_joined(passing, "joined", "visit", parameters)
 
     def _with_joined(self, passing: str, found: str, known: str, parameters: Parameters) -> str:
+        became = self._became(parameters)
+        return WITH_JOINED.format(became=became, passing=passing, found=found, known=known, last=DOUBLINGS)
+
+    def _became(self, parameters: Parameters) -> str:
         start, end = self.question.start - MARGIN, self.question.end
         rows = self._rows(RawKind.VISIT, start, end, ["joined <> 0"], parameters)
         steps = [FURTHER.format(before=step, after=step + 1) for step in range(DOUBLINGS)]
-        became = ", ".join([JOINS.format(rows=rows), *steps])
-        return WITH_JOINED.format(became=became, passing=passing, found=found, known=known, last=DOUBLINGS)
+        return ", ".join([JOINS.format(rows=rows), *steps])
 
     def _rows(
         self, kind: RawKind, start: datetime, end: datetime, conditions: list[str], parameters: Parameters

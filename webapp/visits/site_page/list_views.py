@@ -85,7 +85,9 @@ def list_file(choice: Choice, field: str, write: FileKind) -> Response:
     rows: list[list[Cell]] = [
         [line.value, *(column.work_out(line.figures) for column in columns)] for line in _lines(choice, field)
     ]
-    return _file(write, plural(field).lower().replace(" ", "-"), [field, *(column.name for column in columns)], rows)
+    return table_file(
+        write, plural(field).lower().replace(" ", "-"), [field, *(column.name for column in columns)], rows
+    )
 
 
 def numbers_file(choice: Choice, write: FileKind) -> Response:
@@ -94,7 +96,7 @@ def numbers_file(choice: Choice, write: FileKind) -> Response:
         [utc_iso(bucket.starts_at), *(metric.work_out(bucket.figures) for metric in METRICS.values())]
         for bucket in list_buckets(choice)
     ]
-    return _file(write, "visits", ["starts_at", *METRICS], rows)
+    return table_file(write, "visits", ["starts_at", *METRICS], rows)
 
 
 def columns_of_or_404(field: str) -> tuple[Metric, ...]:
@@ -120,7 +122,8 @@ def _page_url(choice: Choice, field: str, searched: str, page: int) -> str:
     return choice.url("visits.show_list", field=field, q=searched, page=page if page > 1 else None)
 
 
-def _file(write: FileKind, name: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Response:
+def table_file(write: FileKind, name: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Response:
+    """A table as a file of this name."""
     kind = "csv" if write is as_csv else "json"
     content_type = "text/csv; charset=utf-8" if kind == "csv" else "application/json"
     response = Response(write(header, rows), content_type=content_type)

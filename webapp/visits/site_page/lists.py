@@ -173,6 +173,11 @@ def _line(choice: Choice, field: str, column: Metric, value: Value, whole: float
     )
 
 
+def spelled_page(choice: Choice, value: str) -> tuple[str, str]:
+    """A page as people say it, and a note: its path, with its host where the site has several."""
+    return _spelled(choice, PAGE, value)
+
+
 def _spelled(choice: Choice, field: str, value: str) -> tuple[str, str]:
     """A value in words and a note: pages by their path, with their host where it is another than the site's."""
     if field not in PAGE_FIELDS or value == OTHER:

@@ -1,4 +1,4 @@
-"""What people keep beside a site's visits: goals, segments, notes on the chart, and links that show it to others."""
+"""What people keep beside a site's visits: goals, segments, funnels, notes on the chart, and links for others."""
 
 from __future__ import annotations
 
@@ -50,6 +50,23 @@ class Segment(Model):
     created_at: Mapped[CreatedAt]
 
 
+class Funnel(Model):
+    """Steps under a name, for everybody in the organisation."""
+
+    __tablename__ = "visit_funnels"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id", "site_id"], ["sites.organisation_id", "sites.id"], ondelete="CASCADE"),
+        UniqueConstraint("organisation_id", "site_id", "name"),
+    )
+
+    organisation_id: Mapped[TenantKey]
+    id: Mapped[NewId]
+    site_id: Mapped[UUID]
+    name: Mapped[str]
+    steps: Mapped[list[Any]]
+    created_at: Mapped[CreatedAt]
+
+
 class ChartNote(Model):
     """Something that happened on a day of the site's zone, shown on its chart."""
 
@@ -65,7 +82,10 @@ class ChartNote(Model):
 
 
 class SharedLink(Model):
-    """A secret address that shows a site's visits, as far as they pass its filters, to whoever has it."""
+    """A secret address that shows a site's visits, as far as they pass its filters, to whoever has it.
+
+    Notes are never part of it, goals only where its maker wanted that: both are written for people of the organisation.
+    """
 
     __tablename__ = "shared_links"
     __table_args__ = (
@@ -79,4 +99,5 @@ class SharedLink(Model):
     name: Mapped[str]
     secret: Mapped[str]
     filters: Mapped[list[Any]]
+    shows_goals: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[CreatedAt]

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from webapp.extensions import db
-from webapp.visits.site_page.models import ChartNote, Goal, Segment, SharedLink
+from webapp.visits.site_page.models import ChartNote, Funnel, Goal, Segment, SharedLink
 
 
 def list_goals(organisation_id: UUID, site_id: UUID) -> list[Goal]:
@@ -21,6 +21,17 @@ def list_segments(organisation_id: UUID, site_id: UUID) -> list[Segment]:
     """The site's segments by their name."""
     wanted = select(Segment).where(Segment.organisation_id == organisation_id, Segment.site_id == site_id)
     return list(db.session.scalars(wanted.order_by(Segment.name)))
+
+
+def list_funnels(organisation_id: UUID, site_id: UUID) -> list[Funnel]:
+    """The site's saved funnels by their name."""
+    wanted = select(Funnel).where(Funnel.organisation_id == organisation_id, Funnel.site_id == site_id)
+    return list(db.session.scalars(wanted.order_by(Funnel.name)))
+
+
+def get_funnel(organisation_id: UUID, funnel_id: UUID) -> Funnel | None:
+    """One saved funnel."""
+    return db.session.get(Funnel, (organisation_id, funnel_id))
 
 
 def list_notes(organisation_id: UUID, site_id: UUID, first: date, last: date) -> list[ChartNote]:

@@ -14,8 +14,10 @@ from webapp.lib.ids import uuid7
 from webapp.lib.texts import is_keepable
 from webapp.visits.models import Site
 from webapp.visits.questions import PAGE, Operator
+from webapp.visits.raw.journeys import STEPS
 from webapp.visits.site_page.filters import VALUE_LIMIT, BadFilterError, read_filters, write_filters
-from webapp.visits.site_page.models import ChartNote, Goal, Segment, SharedLink
+from webapp.visits.site_page.journeys import read_steps
+from webapp.visits.site_page.models import ChartNote, Funnel, Goal, Segment, SharedLink
 from webapp.visits.site_page.secrets import new_secret
 
 NAME_LIMIT = 100
@@ -23,8 +25,8 @@ TEXT_LIMIT = 200
 KEPT_LIMIT = 100
 """The most goals, segments or notes of one site: the page asks about each goal."""
 
-Kept = type[Goal] | type[Segment] | type[ChartNote] | type[SharedLink]
-T = TypeVar("T", Goal, Segment, ChartNote, SharedLink)
+Kept = type[Goal] | type[Segment] | type[Funnel] | type[ChartNote] | type[SharedLink]
+T = TypeVar("T", Goal, Segment, Funnel, ChartNote, SharedLink)
 
 
 class BadEntryError(ValueError):
@@ -88,7 +90,7 @@ def add_note(site: Site, day: str, text: str) -> ChartNote:
     return _added(ChartNote(organisation_id=site.organisation_id, id=uuid7(), site_id=site.id, day=on, text=text))
 
 
-def share(site: Site, name: str, texts: Sequence[str]) -> SharedLink:
+def share(site: Site, name: str, texts: Sequence[str], *, shows_goals: bool = False) -> SharedLink:
     """A link that shows the site to whoever has it, limited to these filters; raises BadEntryError."""
     name = name.strip()
     if not 1 <= len(name) <= NAME_LIMIT or not is_keepable(name):
@@ -102,6 +104,7 @@ def share(site: Site, name: str, texts: Sequence[str]) -> SharedLink:
             name=name,
             secret=new_secret(site.organisation_id),
             filters=_checked_filters(texts),
+            shows_goals=shows_goals,
         )
     )
 
@@ -112,6 +115,36 @@ def delete_kept(kind: Kept, organisation_id: UUID, kept_id: UUID) -> bool:
         delete(kind).where(kind.organisation_id == organisation_id, kind.id == kept_id).returning(kind.id)
     )
     return gone.first() is not None
+
+
+def save_funnel(site: Site, name: str, texts: Sequence[str], funnel_id: UUID | None = None) -> Funnel:
+    """These steps under a name that no other funnel has; raises BadEntryError. An id brings back a deleted one."""
+    steps = checked_steps(texts)
+    name = _checked_name(Funnel, site, name.strip())
+    return _added(
+        Funnel(organisation_id=site.organisation_id, id=funnel_id or uuid7(), site_id=site.id, name=name, steps=steps)
+    )
+
+
+def change_funnel(site: Site, funnel: Funnel, name: str | None, texts: Sequence[str] | None) -> None:
+    """Another name, other steps, or both; raises BadEntryError."""
+    if texts is not None:
+        funnel.steps = checked_steps(texts)
+    if name is not None and name.strip() != funnel.name:
+        with db.session.no_autoflush:
+            funnel.name = _checked_name(Funnel, site, name.strip())
+    db.session.flush()
+
+
+def checked_steps(texts: Sequence[str]) -> list[str]:
+    """Steps as they are kept; raises BadEntryError."""
+    try:
+        steps = read_steps(texts)
+    except BadFilterError as error:
+        raise BadEntryError("steps", str(error)) from error
+    if len(steps) < STEPS[0]:
+        raise BadEntryError("steps", f"A funnel has {STEPS[0]} to {STEPS[-1]} steps. Add one more first.")
+    return [write_filters([step])[0] for step in steps]
 
 
 def pattern_of(value: str) -> tuple[Operator, str]:
@@ -130,7 +163,7 @@ def _checked_filters(texts: Sequence[str]) -> list[str]:
         raise BadEntryError("filters", str(error)) from error
 
 
-def _checked_name(kind: type[Goal] | type[Segment], site: Site, name: str) -> str:
+def _checked_name(kind: type[Goal] | type[Segment] | type[Funnel], site: Site, name: str) -> str:
     if not 1 <= len(name) <= NAME_LIMIT or not is_keepable(name):
         raise BadEntryError("name", f"Give it a name of at most {NAME_LIMIT} characters.")
     taken = select(kind.id).where(

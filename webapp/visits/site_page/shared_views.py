@@ -19,6 +19,7 @@ from webapp.visits.models import Site
 from webapp.visits.site_page import service
 from webapp.visits.site_page.choice import Choice, read_choice
 from webapp.visits.site_page.filters import read_filters, words_of
+from webapp.visits.site_page.flow_views import journeys_file, journeys_page
 from webapp.visits.site_page.list_views import list_file, list_page, numbers_file
 from webapp.visits.site_page.models import SharedLink
 from webapp.visits.site_page.queries import find_shared_link, list_segments, list_shared_links
@@ -65,6 +66,21 @@ def numbers_json(secret: str) -> ResponseReturnValue:
     return numbers_file(_read_shared(secret), as_json)
 
 
+@shared_visits.get("/<secret>/journeys")
+def show_journeys(secret: str) -> ResponseReturnValue:
+    return journeys_page(_read_shared(secret))
+
+
+@shared_visits.get("/<secret>/journeys/csv")
+def journeys_csv(secret: str) -> ResponseReturnValue:
+    return journeys_file(_read_shared(secret), as_csv)
+
+
+@shared_visits.get("/<secret>/journeys/json")
+def journeys_json(secret: str) -> ResponseReturnValue:
+    return journeys_file(_read_shared(secret), as_json)
+
+
 @shared_visits.after_request
 def keep_from_search_engines(response: Response) -> Response:
     """A link that somebody published by mistake must not be found by everybody else."""
@@ -106,7 +122,7 @@ def _read_shared(secret: str) -> Choice:
     link = _find_link(secret)
     organisation = db.session.get(Organisation, link.organisation_id)
     site = db.session.get(Site, (link.organisation_id, link.site_id))
-    if organisation is None or site is None:
+    if organisation is None or site is None or site.deleted_at is not None:
         abort(404)
     enter_organisation(organisation)
     choice = read_choice(site, request.args, utc_now())

@@ -27,10 +27,13 @@ from webapp.visits.site_page.figures import list_buckets, list_numbers
 from webapp.visits.site_page.filters import WORDS, BadFilterError, chips_of, read_filters, write_filters, written_value
 from webapp.visits.site_page.goals import can_convert, list_goal_lines
 from webapp.visits.site_page.lists import list_cards
+from webapp.visits.site_page.models import Segment
 from webapp.visits.site_page.queries import list_goals, list_segments
+from webapp.visits.site_queries import list_deleted_sites
 from webapp.visits.views import snippet_of, visits
 
 TEMPLATE = "visits/index.html"
+HOME = "visits.index"
 
 
 @visits.get("")
@@ -39,7 +42,8 @@ def index() -> ResponseReturnValue:
     organisation = current_organisation()
     sites = queries.list_sites(organisation.id)
     if not sites:
-        return render_page("visits/new.html", values={}, errors={}, is_first=True)
+        has_deleted = bool(list_deleted_sites(organisation.id))
+        return render_page("visits/new.html", values={}, errors={}, is_first=True, has_deleted=has_deleted)
     wanted = request.args.get("site")
     if wanted is None and len(sites) > 1:
         return _all_sites(sites, ZoneInfo(organisation.time_zone))
@@ -84,17 +88,32 @@ def _context(choice: Choice, sites: list[Site]) -> dict[str, Any]:
         "sites": sites,
         "stream_url": live_url(),
         "snippet": snippet_of(choice.site),
-        "segments": [
-            (segment, choice.with_filters(read_filters(segment.filters)).url())
-            for segment in list_segments(choice.organisation_id, choice.site.id)
-        ],
+        "segments": list_segment_links(choice),
     }
+
+
+def list_segment_links(choice: Choice, endpoint: str = HOME, **more: Any) -> list[tuple[Segment, str]]:
+    """The site's segments, each with the address that shows it."""
+    return [
+        (segment, choice.with_filters(read_filters(segment.filters)).url(endpoint, **more))
+        for segment in list_segments(choice.organisation_id, choice.site.id)
+    ]
+
+
+def list_chips(choice: Choice, endpoint: str = HOME, **more: Any) -> list[tuple[str, str]]:
+    """The choice's filters in words, each with the address without it."""
+    return [
+        (chip.text, choice.with_filters(read_filters(_without(choice, chip.texts))).url(endpoint, **more))
+        for chip in chips_of(choice.filters)
+    ]
 
 
 def page_context(choice: Choice) -> dict[str, Any]:
     """What the page shows to members and to strangers with a link."""
     frame = {
         "choice": choice,
+        "endpoint": HOME,
+        "more": {},
         "presets": PRESETS,
         "comparisons": list(Comparison),
         "field_labels": LABELS,
@@ -118,10 +137,7 @@ def _shown(choice: Choice) -> dict[str, Any]:
         "goals": goals,
         "goal_lines": list_goal_lines(choice, goals, total) if can_convert(choice) else None,
         "cards": list_cards(choice, total),
-        "chips": [
-            (chip.text, choice.with_filters(read_filters(_without(choice, chip.texts))).url())
-            for chip in chips_of(choice.filters)
-        ],
+        "chips": list_chips(choice),
         "exact_limit": EXACT_LIMIT,
         "error_percent": ERROR_PERCENT,
     }
@@ -140,6 +156,7 @@ def _all_sites(sites: list[Site], zone: ZoneInfo) -> ResponseReturnValue:
     except BadPeriodError as problem:
         period, error = make_period(DEFAULT_PRESET, zone, utc_now()), str(problem)
     context = {"period": period, "presets": PRESETS, "error": error, "stream_url": live_url()}
+    context["has_deleted"] = bool(list_deleted_sites(current_organisation().id))
     cards = list_site_cards(sites, period, utc_now())
     status = 422 if error else 200
     return render_page("visits/sites.html", block="sites", status=status, cards=cards, **context)

@@ -1,0 +1,1 @@
+"""People: timelines, identities, what is known of one, and erasing."""
