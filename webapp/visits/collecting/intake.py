@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from webapp.lib.proxies import read_address
+from webapp.lib.addresses import read_address
 from webapp.visits.backlog import Kind, Row
 from webapp.visits.collecting.beacon import KINDS, Beacon
 from webapp.visits.collecting.checks import (

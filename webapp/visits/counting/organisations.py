@@ -17,7 +17,7 @@ from webapp.visits.counting.identities import link_identities
 from webapp.visits.counting.roll_ups import Batch, add_to_roll_ups
 from webapp.visits.counting.seen import keep_unseen
 from webapp.visits.counting.stitching import Stitched, stitch
-from webapp.visits.counting.visit_store import find_visits, write_visits
+from webapp.visits.counting.visit_store import find_visits, visit_rows, write_visits
 from webapp.visits.known_visitors import add_known_visitors
 from webapp.visits.models import RawKind
 from webapp.visits.raw.chunks import encode_chunks, insert_chunks, take_small
@@ -75,7 +75,7 @@ def _count_activity(connection: Connection, tenant: UUID, activity: pl.DataFrame
     rows = activity.join(sites, on="site_id", maintain_order="left")
     stitched = stitch(rows, find_visits(connection, tenant, rows, sites))
     with Aside() as aside:
-        aside.do(write_visits, connection, tenant, stitched.written, stitched.removed, sites)
+        aside.do(write_visits, connection, tenant, visit_rows(stitched.written, stitched.removed, sites))
         raw = _by_site(stitched, sites)
         small = {kind: aside.do(take_small, connection, tenant, kind, frames) for kind, frames in raw.items()}
         add_to_roll_ups(aside, connection, Batch(tenant, stitched.rows, stitched.changes, sites, zones))

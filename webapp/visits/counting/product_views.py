@@ -7,7 +7,7 @@ totals or not, and never half. Rows of products are never touched: a total joins
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -59,6 +59,13 @@ def tally_product_views(rows: pl.DataFrame, zones: Mapping[int, str], views: pl.
     grouped = counts.group_by("site", "date", "sku_key", maintain_order=True)
     summed = grouped.agg(pl.col("name").min().alias("sku"), pl.col("view_count").sum())
     return summed.rename({"date": "day"}).select(TALLY_SCHEMA.names())
+
+
+def add_up_views(tallies: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Tallies of the same sites as one."""
+    every = pl.concat([pl.DataFrame(schema=TALLY_SCHEMA), *tallies])
+    grouped = every.group_by("site", "day", "sku_key", maintain_order=True)
+    return grouped.agg(pl.col("sku").min(), pl.col("view_count").sum()).select(TALLY_SCHEMA.names())
 
 
 def _fold(names: pl.Series) -> pl.Series:
