@@ -186,7 +186,8 @@ VALUES = f"""
     SELECT r.value, sum(r.pageview_count) AS pageview_count, sum(r.visit_count) AS visit_count,
         sum(r.bounce_count) AS bounce_count, sum(r.visit_ms) AS visit_ms, sum(r.event_count) AS event_count
     FROM {WANTED} JOIN dimension_roll_ups r ON {MATCHES} AND r.dimension = :dimension
-    GROUP BY r.value ORDER BY r.value = '{OTHER}', sum(r.visit_count) DESC, sum(r.event_count) DESC, 1 LIMIT :limit
+    GROUP BY r.value HAVING sum(r.visit_count) > 0 OR sum(r.pageview_count) > 0 OR sum(r.event_count) > 0
+    ORDER BY r.value = '{OTHER}', sum(r.visit_count) DESC, sum(r.event_count) DESC, 1 LIMIT :limit
 """  # noqa: S608  (put together from the names above)
 VISITORS = f"""
     SELECT r.value, r.visitors FROM {WANTED} JOIN dimension_roll_ups r ON {MATCHES} AND r.dimension = :dimension

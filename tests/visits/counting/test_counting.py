@@ -12,10 +12,13 @@ from apiflask import APIFlask
 from tests.conftest import Person, owner_connection
 from tests.visits.support import ORIGIN, add_rows, add_site, count_all, make_row, read_raw, rows_of, scalar, utc
 from webapp.config import Settings
+from webapp.extensions import tenant
 from webapp.lib.ids import uuid7
+from webapp.visits import rolled_up
 from webapp.visits.backlog import Kind, Row
 from webapp.visits.counting import capping
 from webapp.visits.models import RawKind
+from webapp.visits.questions import Question
 from webapp.visits.raw.chunks import SMALL_CHUNK_ROWS
 from webapp.visits.tasks import make_partitions
 
@@ -48,6 +51,21 @@ def test_an_earlier_beacon_is_the_entry_from_then_on(app: APIFlask, alice: Perso
     assert rows_of(services, pages) == [(f"{ORIGIN}/a", 1, 0, 0), (f"{ORIGIN}/b", 0, 1, 0)]
     countries = "SELECT value, visit_count FROM dimension_roll_ups WHERE dimension = 'country' AND grain = 'month'"
     assert sorted(rows_of(services, countries)) == [("", 0), ("NP", 1)]
+
+
+def test_a_value_that_a_late_beacon_took_back_is_listed_no_more(
+    app: APIFlask, alice: Person, services: Settings
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    news, letter = "https://news.example/", "https://letter.example/"
+    _count(app, services, [make_row(site, AT, referrer=news, country="DE")])
+    _count(app, services, [make_row(site, AT - 10 * MINUTE, referrer=letter, country="NP")])
+    day = AT.replace(hour=0)
+    question = Question(alice.organisation_id, (site.id,), day, day + timedelta(days=1))
+    with app.app_context(), tenant(alice.organisation_id):
+        assert [value.value for value in rolled_up.breakdown(question, "referrer", 10)] == ["letter.example"]
+        countries = [(one.value, one.figures.visit_count) for one in rolled_up.breakdown(question, "country", 10)]
+    assert countries == [("NP", 1), ("DE", 0)], "its page was seen from there, too"
 
 
 def test_engagement_prolongs_a_visit_and_makes_none(app: APIFlask, alice: Person, services: Settings) -> None:
