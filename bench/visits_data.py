@@ -18,11 +18,12 @@ import duckdb
 
 from webapp.lib.ids import uuid7
 from webapp.visits.models import RawKind
+from webapp.visits.raw.frames import TIME_COLUMNS
 from webapp.visits.raw.layout import ROW_GROUP_ROWS, month_bounds
 from webapp.visits.raw.models import SealedFile, SealedState
-from webapp.visits.raw.selection import TIMES
 
 MONTHS = 24
+DAYS_A_MONTH, DAY_MS = 28, 86_400_000
 PAGES = 20_000
 PAGES_A_VISIT = 3.4
 ORIGIN = "https://shop.example"
@@ -85,7 +86,7 @@ COPY = """
         SELECT * REPLACE (
             {time} + {first_ms} AS {time}, xor(visit, {mark}) AS visit,
             CASE WHEN visitor & 1 = 1 THEN xor(visitor, {visitor_mark}) ELSE visitor END AS visitor
-        ) FROM {kind}
+        ) FROM {kind} WHERE {time} < {passed_ms}
     ) TO '{path}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {rows})
 """
 
@@ -95,43 +96,48 @@ class Template:
     """One site's month, in DuckDB."""
 
     database: duckdb.DuckDBPyConnection
-    row_counts: dict[RawKind, int]
 
 
 def make_template(pageviews_a_month: int) -> Template:
     """A month of one site with about so many pageviews."""
     database = duckdb.connect(":memory:", config={"memory_limit": "6GB"})
     visits = round(pageviews_a_month / PAGES_A_VISIT)
-    first, after = month_bounds(date(2026, 1, 1))
-    values = {"month_ms": (after - first) * 28 // 31, "depth": 3.0, "visits": visits, "visitors": visits * 3 // 5}
+    values = {
+        "month_ms": DAYS_A_MONTH * DAY_MS - 3_600_000,
+        "depth": 3.0,
+        "visits": visits,
+        "visitors": visits * 3 // 5,
+    }
     database.execute("SELECT setseed(0.5)")
     database.execute(MAKE_VISITS, values)
     database.execute(MAKE_ACTIVITY)
     database.execute(MAKE_VISIT_ROWS)
-    found = {kind: database.execute(f"SELECT count(*) FROM {kind.value}").fetchone() for kind in RawKind}
-    return Template(database, {kind: row[0] if row else 0 for kind, row in found.items()})
+    return Template(database)
 
 
 def write_site(
     template: Template, organisation_id: UUID, site_id: UUID, number: int, months: list[date], store: Path
 ) -> Iterator[SealedFile]:
-    """Two years of a site, as rows of the files that were written."""
+    """Two years of a site up to now, as rows of the files that were written."""
     for index, month in enumerate(months):
-        first, _ = month_bounds(month)
+        marks = {"mark": (number * MONTHS + index + 1) << 20, "visitor_mark": (index + 1) << 3}
         for kind in RawKind:
-            file = SealedFile(
+            yield _write_file(template, SealedFile(
                 organisation_id=organisation_id, site_id=site_id, id=uuid7(), kind=kind, state=SealedState.SEALED,
-                month=month, from_chunk=0, to_chunk=0, from_at=_moment(first), to_at=_moment(first + 28 * 86_400_000),
-                row_count=template.row_counts[kind], byte_count=0,
-            )  # fmt: skip
-            path = store / file.key
-            path.parent.mkdir(parents=True, exist_ok=True)
-            marks = {"mark": (number * MONTHS + index + 1) << 20, "visitor_mark": (index + 1) << 3}
-            template.database.execute(
-                COPY.format(time=TIMES[kind], first_ms=first, kind=kind.value, path=path, rows=ROW_GROUP_ROWS, **marks)
-            )
-            file.byte_count = path.stat().st_size
-            yield file
+                month=month, from_chunk=0, to_chunk=0,
+            ), marks, store)  # fmt: skip
+
+
+def _write_file(template: Template, file: SealedFile, marks: dict[str, int], store: Path) -> SealedFile:
+    first_ms, _ = month_bounds(file.month)
+    passed_ms = min(DAYS_A_MONTH * DAY_MS, round(time.time() * 1000) - first_ms)
+    path = store / file.key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    of = {"time": TIME_COLUMNS[file.kind], "kind": file.kind.value, "path": path, "rows": ROW_GROUP_ROWS, **marks}
+    found = template.database.execute(COPY.format(first_ms=first_ms, passed_ms=passed_ms, **of)).fetchone()
+    file.row_count, file.byte_count = found[0] if found else 0, path.stat().st_size
+    file.from_at, file.to_at = _moment(first_ms), _moment(first_ms + passed_ms - 1)
+    return file
 
 
 def last_months(today: date) -> list[date]:
