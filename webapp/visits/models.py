@@ -69,7 +69,8 @@ class Site(Model):
 
     `cut_zone` is the zone in which its days and months are counted so far: a changed `time_zone` waits for a rebuild.
     `retention_days` is how long raw rows are kept; without it, for ever. From `raw_complete_from` on there are all raw
-    rows; before it retention has taken some, and without it none. `rate_limit` is in beacons a second.
+    rows; before it retention has taken some, and without it none. `revision` is raised whenever
+    numbers change otherwise than by counting. `rate_limit` is in beacons a second.
     """
 
     __tablename__ = "sites"
@@ -87,6 +88,7 @@ class Site(Model):
     cut_zone: Mapped[str | None]
     retention_days: Mapped[int | None]
     raw_complete_from: Mapped[datetime | None]
+    revision: Mapped[int] = mapped_column(BigInteger, default=0)
     query_keys: Mapped[list[Any]] = mapped_column(default=list)
     excluded_pages: Mapped[list[Any]] = mapped_column(default=list)
     excluded_addresses: Mapped[list[Any]] = mapped_column(default=list)

@@ -80,7 +80,9 @@ def test_engagement_prolongs_a_visit_and_makes_none(app: APIFlask, alice: Person
     assert rows_of(services, page) == [(40_000, 80, 1)]
 
 
-def test_an_event_keeps_a_visit_from_being_a_bounce_and_a_product_view_does_not(app: APIFlask, alice: Person, services: Settings) -> None:
+def test_an_event_keeps_a_visit_from_being_a_bounce_and_a_product_view_does_not(
+    app: APIFlask, alice: Person, services: Settings
+) -> None:
     site = add_site(app, alice.organisation_id)
     event = {"kind": int(Kind.EVENT), "name": "sign-up", "props": '{"plan":"small"}'}
     product = {"kind": int(Kind.PRODUCT), "name": "sku-1"}

@@ -94,4 +94,4 @@ def _count(
 GET_SITE = "SELECT time_zone, coalesce(cut_zone, time_zone) FROM sites WHERE organisation_id = %s AND id = %s"
 GET_COMPLETE_FROM = "SELECT raw_complete_from FROM sites WHERE organisation_id = %s AND id = %s"
 DELETE = "DELETE FROM {table} WHERE organisation_id = %s AND site_id = %s AND bucket_at >= %s"
-SET_CUT_ZONE = "UPDATE sites SET cut_zone = %s WHERE organisation_id = %s AND id = %s"
+SET_CUT_ZONE = "UPDATE sites SET cut_zone = %s, revision = revision + 1 WHERE organisation_id = %s AND id = %s"

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
-from webapp.visits.models import RawKind, Visit
+from webapp.visits.models import RawKind, Site, Visit
 from webapp.visits.raw.sealing import Owner, RowsMovedError, Sealer, announce, list_files
 from webapp.visits.raw.sources import list_pieces
 
@@ -38,6 +38,11 @@ def erase_visitors(
         commit()
         for kind in RawKind:
             _erase_until_done(sealer, Owner(organisation_id, site_id, kind), visitors, commit)
+
+
+def _raise_revision(owner: Owner) -> None:
+    own = update(Site).where(Site.organisation_id == owner.organisation_id, Site.id == owner.site_id)
+    db.session.execute(own.values(revision=Site.revision + 1))
 
 
 def _forget_recent_visits(organisation_id: UUID, site_id: UUID, visitors: Sequence[int]) -> None:
@@ -70,5 +75,6 @@ def _erase_once(sealer: Sealer, owner: Owner, visitors: Sequence[int], commit: C
         commit()
         sealer.store(replacement)
         list_files(replacement, utc_now())
+        _raise_revision(owner)
         commit()
     return True
