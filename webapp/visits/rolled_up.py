@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -13,13 +13,16 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Row, text
 
 from webapp.extensions import db
+from webapp.lib.clock import utc_now
 from webapp.visits.buckets import local_midnight
 from webapp.visits.counting.sketches import count_visitors, is_estimate
 from webapp.visits.models import OTHER_PAGE_ID, Grain, Site
 from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, PAGE, Figures, Question, Value, told_of
-from webapp.visits.segments import Segment, segments
+from webapp.visits.segments import Segment, next_month, segments
 
 OTHER = "(other)"
+CLOCKS_APART = timedelta(minutes=5)
+"""By how much the clocks of machines may differ."""
 Parts = dict[UUID, list[Segment]]
 EVENT_FIELDS = ("event", "property", "product")
 
@@ -74,10 +77,25 @@ def _pages(question: Question, field: str, limit: int) -> list[Value]:
     """The pages that are listed are found by one count alone: every month has a row of each of thousands."""
     order = {PAGE: "pageview_count", ENTRY_PAGE: "entry_count", EXIT_PAGE: "exit_count"}[field]
     parts = _parts_for(question)
-    top = _asked(TOP_PAGES.format(order=order), question, parts, other=OTHER_PAGE_ID, limit=limit)
+    top = _top_pages(question, order, parts, limit)
     asked = {"page_ids": [row.page_id for row in top]}
     rows = {row.page_id: row for row in _asked(PAGES, question, parts, **asked)} if field != EXIT_PAGE else {}
     return [_page(field, row, rows.get(row.page_id)) for row in top]
+
+
+def _top_pages(question: Question, order: str, parts: Parts, limit: int) -> Sequence[Row[Any]]:
+    alike: dict[Segment, list[UUID]] = defaultdict(list)
+    for site_id, of_site in parts.items():
+        for part in of_site:
+            alike[part].append(site_id)
+    parameters: dict[str, Any] = {
+        "organisation_id": question.organisation_id, "other": OTHER_PAGE_ID, "limit": limit
+    }  # fmt: skip
+    for n, (part, site_ids) in enumerate(alike.items()):
+        own = {"sites": site_ids, "grain": part.grain.value, "start": part.start, "end": part.end}
+        parameters |= {f"{name}_{n}": value for name, value in own.items()}
+    rows = " UNION ALL ".join(TOP_PAGES_PART.format(order=order, n=n) for n in range(len(alike)))
+    return db.session.execute(text(TOP_PAGES.format(rows=rows)), parameters).all() if alike else []
 
 
 def _page(field: str, top: Row[Any], row: Row[Any] | None) -> Value:
@@ -144,7 +162,13 @@ def parts_between(question: Question, edges: Sequence[datetime]) -> Parts:
 
 
 def _parts_for(question: Question) -> Parts:
-    return {site_id: segments(question.start, question.end, zone) for site_id, zone in zones_of(question).items()}
+    zones = zones_of(question)
+    return {site_id: segments(question.start, _open_end(question.end, zone), zone) for site_id, zone in zones.items()}
+
+
+def _open_end(end: datetime, zone: ZoneInfo) -> datetime:
+    """The end of the month, where the range ends in the future: nothing lies there, and one row holds all days."""
+    return next_month(end, zone) if end - utc_now() > CLOCKS_APART else end
 
 
 def _site_rows(question: Question, parts: Parts) -> Sequence[Row[Any]]:
@@ -180,15 +204,21 @@ SITE_ROWS = f"""
         r.engaged_ms, r.visitors
     FROM {WANTED} JOIN site_roll_ups r ON {MATCHES}
 """  # noqa: S608  (put together from the names above)
-TOP_PAGES = f"""
+# Hundreds of thousands of rows: the planner sees each part's own edges, and joins nothing.
+TOP_PAGES_PART = """
+    SELECT r.page_id, r.{order} AS counted FROM page_roll_ups r
+    WHERE r.organisation_id = :organisation_id AND r.site_id = ANY(CAST(:sites_{n} AS uuid[]))
+        AND r.grain = :grain_{n} AND r.bucket_at >= :start_{n} AND r.bucket_at < :end_{n}
+"""
+TOP_PAGES = """
     SELECT p.url, top.* FROM (
-        SELECT r.page_id, sum(r.{{order}}) AS counted FROM {WANTED} JOIN page_roll_ups r ON {MATCHES}
-        GROUP BY r.page_id HAVING sum(r.{{order}}) > 0
+        SELECT r.page_id, sum(r.counted) AS counted FROM ({rows}) AS r
+        GROUP BY r.page_id HAVING sum(r.counted) > 0
         ORDER BY r.page_id = :other, 2 DESC, 1 LIMIT :limit
     ) AS top
     LEFT JOIN pages p ON p.organisation_id = :organisation_id AND p.id = top.page_id
     ORDER BY top.page_id = :other, top.counted DESC, p.url
-"""  # noqa: S608  (put together from the names above)
+"""
 PAGES = f"""
     SELECT r.page_id, sum(r.pageview_count) AS pageview_count, sum(r.entry_count) AS entry_count,
         sum(r.bounce_count) AS bounce_count, sum(r.engaged_ms) AS engaged_ms

@@ -24,7 +24,7 @@ def segments(start: datetime, end: datetime, zone: ZoneInfo) -> list[Segment]:
     first_day, last_day = _next_day(start, zone), _day_before(end, zone)
     if first_day >= last_day:
         return _non_empty([Segment(Grain.QUARTER, start, end)])
-    first_month, last_month = _next_month(first_day, zone), _month_before(last_day, zone)
+    first_month, last_month = next_month(first_day, zone), _month_before(last_day, zone)
     if first_month >= last_month:
         first_month = last_month = last_day
     return _non_empty(
@@ -54,7 +54,7 @@ def _day_before(moment: datetime, zone: ZoneInfo) -> datetime:
     return local_midnight(moment.astimezone(zone).date(), zone)
 
 
-def _next_month(moment: datetime, zone: ZoneInfo) -> datetime:
+def next_month(moment: datetime, zone: ZoneInfo) -> datetime:
     """The first beginning of a month at or after this moment."""
     begin = _month_before(moment, zone)
     day = begin.astimezone(zone).date()
