@@ -14,7 +14,7 @@ from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.problems import Problem
 from webapp.visits.analytics_api import BAD_QUESTION, Complete, read_asked
-from webapp.visits.api import VisitsQuery, api_visits, complete_from, read_sites, tagged
+from webapp.visits.api import VisitsQuery, api_visits, read_sites, tagged
 from webapp.visits.questions import Filter
 from webapp.visits.raw.flows import STEPS, Came, Flow, FlowStep, flow
 from webapp.visits.site_page.filters import VALUE_LIMIT, BadFilterError, with_origins
@@ -79,8 +79,8 @@ def show_journeys(query: dict[str, Any]) -> Response:
     The same page again at once is no step. Filters choose visits: of those that pass, all pages count.
     """
     question = read_asked(query).question
-    found = flow(question, _read_centre(query), query["steps"], query["limit"])
-    return tagged({"data": _written(found), **complete_from(question)})
+    asked = _read_centre(query), query["steps"], query["limit"]
+    return tagged(question, asked, lambda: _written(flow(question, *asked)))
 
 
 def _read_centre(query: dict[str, Any]) -> Filter | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +18,9 @@ from webapp.extensions import db
 from webapp.problems import Problem
 from webapp.schemas import Text, UtcTime
 from webapp.visits.analytics_api import BAD_QUESTION, Complete, read_asked
-from webapp.visits.api import VisitsQuery, complete_from, tagged
+from webapp.visits.api import VisitsQuery, tagged
 from webapp.visits.models import Site
+from webapp.visits.questions import Filter, Question
 from webapp.visits.raw import journeys
 from webapp.visits.raw.journeys import STEPS
 from webapp.visits.site_page import service
@@ -153,11 +155,13 @@ def show_funnel_counts(site_id: UUID, funnel_id: UUID, query: dict[str, Any]) ->
     """How many visitors got from step to step within the dates, as far as they pass the filters."""
     site, funnel = _funnel(site_id, funnel_id)
     question = read_asked({**query, "site_id": str(site.id)}).question
-    found = journeys.funnel(question, with_origins(read_steps(funnel.steps), site.origins))
-    steps = zip(funnel.steps, found.visitor_counts, strict=True)
-    return tagged(
-        {"data": [{"step": step, "visitor_count": count} for step, count in steps], **complete_from(question)}
-    )
+    steps = with_origins(read_steps(funnel.steps), site.origins)
+    return tagged(question, steps, lambda: _counts(question, funnel.steps, steps))
+
+
+def _counts(question: Question, texts: Sequence[str], steps: Sequence[Filter]) -> list[dict[str, Any]]:
+    found = journeys.funnel(question, steps)
+    return [{"step": step, "visitor_count": n} for step, n in zip(texts, found.visitor_counts, strict=True)]
 
 
 def _site(site_id: UUID) -> Site:
