@@ -26,14 +26,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
+import requests
 
-from bench.support import ROOT, USER_AGENT, Footfall, beacon, print_figures
+from bench.support import ROOT, USER_AGENT, Footfall, beacon, print_figures, upload_contacts
 from webapp.config import Settings, settings_from
 
 CONNECTIONS = 64
 READERS = 8
 RATE = 5000
 COUNT_SECONDS = 300.0
+CLIENT_NICENESS = -10
+SESSION = Path("/proc/self/autogroup")
+IMPORT_ROWS = 500_000
 REFERENCE_PORT = 21310
 
 
@@ -174,8 +178,45 @@ class Schedule:
 def fixed_rate(url: str, site_key: str, seconds: int) -> list[float]:
     """Delays in milliseconds of RATE beacons a second, all of them accepted."""
     schedule = Schedule(url, site_key)
-    asyncio.run(schedule.run(RATE, seconds))
+    with ahead_of_others():
+        asyncio.run(schedule.run(RATE, seconds))
     return sorted(schedule.delays)
+
+
+@contextmanager
+def ahead_of_others() -> Iterator[None]:
+    """Browsers have processors of their own: let ours not wait for one, where we may say so."""
+    try:
+        set_niceness(CLIENT_NICENESS)
+    except OSError:
+        print("(the client waits for the processor as everybody does: only root may change that)")
+        yield
+        return
+    try:
+        yield
+    finally:
+        set_niceness(0)
+
+
+def set_niceness(niceness: int) -> None:
+    """This process's, and its session's where Linux shares the processor among sessions."""
+    os.setpriority(os.PRIO_PROCESS, 0, niceness)
+    if SESSION.exists():
+        SESSION.write_text(str(niceness), encoding="ascii")
+
+
+def begin_import(footfall: Footfall) -> None:
+    """Start an import that lasts longer than a load."""
+    upload_contacts(footfall, IMPORT_ROWS)
+
+
+def check_import_runs(footfall: Footfall) -> None:
+    """Fail when it does not, and nothing was beside the load."""
+    headers = {"Authorization": f"Bearer {footfall.api_key}"}
+    url = f"{footfall.web_url}/api/v1/bulk-actions"
+    answer = requests.get(url, headers=headers, params={"state": "running"}, timeout=60)
+    if not answer.json()["data"]:
+        raise SystemExit("The import was over too soon, or never began.")
 
 
 def wait_until_counted(settings: Settings, site_key: str, accepted: int, in_flight: int = 0) -> tuple[int, float]:
@@ -239,6 +280,11 @@ def measure(folder: Path, seconds: int) -> None:
         with reading_pages(footfall, settings, seconds + 3):
             busy_delays = fixed_rate(url, key, seconds)
         count, _ = wait_until_counted(settings, key, count + len(busy_delays))
+        begin_import(footfall)
+        with reading_pages(footfall, settings, seconds + 3):
+            busiest_delays = fixed_rate(url, key, seconds)
+        check_import_runs(footfall)
+        count, _ = wait_until_counted(settings, key, count + len(busiest_delays))
     bare = (reference.per_second + reference_again.per_second) / 2
     print_figures(
         "collect",
@@ -253,6 +299,7 @@ def measure(folder: Path, seconds: int) -> None:
             f"at {RATE}/s, p50 / p99 ms": _percentiles(delays),
             f"at {RATE}/s, seconds until all counted": round(fixed_seconds, 1),
             f"at {RATE}/s with eight readers, p50 / p99 ms": _percentiles(busy_delays),
+            f"at {RATE}/s with eight readers and an import, p50 / p99 ms": _percentiles(busiest_delays),
             "accepted and counted": count,
             "load average": f"{os.getloadavg()[0]:.1f}",
         },

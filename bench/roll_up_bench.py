@@ -149,7 +149,7 @@ def measure(sizes: list[int]) -> dict[str, object]:
     from webapp.extensions import db, tenant
     from webapp.lib.redis import beacons_client
     from webapp.visits.service import create_site
-    from webapp.visits.tasks import make_partitions, roll_up_once
+    from webapp.visits.tasks import make_partitions, roll_up_until
 
     figures: dict[str, object] = {}
     with empty_app() as (app, settings, _), app.app_context(), beacons_client(settings) as client:
@@ -162,15 +162,13 @@ def measure(sizes: list[int]) -> dict[str, object]:
             site_ids = [site.id.bytes for site in made]
         owner, batch = organisation.id.bytes, settings.roll_up_batch
         fill_stream(client, make_columns(owner, site_ids, 20_000, seed=1))
-        while roll_up_once(client, batch):
-            pass
+        roll_up_until(client, batch, float("inf"))
         for number, size in enumerate(sizes, start=2):
             columns = make_columns(owner, site_ids, size, seed=number)
             fill_stream(client, columns)
             before = _counted(settings.database_url)
             began = time.perf_counter()
-            while roll_up_once(client, batch):
-                pass
+            roll_up_until(client, batch, float("inf"))
             seconds = time.perf_counter() - began
             if _counted(settings.database_url) - before != size:
                 raise SystemExit("Not all pageviews are counted.")

@@ -31,6 +31,11 @@ SYSTEM_THREADS = 4
 EDGE_BACKLOG = 4096
 WORKER_STOP_SECONDS = 20
 STOP_SECONDS = WORKER_STOP_SECONDS + 5.0
+PATIENT = 5
+MOST_PATIENT = 10
+"""How nice everything else is to the door, on one machine. Whoever reads pages, or imports, sits and waits; a beacon
+that is not answered is sent again, and another with it. Beside somebody who wants the processor too, a niceness of
+5 leaves a quarter of it and 10 a tenth; where nobody else wants it, all run at full speed."""
 SUPERVISED = "FOOTFALL_SUPERVISED"
 LOGS = ("--log-config", str(CONFIG_FILE))
 
@@ -42,12 +47,13 @@ class Program:
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    niceness: int = 0
 
 
 def web_program(settings: Settings, host: str) -> Program:
     """Granian over the Flask app: one process, so that its caches are one, and several threads."""
     options = ("--blocking-threads", str(WEB_THREADS), "--workers-kill-timeout", "8")
-    return Program("web", (*_granian("wsgi", host, settings.port), *options, "wsgi:app"))
+    return Program("web", (*_granian("wsgi", host, settings.port), *options, "wsgi:app"), niceness=PATIENT)
 
 
 def edge_program(settings: Settings, host: str) -> Program:
@@ -125,7 +131,10 @@ def check_metrics_folder(settings: Settings) -> None:
 def as_child(settings: Settings, program: Program, stage: int, shown: re.Pattern[str] = ALARMING) -> Child:
     """The program under a supervisor."""
     environment = environment_of(settings, program)
-    return Child(program.name, program.command, environment, stage=stage, shown=shown, stop_seconds=STOP_SECONDS)
+    return Child(
+        program.name, program.command, environment, stage=stage, shown=shown, stop_seconds=STOP_SECONDS,
+        niceness=program.niceness,
+    )  # fmt: skip
 
 
 def environment_of(settings: Settings, program: Program) -> dict[str, str]:
@@ -166,7 +175,8 @@ def _dramatiq(name: str, queues: list[str], processes: int, threads: int) -> Pro
     stop = ("--worker-shutdown-timeout", str(WORKER_STOP_SECONDS * 1000))
     master = (sys.executable, "-m", "webapp.lib.run_logged", "dramatiq", "webapp.worker", "--skip-logging")
     command = (*master, *size, *stop, "--queues", *queues)
-    return Program(name, command, {"dramatiq_queue_prefetch": str(threads), "dramatiq_worker_timeout": "50"})
+    environment = {"dramatiq_queue_prefetch": str(threads), "dramatiq_worker_timeout": "50"}
+    return Program(name, command, environment, MOST_PATIENT if name == "worker" else PATIENT)
 
 
 def _queues(text: str | None) -> list[str]:

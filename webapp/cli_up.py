@@ -12,6 +12,7 @@ from functools import partial
 
 from webapp import metrics
 from webapp.cli_serve import (
+    PATIENT,
     Program,
     allow_many_files,
     as_child,
@@ -140,6 +141,7 @@ def _postgres_child(cluster: postgres.Cluster) -> Child:
         hurried_seconds=SERVER_HURRIED_SECONDS,
         shown=FATAL,
         before=partial(postgres.prepare, cluster),
+        niceness=PATIENT,
     )
 
 

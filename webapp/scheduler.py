@@ -70,6 +70,7 @@ def make_ticks() -> list[Tick]:
     from webapp.pictures.tasks import sweep_pictures
     from webapp.records.tasks import empty_trash
     from webapp.visits.counting.rebuild_tasks import check_roll_ups
+    from webapp.visits.deletion.tasks import erase_deleted_sites
     from webapp.visits.product_views.tasks import move_product_views
     from webapp.visits.raw.tasks import look_after_raw_rows
     from webapp.visits.tasks import backlog_count, make_partitions, roll_up
@@ -102,6 +103,7 @@ def make_ticks() -> list[Tick]:
         # One after the other: together they would keep every thread busy that writes results and sends jobs.
         Tick(3600.0, prune_jobs, lambda: True, due_at=300.0),
         Tick(3600.0, empty_trash, lambda: True, due_at=600.0),
+        Tick(3600.0, erase_deleted_sites, lambda: True, due_at=1800.0),
         Tick(3600.0, check_roll_ups, lambda: True, due_at=1500.0),
         Tick(3600.0, sweep_pieces, lambda: True, due_at=1200.0),
         Tick(3600.0, sweep_uploads, lambda: True, due_at=600.0),

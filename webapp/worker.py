@@ -11,6 +11,7 @@ from webapp.pictures import tasks as picture_tasks
 from webapp.records import tasks as record_tasks
 from webapp.visits import tasks as visit_tasks
 from webapp.visits.product_views import tasks as product_view_tasks
+from webapp.visits.deletion import tasks as site_deletion_tasks
 from webapp.visits.raw import tasks as raw_row_tasks
 from webapp.visits.weekly import tasks as weekly_tasks
 
@@ -25,6 +26,7 @@ __all__ = [
     "raw_row_tasks",
     "record_tasks",
     "recurring_tasks",
+    "site_deletion_tasks",
     "upload_tasks",
     "visit_tasks",
     "weekly_tasks",

@@ -153,6 +153,15 @@ def test_a_child_that_closes_its_output_is_left_alone(supervised: Supervised) ->
     assert len(supervised.notes("started")) == 1
 
 
+def test_a_nice_child_is_so_in_its_session_and_beside_other_sessions(supervised: Supervised) -> None:
+    supervised.start(supervised.child("web", niceness=5), supervised.child("edge"))
+    pids = {name: pid for _, name, pid in supervised.notes("started")}
+    assert wait_until(lambda: os.getpriority(os.PRIO_PROCESS, pids["web"]) == 5, 5)
+    assert os.getpriority(os.PRIO_PROCESS, pids["edge"]) == 0
+    group = Path(f"/proc/{pids['web']}/autogroup")
+    assert not group.exists() or wait_until(lambda: group.read_text().split()[-1] in {"5", ""}, 5), group.read_text()
+
+
 def test_a_log_never_outgrows_its_bound(tmp_path: Path) -> None:
     log = BoundedLog(tmp_path / "web.log")
     for _ in range(3 * LOG_BYTES // 100_000):

@@ -29,11 +29,11 @@ WORKER = f"""
 from webapp.app import create_app
 from webapp.config import get_settings
 from webapp.lib.redis import beacons_client
-from webapp.visits.tasks import roll_up_once
+from webapp.visits.tasks import roll_up_until
 with create_app().app_context(), beacons_client(get_settings()) as client:
     print("at work", flush=True)
     while True:
-        roll_up_once(client, {BATCH})
+        roll_up_until(client, {BATCH}, float("inf"))
 """
 
 

@@ -14,10 +14,11 @@ from webapp.bulk_actions.drafts import NotADraftError
 from webapp.bulk_actions.models import Verb
 from webapp.bulk_actions.progress import publish_progress
 from webapp.bulk_actions.queries import lock_bulk_action
-from webapp.bulk_actions.report import as_attachment, rejected_rows_csv, report_name
+from webapp.bulk_actions.report import rejected_rows_csv, report_name
 from webapp.bulk_actions.retention import GONE_AFTER, with_details
 from webapp.bulk_actions.tasks import send_work
 from webapp.extensions import db
+from webapp.lib.attachments import as_attachment
 from webapp.problems import Problem
 
 IN_ONE_FILE = "The file's own columns, then the row's number and the reason: to be mended, and imported again."

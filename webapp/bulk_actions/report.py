@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import unicodedata
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
-
-from werkzeug.http import dump_options_header
 
 from webapp.bulk_actions.detect import FileFormat
 from webapp.bulk_actions.mapping import REPORT_COLUMNS, own_width
@@ -19,19 +15,10 @@ from webapp.bulk_actions.queries import REPORT_PAGE_ROWS, list_rejected_rows
 from webapp.extensions import db, tenant
 from webapp.lib.multipart import plain_name
 
-UNQUOTED = "!#$&+-.^_`|~"
-"""What besides letters and digits needs no escape in an extended parameter of a header (RFC 8187)."""
-
 
 def report_name(file_name: str) -> str:
     """What the file of an upload's rejected rows is called."""
     return f"{plain_name(file_name).rsplit('.', 1)[0]} - rejected rows.csv"
-
-
-def as_attachment(name: str) -> str:
-    """The header that saves a response under this name: in ASCII for old clients, and as it is (RFC 6266)."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return dump_options_header("attachment", {"filename": plain, "filename*": f"UTF-8''{quote(name, safe=UNQUOTED)}"})
 
 
 def rejected_rows_csv(organisation_id: UUID, bulk_action_id: UUID, file_format: FileFormat) -> Iterator[str]:

@@ -21,7 +21,7 @@ from webapp.bulk_actions.queries import (
     list_rejected_rows,
     list_replaced_rows,
 )
-from webapp.bulk_actions.report import as_attachment, rejected_rows_csv, report_name
+from webapp.bulk_actions.report import rejected_rows_csv, report_name
 from webapp.bulk_actions.retention import DETAILS_KEPT_FOR, GONE, are_details_kept, with_details
 from webapp.bulk_actions.tasks import send_work
 from webapp.bulk_actions.verbs.service import find_undo, why_not_undoable
@@ -29,6 +29,7 @@ from webapp.bulk_actions.verbs.words import chosen_of, said_parameters, title_of
 from webapp.bulk_actions.views import blueprint, bulk_action_or_404, locked_or_404, settings_of_app
 from webapp.bulk_actions.wording import key_words, mode_words, person_words
 from webapp.extensions import db
+from webapp.lib.attachments import as_attachment
 from webapp.lib.clock import utc_now
 from webapp.live.channels import bulk_action_channel, stream_url
 from webapp.pages import render_page

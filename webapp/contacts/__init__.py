@@ -10,7 +10,13 @@ if TYPE_CHECKING:
 
 def init_app(app: APIFlask) -> None:
     """Register the contacts' pages and API."""
-    from webapp.contacts import api, timeline_views, views  # noqa: F401  (they add pages to the contacts')
+    from webapp.contacts import (  # noqa: F401  (they add pages and calls to the contacts')
+        api,
+        person_api,
+        person_views,
+        timeline_views,
+        views,
+    )
     from webapp.contacts.visits_api import api_visitors
 
     app.register_blueprint(views.blueprint)

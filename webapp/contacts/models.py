@@ -93,5 +93,6 @@ CONTACTS = register_entity(
         search_keys=("email_key", "name_key", "last_name_key", "company_key", "phone"),
         label_of=lambda contact: contact.full_name,
         shown_columns=("email", "company", "tags"),
+        visits_websites=True,
     )
 )

@@ -83,3 +83,16 @@ def die_with_parent(parent: int, number: signal.Signals) -> Callable[[], None]:
             os._exit(1)
 
     return prepare
+
+
+def lower_priority(pid: int, niceness: int) -> None:
+    """Let a process that has just begun, and what it will start, wait for the processor more than others do.
+
+    Linux shares the processor among sessions before it looks at the niceness within one (sched(7), autogroup), so
+    the session is told too. Where that cannot be, the process merely runs as fast as the others.
+    """
+    if not niceness:
+        return
+    with contextlib.suppress(OSError):  # it may have ended
+        os.setpriority(os.PRIO_PROCESS, pid, niceness)
+        Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="ascii")

@@ -22,7 +22,7 @@ from typing import IO, cast
 from webapp.embedded.errors import ServerError
 from webapp.embedded.logs import ALARMING, Output
 from webapp.embedded.places import Owner
-from webapp.embedded.processes import die_with_parent
+from webapp.embedded.processes import die_with_parent, lower_priority
 
 TICK_SECONDS = 0.1
 BACK_OFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 15.0)
@@ -38,7 +38,10 @@ class StopRequested(BaseException):
 
 @dataclass(frozen=True)
 class Child:
-    """A process to run: `stage` says when it stops (0 first), `before` runs ahead of every start."""
+    """A process to run: `stage` says when it stops (0 first), `before` runs ahead of every start.
+
+    The higher its `niceness`, the longer it waits for a processor that others want too.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -50,6 +53,7 @@ class Child:
     hurried_seconds: float = 1.0
     shown: re.Pattern[str] = ALARMING
     before: Callable[[], None] | None = None
+    niceness: int = 0
 
 
 class Running:
@@ -243,7 +247,7 @@ class Supervisor:
 def _spawn(child: Child) -> subprocess.Popen[bytes]:
     """In a session of its own, so that Ctrl-C reaches the supervisor alone and order is kept."""
     owner = child.owner
-    return subprocess.Popen(
+    process = subprocess.Popen(
         child.command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -256,6 +260,8 @@ def _spawn(child: Child) -> subprocess.Popen[bytes]:
         extra_groups=[] if owner else None,
         preexec_fn=die_with_parent(os.getpid(), child.stop_signal),
     )
+    lower_priority(process.pid, child.niceness)
+    return process
 
 
 def _read_some(descriptor: int) -> bytes | None:

@@ -15,6 +15,7 @@ from webapp.accounts.current import current_organisation
 from webapp.extensions import db
 from webapp.lib.pagination import BadCursorError
 from webapp.records import queries, service
+from webapp.records.behaviour_views import settled
 from webapp.records.entities import ATTRIBUTE_PREFIX, ATTRIBUTES
 from webapp.records.filters_api import add_saved_filters
 from webapp.records.refusals import refused
@@ -52,7 +53,7 @@ def _add_list(bp: APIBlueprint, calls: Calls) -> None:
         cursor, limit, columns = (query_data.pop(name) for name in ("cursor", "limit", "columns"))
         if unknown := next((name for name in columns if not is_shown(calls, name)), None):
             raise refused({"columns": f"There is no column called “{unknown[:60]}”."}, place="query")
-        wanted = filter_of(entity, query_data)
+        wanted = settled(entity, filter_of(entity, query_data), has_cursor=bool(cursor))
         direction = "desc" if sort.startswith("-") else "asc"
         try:
             page = queries.list_records(

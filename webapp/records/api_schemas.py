@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
 
 from apiflask import Schema
@@ -11,12 +12,15 @@ from apiflask.fields import Boolean, Dict, Integer, List, Nested, Raw, String
 from apiflask.validators import OneOf, Range
 from marshmallow import ValidationError
 
+from webapp.records.behaviour_sets import FRESH_FOR
 from webapp.records.entities import ATTRIBUTES, Entity
 from webapp.records.fields import Field
 from webapp.records.search import COUNT_LIMIT, PAGE_SIZE
 from webapp.schemas import Text, UtcTime
+from webapp.visits.behaviour.conditions import EXAMPLE
 
 MAX_LIMIT = 500
+MINUTE = timedelta(minutes=1)
 FORMATS = {"email"}
 """Types of fields that OpenAPI knows as formats, too."""
 
@@ -125,6 +129,7 @@ def _query(entity: Entity) -> dict[str, Any]:
         "updated_to": _text(day),
         "import": _text("The id of the bulk action that the records came with."),
         "seen": _text("yes or no: whether they were seen on a website."),
+        **(_did() if entity.visits_websites else {}),
         "sort": Text(
             load_default="-created",
             validate=OneOf(sorts_of(entity)),
@@ -140,6 +145,19 @@ def _query(entity: Entity) -> dict[str, Any]:
         ),
         **_paging(),
     }
+
+
+def _did() -> dict[str, Any]:
+    said = (
+        f"What they did on your websites, such as `{EXAMPLE}`; several must all hold. First when: `14d` (the last 14 "
+        "days, today among them), `2026-01-01..2026-03-31` or `ever`; then, if wanted, how often at least (`3x`) and "
+        "on which site (`site=<id>`); then what: `page:is|begins|contains:<path or address>`, "
+        "`event:is|begins|contains:<name>`, `property:is|begins|contains:<event>U+001F<name>U+001F<value>`, "
+        "`product:is:<SKU>` or `anything`. "
+        "`not:` before all of it finds those who did not, whether they were ever identified or not. What was done is "
+        f"as of up to {FRESH_FOR // MINUTE} minutes ago; a cursor's page is answered as its first one was."
+    )
+    return {"did": List(Text(), load_default=list, metadata={"description": said})}
 
 
 def _paging() -> dict[str, Any]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
+from types import MappingProxyType
 from uuid import UUID
 
 from webapp.records.entities import Entity
 from webapp.records.fields import Context
 from webapp.records.filters import OPERATOR_LABELS, Condition, RecordFilter, write_filter
 from webapp.records.imports import Import
+from webapp.visits.behaviour.words import words_of
+
+NO_SITES: Mapping[UUID, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,14 @@ WORDS = {
 
 
 def chips_of(
-    wanted: RecordFilter, entity: Entity, zone: tzinfo, context: Context, came_with: Import | None = None
+    wanted: RecordFilter,
+    entity: Entity,
+    zone: tzinfo,
+    context: Context,
+    came_with: Import | None = None,
+    site_names: Mapping[UUID, str] = NO_SITES,
 ) -> list[Chip]:
-    """The parts of a filter but the text that is searched, which stands in its own box; it names `came_with`."""
+    """The parts of a filter but the text that is searched, which stands in its own box; they name `came_with`."""
     arguments = write_filter(wanted, zone)
     chips = [Chip(f"Tag “{tag}”", "tag", tag) for tag in wanted.tags]
     chips += [Chip(_said(condition, entity, context), "where", condition.as_text()) for condition in wanted.conditions]
@@ -44,7 +53,7 @@ def chips_of(
         )
     if wanted.is_seen is not None:
         chips.append(Chip("Seen on a website" if wanted.is_seen else "Never seen on a website", "seen", ""))
-    return chips
+    return [*chips, *(Chip(words_of(one, site_names), "did", one.as_text()) for one in wanted.did)]
 
 
 def _said(condition: Condition, entity: Entity, context: Context) -> str:

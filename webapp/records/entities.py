@@ -36,6 +36,8 @@ class Entity:
     column of each, or None for that of creation, which is the id's own. `search_keys` are columns with byte
     order in which a search for a beginning looks. `attached` are columns with their labels that people do not type:
     lists find records with and without them. `beside` are numbers kept beside the records.
+    lists find records with and without them. Records that `visits_websites` have the key by which visitors say who
+    they are.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Entity:
     shown_columns: tuple[str, ...]
     attached: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, Beside] = field(default_factory=dict)
+    visits_websites: bool = False
 
     @cached_property
     def title(self) -> str:

@@ -2,26 +2,31 @@
 
 In an address, and in JSON with a list for each name: `q` a beginning, `tag` (several), `where` as
 "field:operator:value" (several), `created_from`, `created_to`, `updated_from`, `updated_to` days of the
-organisation's zone, `import` the bulk action that the records came with, `seen` yes or no.
+organisation's zone, `import` the bulk action that the records came with, `seen` yes or no, `did` (several) what
+people did on the organisation's websites, as `webapp.visits.behaviour.conditions` writes it.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
 from uuid import UUID
 
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
+from webapp.records.known_sets import KnownSet
+from webapp.visits.behaviour.conditions import BadBehaviourError, Behaviour, read_behaviour, write_behaviours
 
 MAX_TEXT = 200
 MAX_CONDITIONS = 20
 MAX_DIGITS = 15
+MAX_BEHAVIOURS = 5
+"""Each of them is a look at raw rows."""
 ARGUMENTS = (
-    "q", "tag", "where", "created_from", "created_to", "updated_from", "updated_to", "import", "seen",
+    "q", "tag", "where", "created_from", "created_to", "updated_from", "updated_to", "import", "seen", "did",
 )  # fmt: skip
-REPEATED = ("tag", "where")
+REPEATED = ("tag", "where", "did")
 """Those that may be given several times."""
 
 
@@ -96,7 +101,10 @@ class Condition:
 
 @dataclass(frozen=True)
 class RecordFilter:
-    """All of it must hold. Moments are UTC-aware; `until` is the first one that is out."""
+    """All of it must hold. Moments are UTC-aware; `until` is the first one that is out.
+
+    `sets` are what became of `did`: those who did each of them, as `webapp.records.behaviour_sets` settles it.
+    """
 
     q: str = ""
     tags: tuple[str, ...] = ()
@@ -107,6 +115,8 @@ class RecordFilter:
     updated_until: datetime | None = None
     import_id: UUID | None = None
     is_seen: bool | None = None
+    did: tuple[Behaviour, ...] = ()
+    sets: tuple[KnownSet, ...] = field(default=(), compare=False)
 
     @property
     def is_empty(self) -> bool:
@@ -128,6 +138,7 @@ def read_filter(arguments: Mapping[str, Sequence[str]], entity: Entity, zone: tz
         updated_until=_day(arguments, "updated_to", zone, days=1),
         import_id=_uuid(_one(arguments, "import")),
         is_seen=_yes_or_no(_one(arguments, "seen")),
+        did=_behaviours(_all(arguments, "did"), entity),
     )
 
 
@@ -144,6 +155,7 @@ def write_filter(record_filter: RecordFilter, zone: tzinfo) -> dict[str, list[st
         "updated_to": [_as_day(record_filter.updated_until, zone, days=1)],
         "import": [str(record_filter.import_id or "")],
         "seen": [seen],
+        "did": write_behaviours(record_filter.did),
     }
     filled = {name: [value for value in values if value] for name, values in arguments.items()}
     return {name: values for name, values in filled.items() if values}
@@ -164,6 +176,19 @@ def _condition(text: str, entity: Entity) -> Condition:
     if column in entity.beside and not (value.isdecimal() and len(value) <= MAX_DIGITS):
         raise FilterError(f"“{entity.label_of_column(column)}” is compared with a whole number, such as 10.")
     return Condition(column, operator, value if operator.needs_value else "")
+
+
+def _behaviours(texts: Sequence[str], entity: Entity) -> tuple[Behaviour, ...]:
+    """Each once, in their order."""
+    if texts and not entity.visits_websites:
+        raise FilterError(f"What was done on websites tells contacts apart, not {entity.name}.")
+    try:
+        found = tuple(dict.fromkeys(read_behaviour(text) for text in texts))
+    except BadBehaviourError as error:
+        raise FilterError(str(error)) from error
+    if len(found) > MAX_BEHAVIOURS:
+        raise FilterError(f"At most {MAX_BEHAVIOURS} things that people did can be combined.")
+    return found
 
 
 def _split(text: str) -> tuple[str, Operator, str]:

@@ -15,7 +15,7 @@ from webapp.records.entities import Entity
 from webapp.records.fields import Context, Field
 from webapp.records.filters import Condition, Operator, RecordFilter
 from webapp.records.matching import begins, between, bool_of, search_ranges, value_of
-from webapp.visits.queries import count_known_visitors, seen_visitor_keys
+from webapp.visits.queries import are_few_visitors, seen_visitor_keys
 
 CREATED_WITHIN = timedelta(minutes=10)
 """So far the moment in a record's id may be from that of its creation."""
@@ -49,10 +49,10 @@ def id_bounds(column: Any, wanted: RecordFilter) -> list[ColumnElement[bool]]:
 
 def ids_by_visits(entity: Entity, organisation_id: UUID, limit: int) -> list[Select[tuple[UUID]]]:
     """The records of all that were seen on the websites, when these are few; else nothing."""
-    if count_known_visitors(organisation_id) > limit:
+    if not are_few_visitors(organisation_id, limit):
         return []
     model = entity.model
-    keys = seen_visitor_keys(organisation_id).limit(limit).subquery()
+    keys = seen_visitor_keys(organisation_id).subquery()
     return [
         select(model.id)
         .join(keys, keys.c.visitor_key == getattr(model, entity.key_column))

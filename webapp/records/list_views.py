@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
@@ -17,6 +18,7 @@ from webapp.extensions import db
 from webapp.lib.pagination import BadCursorError
 from webapp.pages import render_page
 from webapp.records import list_settings
+from webapp.records.behaviour_views import FORM, as_of, form_context, names_of_sites, settled, text_of_form
 from webapp.records.beside import numbers_of
 from webapp.records.chips import chips_of, without
 from webapp.records.context import context_of
@@ -34,6 +36,7 @@ from webapp.records.queries import (
     list_tags,
 )
 from webapp.records.search import COUNT_WALK_ROWS, RecordCount, RecordPage
+from webapp.visits.behaviour.conditions import BadBehaviourError
 
 if TYPE_CHECKING:
     from webapp.records.views import Pages
@@ -46,14 +49,18 @@ NO_STEP = dict.fromkeys(ARGUMENTS)
 
 def index(pages: Pages) -> BaseResponse:
     """Search, filter, sort and page."""
-    if request.args.get("field"):
-        return redirect(_with_condition(pages.entity), 303)
     entity, organisation = pages.entity, current_organisation()
+    if request.args.get("field"):
+        return redirect(_with_condition(entity), 303)
+    if request.args.get("did_what"):
+        return redirect(_with_behaviour(entity), 303)
+    if request.args.get("refresh"):
+        return redirect(_refreshed(entity), 303)
     zone, cursor = ZoneInfo(organisation.time_zone), request.args.get("cursor")
     sort, direction = _sorting(entity)
     wanted, page, problem = RecordFilter(), RecordPage([], None), None
     try:
-        wanted = read_filter(request.args.to_dict(flat=False), entity, zone)
+        wanted = settled(entity, _read_filter(entity), has_cursor=bool(cursor))
         page = list_records(entity, organisation.id, wanted, sort=sort, direction=direction, cursor=cursor)
     except FilterError as error:  # shows nothing: everybody in its place would look like what was asked for
         problem = str(error)
@@ -64,7 +71,7 @@ def index(pages: Pages) -> BaseResponse:
     context = context_of(organisation.id)
     attributes = list_attribute_names(organisation.id, entity)
     chosen_import = find_import(organisation.id, wanted.import_id)
-    chips = chips_of(wanted, entity, zone, context, chosen_import)
+    chips = chips_of(wanted, entity, zone, context, chosen_import, names_of_sites(organisation.id, wanted))
     return render_page(
         "records/index.html",
         block="rows" if earlier.is_under_way else "records",
@@ -77,6 +84,8 @@ def index(pages: Pages) -> BaseResponse:
         arguments=_arguments(),
         filter_query=_query_of(wanted, zone),
         chips=[(chip.text, _to(without(_arguments(), chip))) for chip in chips],
+        as_of=as_of(wanted, zone, _url(cursor=None, refresh="1")),
+        **form_context(entity),
         offered_imports=list_offered_imports(organisation.id, entity, chosen_import),
         is_empty=not page.records and wanted.is_empty and not cursor and not problem,
         count_text=_first_count(entity, organisation.id, wanted, page, cursor) if not problem else "",
@@ -103,7 +112,7 @@ def count(pages: Pages) -> str:
     """How many match, counted for longer than a page would wait."""
     entity, organisation = pages.entity, current_organisation()
     try:
-        wanted = read_filter(request.args.to_dict(flat=False), entity, ZoneInfo(organisation.time_zone))
+        wanted = settled(entity, _read_filter(entity), has_cursor=True)
     except FilterError as error:
         abort(400, str(error))
     counted = count_records(entity, organisation.id, wanted, walk_rows=COUNT_WALK_ROWS)
@@ -181,6 +190,29 @@ def _with_condition(entity: Entity) -> str:
         flash(str(error), "error")
         return _to(arguments)
     return _to({**arguments, "where": [*arguments.get("where", []), condition]})
+
+
+def _with_behaviour(entity: Entity) -> str:
+    """The address with what the form's boxes say that people did; as it was, when they say nothing."""
+    arguments = {name: values for name, values in _arguments().items() if name not in {"cursor", *FORM}}
+    try:
+        text = text_of_form(request.args)
+        read_filter({"did": [text]}, entity, UTC)
+    except (BadBehaviourError, FilterError) as error:
+        flash(str(error), "error")
+        return _to(arguments)
+    return _to({**arguments, "did": [*arguments.get("did", []), text]})
+
+
+def _refreshed(entity: Entity) -> str:
+    """The address of the list's beginning, once it is known anew who did what."""
+    with suppress(FilterError):  # which the list itself explains
+        settled(entity, _read_filter(entity), is_refreshed=True)
+    return _url(cursor=None, refresh=None)
+
+
+def _read_filter(entity: Entity) -> RecordFilter:
+    return read_filter(request.args.to_dict(flat=False), entity, ZoneInfo(current_organisation().time_zone))
 
 
 def _arguments() -> dict[str, list[str]]:

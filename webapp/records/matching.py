@@ -12,6 +12,7 @@ from webapp.records.beside import compare_number, number_of
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
 from webapp.records.fields import Context, FaultError, Field
 from webapp.records.filters import Condition, Operator, RecordFilter
+from webapp.records.known_sets import KnownSet, is_wanted
 from webapp.records.phones import beginning_of
 from webapp.visits.queries import was_seen
 
@@ -31,7 +32,14 @@ def conditions_of(
     if wanted.is_seen is not None:
         seen = was_seen(organisation_id, getattr(record, entity.key_column))
         found.append(bool_of(seen if wanted.is_seen else not_(seen)))
-    return found
+    return [*found, *(is_wanted(organisation_id, known, record) for known in settled_sets(wanted))]
+
+
+def settled_sets(wanted: RecordFilter) -> tuple[KnownSet, ...]:
+    """The sets of a filter's behaviours. Without them nobody may be found: everybody would pass for who did it."""
+    if len(wanted.sets) != len(wanted.did):
+        raise ValueError("The behaviours of this filter are not settled.")
+    return wanted.sets
 
 
 def search_ranges(entity: Entity, record: Any, q: str) -> list[ColumnElement[bool]]:

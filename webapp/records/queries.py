@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, exists, func, not_, select
 
 from webapp.extensions import db
 from webapp.records.beside import BesideOrder
 from webapp.records.beside_walk import walk_beside
 from webapp.records.entities import Entity
 from webapp.records.filters import RecordFilter
+from webapp.records.known_sets import KnownSet, ids_of_set
 from webapp.records.leads import id_bounds
-from webapp.records.matching import begins
+from webapp.records.matching import begins, bool_of, conditions_of, settled_sets
 from webapp.records.models import AttributeName, SavedFilter
 from webapp.records.orders import order_of
 from webapp.records.search import (
@@ -144,10 +146,23 @@ def matching_ids(
     """The ids, in their order, of all that match and were created before the moment."""
     model, search = entity.model, Search(entity, organisation_id, wanted)
     by_index = [*id_bounds(model.id, wanted), *(model.id.in_(search.ids_of_tag(tag)) for tag in search.tags)]
+    others = conditions_of(entity, model, organisation_id, replace(wanted, did=(), sets=()), search.context)
     query: Select[tuple[UUID]] = select(model.id).where(
-        model.organisation_id == organisation_id, model.created_at < created_before, *by_index, *search.of(model)
+        model.organisation_id == organisation_id,
+        model.created_at < created_before,
+        *by_index,
+        *others,
+        *(_is_on_side(organisation_id, known, model) for known in settled_sets(wanted)),
     )
     return query.order_by(model.id)
+
+
+def _is_on_side(organisation_id: UUID, known: KnownSet, model: Any) -> ColumnElement[bool]:
+    """Whether a record is wanted by a set, where every record is asked about: the whole set is read once."""
+    members = ids_of_set(organisation_id, known.id).subquery()
+    if known.is_done:
+        return bool_of(model.id.in_(select(members.c.id)))
+    return not_(exists(select(1).where(members.c.id == model.id)))
 
 
 def list_tags(entity: Entity, organisation_id: UUID, beginning: str = "", limit: int = 20) -> list[str]:

@@ -18,12 +18,14 @@ from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, and_, func, literal, 
 from sqlalchemy.orm import aliased
 
 from webapp.extensions import db
+from webapp.lib.pagination import decode_cursor
 from webapp.records.beside import ids_by_numbers
 from webapp.records.context import context_of
 from webapp.records.entities import Entity
 from webapp.records.filters import Operator, RecordFilter
+from webapp.records.known_sets import KnownSet, ids_of_set
 from webapp.records.leads import Lead, id_bounds, ids_by_search, ids_by_visits, leads_of
-from webapp.records.matching import conditions_of
+from webapp.records.matching import conditions_of, settled_sets
 from webapp.records.order import BY_ID, Order
 
 PAGE_SIZE = 50
@@ -32,8 +34,8 @@ SMALL_SET = 2_000
 FIRST_STEPS = 2_000
 """A walk tries so few at first: for most filters they fill a page."""
 WALK_ROWS = 20_000
-TAG_WALK_ROWS = 6_000
-"""Along a tag each record is looked up by itself."""
+LOOK_UP_ROWS = 6_000
+"""Along a tag, or a set, each record is looked up by itself."""
 GLANCE_ROWS = 2_000
 """So many are read for a count that nobody may wait for."""
 COUNT_WALK_ROWS = 1_000_000
@@ -87,6 +89,12 @@ class Search:
         compared = [one.value for one in self.wanted.conditions if one.column == "tags" and one.operator is Operator.IS]
         return [*self.wanted.tags, *compared]
 
+    @cached_property
+    def guide(self) -> KnownSet | None:
+        """The smallest set of which every record that matches is a member."""
+        done = [known for known in settled_sets(self.wanted) if known.is_done]
+        return min(done, key=lambda known: known.member_count, default=None)
+
     def of(self, record: Any) -> list[ColumnElement[bool]]:
         return conditions_of(self.entity, record, self.organisation_id, self.wanted, self.context)
 
@@ -107,6 +115,8 @@ class Search:
         model, wanted = self.entity.model, self.wanted
         own = select(model.id).where(model.organisation_id == self.organisation_id)
         days = id_bounds(model.id, wanted)
+        if self.guide and self.guide.member_count <= SMALL_SET:
+            yield [select(ids_of_set(self.organisation_id, self.guide.id).subquery().c.id)]
         for lead in self.leads:
             yield [own.where(lead.condition, *(days if lead.is_one_value else []))]
         for tag in self.tags:
@@ -133,7 +143,7 @@ class Search:
         """A page of those that match among the next WALK_ROWS of the order, or among fewer if these fill it."""
         if self.wanted.is_empty:
             return self._walk(order, cursor, limit, limit + 1)
-        most = min(WALK_ROWS, TAG_WALK_ROWS) if self._is_along_tag(order) else WALK_ROWS
+        most = min(WALK_ROWS, LOOK_UP_ROWS) if self._is_along_ids(order) else WALK_ROWS
         page = self._walk(order, cursor, limit, min(FIRST_STEPS, most))
         return self._walk(order, cursor, limit, most) if page.is_partial and most > FIRST_STEPS else page
 
@@ -171,7 +181,7 @@ class Search:
         """The next so many records of the order, whole, as an alias of their table."""
         model = self.entity.model
         own = select(model).where(model.organisation_id == self.organisation_id)
-        if self._is_along_tag(order):
+        if self._is_along_ids(order):
             some = self._places_along(order, cursor).limit(steps).subquery()
             own = own.join(some, some.c.id == model.id).order_by(*order.by(model))
         else:
@@ -180,7 +190,9 @@ class Search:
 
     def _places_along(self, order: Order, cursor: str | None) -> Select[Any]:
         """The places of the same records: what indexes hold."""
-        if self._is_along_tag(order):
+        if self.guide and self._is_along_ids(order):
+            return self._along_set(self.guide, order, cursor)
+        if self._is_along_ids(order):
             borne = self.ids_of_tag(self.tags[0]).subquery().c
             along = select(borne.id).order_by(*order.by(borne))
             return along.where(order.after(borne, cursor)) if cursor else along
@@ -193,9 +205,17 @@ class Search:
         query = own.where(*self._guides(order)).order_by(*order.by(model))
         return query.where(order.after(model, cursor)) if cursor else query
 
-    def _is_along_tag(self, order: Order) -> bool:
-        """Whether the walk goes along the records of a tag, whose index is in the order of ids."""
-        return order.column is None and bool(self.tags)
+    def _along_set(self, guide: KnownSet, order: Order, cursor: str | None) -> Select[Any]:
+        """In the order of ids: a set's rows are, and each row's members."""
+        before = decode_cursor(cursor)[1] if cursor and order.descends else None
+        members = ids_of_set(self.organisation_id, guide.id, before).subquery().c
+        by = [column.desc() if order.descends else column.asc() for column in (members.place, members.id)]
+        along = select(members.id).where(*id_bounds(members.id, self.wanted)).order_by(*by)
+        return along.where(order.after(members, cursor)) if cursor else along
+
+    def _is_along_ids(self, order: Order) -> bool:
+        """Whether the walk goes along the records of a set or a tag, which are in the order of ids."""
+        return order.column is None and bool(self.guide or self.tags)
 
     def _guides(self, order: Order) -> list[ColumnElement[bool]]:
         """Leads whose index is in the walk's order, so that it only meets records that fulfil them."""

@@ -13,6 +13,7 @@ def init_app(app: APIFlask) -> None:
     from webapp.jobs.kinds import register_kind
     from webapp.visits import (  # noqa: F401  (they add pages and answers to the blueprints below)
         analytics_api,
+        behaviour_views,
         installation_views,
         journeys_api,
         settings_views,
@@ -20,11 +21,16 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.api import api_visits
     from webapp.visits.collecting import api  # noqa: F401  (so is what takes beacons)
     from webapp.visits.counting.rebuild_tasks import CHECK, REBUILD
+    from webapp.visits.deletion import api as deletion_api  # noqa: F401  (so do these)
+    from webapp.visits.deletion import views as deletion_views  # noqa: F401
+    from webapp.visits.deletion.tasks import ERASE as ERASE_SITES
     from webapp.visits.people import api as people_api  # noqa: F401
     from webapp.visits.people import refused_views  # noqa: F401
-    from webapp.visits.people.erasing_tasks import ERASE
+    from webapp.visits.people.erasing_tasks import ERASE as ERASE_PEOPLE
     from webapp.visits.site_page import (  # noqa: F401  (they add pages to `visits`)
         flow_views,
+        funnel_views,
+        funnels_api,
         journey_views,
         kept_views,
         list_views,
@@ -37,7 +43,8 @@ def init_app(app: APIFlask) -> None:
 
     register_kind(REBUILD)
     register_kind(CHECK)
-    register_kind(ERASE)
+    register_kind(ERASE_PEOPLE)
+    register_kind(ERASE_SITES)
     app.register_blueprint(visits)
     app.register_blueprint(shared_visits)
     app.register_blueprint(unsubscribe)

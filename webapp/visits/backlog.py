@@ -119,9 +119,14 @@ def _shortened(number: int, column: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def decode_columns(content: bytes) -> list[list[Any]]:
     """The columns of a group, in the order of a row's fields."""
-    columns = _decoder.decode(content)
+    columns = decode_short_columns(content)
     height = len(columns[ID_COLUMN])
     return [column * height if len(column) == 1 else column for column in columns]
+
+
+def decode_short_columns(content: bytes) -> list[list[Any]]:
+    """As `decode_columns`, with a column of one value as that value alone; the ids tell how many rows there are."""
+    return _decoder.decode(content)
 
 
 def decode_rows(content: bytes) -> list[Row]:

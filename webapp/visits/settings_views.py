@@ -17,6 +17,7 @@ from webapp.jobs.announcing import announce
 from webapp.lib.clock import utc_now
 from webapp.pages import render_page
 from webapp.visits.counting.rebuilds import start_rebuild_if_stale
+from webapp.visits.deletion.service import KEPT_FOR
 from webapp.visits.models import Site
 from webapp.visits.site_queries import find_site, list_drops
 from webapp.visits.site_settings import RATE_LIMITS, RETENTION_DAYS, BadSettingsError, change_site, replace_secret
@@ -84,6 +85,7 @@ def _page(
         time_zones=[(name, name.replace("_", " ")) for name in TIME_ZONES],
         drops=list_drops(current_organisation().id, site.id, utc_now().date()),
         is_secret_shown=is_secret_shown,
+        kept_days=KEPT_FOR.days,
     )
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from webapp.extensions import db
-from webapp.visits.collecting.refusals import EXPLANATIONS
+from webapp.visits.collecting.refusals import EXPLANATIONS, SITE_DELETED
 from webapp.visits.models import DropCount, Site
 
 OTHERWISE = "Beacons that could not be counted."
@@ -28,9 +28,34 @@ class Drops:
 
 
 def find_site(organisation_id: UUID, site_id: UUID) -> Site | None:
-    """One of the organisation's sites."""
+    """One of the organisation's sites that is not deleted."""
     wanted = select(Site).where(Site.organisation_id == organisation_id, Site.id == site_id)
-    return db.session.scalars(wanted).one_or_none()
+    return db.session.scalars(wanted.where(Site.deleted_at.is_(None))).one_or_none()
+
+
+def find_deleted_site(organisation_id: UUID, site_id: UUID) -> Site | None:
+    """One that is deleted and may come back, locked."""
+    return db.session.scalars(_deleted(organisation_id).where(Site.id == site_id).with_for_update()).one_or_none()
+
+
+def list_deleted_sites(organisation_id: UUID) -> list[Site]:
+    """Those that may come back, the latest deleted first."""
+    return list(db.session.scalars(_deleted(organisation_id).order_by(Site.deleted_at.desc(), Site.id)))
+
+
+def count_drops_since(site: Site) -> int:
+    """How many beacons a deleted site's pages reported all the same."""
+    counted = select(func.coalesce(func.sum(DropCount.drop_count), 0)).where(
+        DropCount.organisation_id == site.organisation_id,
+        DropCount.site_id == site.id,
+        DropCount.reason == SITE_DELETED,
+    )
+    return int(db.session.scalars(counted).one())
+
+
+def _deleted(organisation_id: UUID) -> Select[Site]:
+    own = select(Site).where(Site.organisation_id == organisation_id)
+    return own.where(Site.deleted_at.is_not(None), Site.erasing_at.is_(None))
 
 
 def list_drops(organisation_id: UUID, site_id: UUID, today: date) -> list[Drops]:

@@ -19,8 +19,9 @@ from webapp.lib.redis import beacons_client
 from webapp.live.channels import visits_channel
 from webapp.live.publish import publish
 from webapp.visits import backlog
+from webapp.visits.counting.ahead import Ahead
 from webapp.visits.counting.rebuild_tasks import rebuild_stale_sites
-from webapp.visits.counting.roll_up import Counted, begin_batch, count_entries
+from webapp.visits.counting.roll_up import Counted, begin_batch, count_batch
 
 ROLL_UP_SECONDS = 20.0
 """How long one message may keep its worker; the scheduler sends the next while beacons wait."""
@@ -38,13 +39,24 @@ def roll_up() -> None:
     """
     settings: Settings = current_app.extensions["settings"]
     with beacons_client(settings) as stream:
-        until = time.monotonic() + ROLL_UP_SECONDS
-        while time.monotonic() < until and roll_up_once(stream, settings.roll_up_batch):
+        roll_up_until(stream, settings.roll_up_batch, time.monotonic() + ROLL_UP_SECONDS)
+
+
+def roll_up_until(stream: redis.Redis, batch: int, until: float) -> None:
+    """Count batches of about so many beacons until less than one waits, or until this moment of the monotonic clock."""
+    with Ahead(stream, batch) as ahead:
+        while time.monotonic() < until and _roll_up_batch(stream, batch, ahead):
             pass
 
 
 def roll_up_once(stream: redis.Redis, batch: int) -> bool:
-    """Count one batch: commit, then trim the stream, then tell the pages. Whether another batch may wait."""
+    """Count one batch. Whether another may wait."""
+    with Ahead(stream, batch) as ahead:
+        return _roll_up_batch(stream, batch, ahead)
+
+
+def _roll_up_batch(stream: redis.Redis, batch: int, ahead: Ahead) -> bool:
+    """Commit, then trim the stream, then tell the pages."""
     try:
         connection = driver_connection()
         position = begin_batch(connection)
@@ -52,8 +64,8 @@ def roll_up_once(stream: redis.Redis, batch: int) -> bool:
             return False
         if backlog.is_behind(stream, position):
             position = backlog.START
-        entries = backlog.read_after(stream, position, batch)
-        counted = count_entries(connection, entries) if entries else None
+        waiting = ahead.take(position)
+        counted = count_batch(connection, waiting) if waiting else None
         db.session.commit()
     finally:
         db.session.rollback()

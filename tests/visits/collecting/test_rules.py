@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.visits.support import BROWSER, COUNTRIES, MISSING, make_beacon, make_known_site, make_sender, take_beacon
-from webapp.lib.proxies import read_address
+from webapp.lib.addresses import read_address
 from webapp.visits import collecting
 from webapp.visits.collecting.clients import Client, client_of
 from webapp.visits.collecting.countries import Countries

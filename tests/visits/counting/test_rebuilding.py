@@ -38,20 +38,20 @@ def test_a_rebuild_counts_what_counting_counted(
     app: APIFlask, alice: Person, charlie: Person, services: Settings
 ) -> None:
     site, other = (add_site(app, person.organisation_id) for person in (alice, charlie))
-    count_rows(app, services, [*_make_rows(site, 1), *_make_rows(other, 2)])
-    before = _snapshot(services)
+    count_rows(app, services, [*make_rows(site, 1), *make_rows(other, 2)])
+    before = snapshot(services)
     with owner_connection(services) as connection:
         connection.execute("UPDATE site_roll_ups SET pageview_count = pageview_count + 5 WHERE site_id = %s", [site.id])
         connection.execute("DELETE FROM dimension_roll_ups WHERE site_id = %s AND value = 'NP'", [site.id])
     rebuild_site(app, site)
-    assert _snapshot(services) == before
+    assert snapshot(services) == before
 
 
 def test_a_changed_time_zone_is_noticed_and_cuts_the_days_anew(
     app: APIFlask, alice: Person, services: Settings
 ) -> None:
     site = add_site(app, alice.organisation_id)
-    rows = _make_rows(site, 3)
+    rows = make_rows(site, 3)
     count_rows(app, services, rows)
     with app.app_context(), tenant(alice.organisation_id):
         db.session.get_one(Site, (alice.organisation_id, site.id)).time_zone = "Asia/Kathmandu"
@@ -62,12 +62,12 @@ def test_a_changed_time_zone_is_noticed_and_cuts_the_days_anew(
     assert rows_of(services, zones) == [("Asia/Kathmandu", "UTC")]
     _work_off(app)
     assert rows_of(services, zones) == [("Asia/Kathmandu", "Asia/Kathmandu")]
-    cut_anew = _snapshot(services)
+    cut_anew = snapshot(services)
     with owner_connection(services) as connection:
         for table in (*TABLES, "raw_chunks", "visits", "seen"):
             connection.execute(f"DELETE FROM {table}")
     count_rows(app, services, [*rows, more])
-    assert _snapshot(services) == cut_anew
+    assert snapshot(services) == cut_anew
 
 
 def test_only_whole_months_are_counted_again_of_which_retention_took_nothing(
@@ -92,7 +92,7 @@ def test_the_nightly_check_names_the_bucket_that_differs(
     app: APIFlask, alice: Person, services: Settings, column: str
 ) -> None:
     site = add_site(app, alice.organisation_id)
-    count_rows(app, services, _make_rows(site, 4))
+    count_rows(app, services, make_rows(site, 4))
     assert check_counts(app, alice, services)["difference_count"] == 0
     with owner_connection(services) as connection:
         connection.execute(
@@ -104,7 +104,7 @@ def test_the_nightly_check_names_the_bucket_that_differs(
     assert column in result["differences"][0]
 
 
-def _make_rows(site: Site, seed: int) -> list[Row]:
+def make_rows(site: Site, seed: int) -> list[Row]:
     chance = random.Random(seed)
     return [
         make_row(
@@ -126,7 +126,7 @@ def count_rows(app: APIFlask, settings: Settings, rows: list[Row]) -> None:
     count_all(app, settings, batch=100)
 
 
-def _snapshot(settings: Settings) -> dict[str, list[object]]:
+def snapshot(settings: Settings) -> dict[str, list[object]]:
     """All that is counted, without rows that count nothing any more."""
     return {
         table: sorted(row for row in rows_of(settings, f"SELECT {columns} FROM {table}") if any(row[-5:]))

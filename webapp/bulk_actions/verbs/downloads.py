@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from werkzeug.wrappers import Response
 
 from webapp.bulk_actions.models import BulkAction, BulkActionState, Verb
-from webapp.bulk_actions.report import as_attachment
 from webapp.bulk_actions.verbs.export import export_of, stream_csv
+from webapp.lib.attachments import as_attachment
 from webapp.lib.storage import StorageMissingError, storage_at
 
 MIMETYPES = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -12,13 +12,20 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ARRAY, Select, Uuid, bindparam, func, select
 
 from webapp.extensions import db
+from webapp.lib.clock import utc_now
 from webapp.lib.texts import UNKEEPABLE, is_keepable, shown
+from webapp.records.behaviour_sets import Moment, settle
 from webapp.records.entities import Entity
 from webapp.records.filters import ARGUMENTS, REPEATED, RecordFilter, read_filter
 from webapp.records.queries import matching_ids
+from webapp.visits.periods import is_possible
 
 MAX_TICKED = 10_000
+CLOCK_SKEW = timedelta(minutes=1)
+"""So far a caller's clock may be ahead."""
 WAYS = ("ids", "filter", "deletion_id")
+BESIDE = ("zone", "at")
+"""What may be said beside a filter."""
 
 
 class SelectionError(ValueError):
@@ -29,6 +36,7 @@ class SelectionError(ValueError):
 class Selection:
     """Ticked records, or a filter's arguments with the time zone in which its days are meant, or a deletion's.
 
+    `at` is the moment up to which a filter looks for what people did; without it that of the selection.
     Ids of a selection for `restore` are those of deleted records.
     """
 
@@ -36,25 +44,35 @@ class Selection:
     arguments: Mapping[str, Sequence[str]] | None = None
     zone: str = "UTC"
     deletion_id: UUID | None = None
+    at: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
         if self.ids is not None:
             return {"ids": [str(record_id) for record_id in self.ids]}
         if self.deletion_id:
             return {"deletion_id": str(self.deletion_id)}
-        return {"filter": dict(self.arguments or {}), "zone": self.zone}
+        at = {"at": self.at.isoformat()} if self.at else {}
+        return {"filter": dict(self.arguments or {}), "zone": self.zone, **at}
 
     def is_everything(self, entity: Entity) -> bool:
         """Whether it is all that there are; raises as `filter` does."""
         return self.arguments is not None and self.filter(entity).is_empty
 
+    def frozen(self, moment: datetime) -> Selection:
+        """With the moment, where it matters and none is said yet."""
+        return replace(self, at=moment) if self.at is None and self.arguments and self.arguments.get("did") else self
+
     def filter(self, entity: Entity) -> RecordFilter:
         """The filter; raises FilterError when it cannot be read, SelectionError when there is no such time zone."""
+        return read_filter(self.arguments or {}, entity, self.time_zone)
+
+    @property
+    def time_zone(self) -> ZoneInfo:
+        """Raises SelectionError when there is none of this name."""
         try:
-            zone = ZoneInfo(self.zone)
+            return ZoneInfo(self.zone)
         except (ValueError, KeyError, OSError) as error:  # whatever a name makes of the folder of time zones
             raise SelectionError(f"There is no time zone called “{shown(self.zone)}”.") from error
-        return read_filter(self.arguments or {}, entity, zone)
 
 
 def check_selection(selection: Selection, entity: Entity, *, of_deleted: bool) -> None:
@@ -75,7 +93,7 @@ def selection_from(kept: Any, zone: str = "UTC") -> Selection:
     named = [name for name in WAYS if name in kept] if isinstance(kept, Mapping) else []
     if len(named) != 1:
         raise SelectionError("Say which records: either `ids`, or a `filter`, which may be empty.")
-    if unknown := set(kept) - {*named, *(["zone"] if named == ["filter"] else [])}:
+    if unknown := set(kept) - {*named, *(BESIDE if named == ["filter"] else [])}:
         raise SelectionError(f"A selection by `{named[0]}` has no “{_named(unknown)}”.")
     if named == ["ids"]:
         return Selection(ids=_checked_ids(kept["ids"]))
@@ -84,7 +102,8 @@ def selection_from(kept: Any, zone: str = "UTC") -> Selection:
     wanted_zone = kept.get("zone", zone)
     if not isinstance(wanted_zone, str):
         raise SelectionError("`zone` is the name of a time zone, such as Europe/Berlin.")
-    return Selection(arguments=_checked_filter(kept["filter"]), zone=wanted_zone)
+    at = _checked_moment(kept["at"]) if "at" in kept else None
+    return Selection(arguments=_checked_filter(kept["filter"]), zone=wanted_zone, at=at)
 
 
 def _checked_ids(given: Any) -> tuple[UUID, ...]:
@@ -101,6 +120,16 @@ def _checked_id(given: Any) -> UUID:
         return UUID(given if isinstance(given, str) else "")
     except ValueError as error:
         raise SelectionError(f"“{shown(given)}” is no id.") from error
+
+
+def _checked_moment(given: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(given if isinstance(given, str) else "").astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise SelectionError("`at` is a moment such as 2026-11-22T10:30:00Z.") from error
+    if moment > utc_now() + CLOCK_SKEW or not is_possible(moment.date()):
+        raise SelectionError("`at` is a moment that has passed.")
+    return moment
 
 
 def _checked_filter(given: Any) -> dict[str, list[str]]:
@@ -133,7 +162,10 @@ def _named(names: Iterable[Any]) -> str:
 def selected_ids(
     entity: Entity, organisation_id: UUID, selection: Selection, selected_at: datetime
 ) -> Select[tuple[UUID]]:
-    """The ids, in their order; a filter's are those of records that were created before the moment."""
+    """The ids, in their order; a filter's are those of records that were created before the moment.
+
+    Who did what the filter names is settled for this transaction: ask within it.
+    """
     if selection.ids is not None:
         ids = bindparam("ids", list(selection.ids), ARRAY(Uuid()), unique=True)
         return select(func.unnest(ids).label("id")).order_by("id")
@@ -143,7 +175,9 @@ def selected_ids(
             deleted.organisation_id == organisation_id, deleted.deletion_id == selection.deletion_id
         )
         return query.order_by(deleted.id)
-    return matching_ids(entity, organisation_id, selection.filter(entity), selected_at)
+    moment = Moment(selection.at or selected_at, selection.time_zone, is_frozen=True)
+    wanted = settle(entity, organisation_id, selection.filter(entity), moment)
+    return matching_ids(entity, organisation_id, wanted, selected_at)
 
 
 def count_selected(entity: Entity, organisation_id: UUID, selection: Selection, selected_at: datetime) -> int:

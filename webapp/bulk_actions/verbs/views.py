@@ -160,13 +160,16 @@ def _confirm_page(
 ) -> Response:
     organisation = current_organisation()
     moment = utc_now()
+    selection = selection.frozen(moment)
     try:
         check_selection(selection, entity, of_deleted=verb is Verb.RESTORE)
         if verb is Verb.DELETE:
             _refuse_everything(entity, selection)
         count = count_selected(entity, organisation.id, selection, moment)
         ids = selected_ids(entity, organisation.id, selection, moment).limit(SAMPLE_SIZE)
-        sample = list_by_ids(entity, organisation.id, list(db.session.scalars(ids)))
+        sampled: list[UUID] = list(db.session.scalars(ids))
+        db.session.commit()  # who did what is known by now, and need not be asked again when this is confirmed
+        sample = list_by_ids(entity, organisation.id, sampled)
     except (SelectionError, FilterError) as error:
         abort(400, str(error))
     names = [f"{ATTRIBUTE_PREFIX}{name}" for name in list_attribute_names(organisation.id, entity)]

@@ -14,6 +14,7 @@ from webapp.records.entities import get_entity
 from webapp.records.fields import Context, Field
 from webapp.records.filters import FilterError
 from webapp.records.imports import find_import
+from webapp.visits.queries import list_sites
 
 FORMULA_WORDS = {
     "keep": "kept as they are",
@@ -71,9 +72,12 @@ def chosen_of(bulk_action: BulkAction) -> Chosen | None:
         return Chosen(f"{entity.title} by a filter that cannot be read any more: {error}")
     organisation_id = bulk_action.organisation_id
     came_with = find_import(organisation_id, wanted.import_id)
-    chips = chips_of(wanted, entity, zone, context_of(organisation_id), came_with)
+    site_names = {site.id: site.name for site in list_sites(organisation_id)} if wanted.did else {}
+    chips = chips_of(wanted, entity, zone, context_of(organisation_id), came_with, site_names)
     parts = [f"Search “{wanted.q}”"] if wanted.q else []
     parts += [chip.text for chip in chips]
+    if wanted.did and (at := selection.at or bulk_action.selected_at):
+        parts.append(f"As of {at.astimezone(zone):%Y-%m-%d %H:%M}")
     return Chosen(f"{entity.title} that matched" if parts else f"All {entity.name}", tuple(parts))
 
 

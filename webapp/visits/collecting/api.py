@@ -33,6 +33,7 @@ from webapp.visits.collecting.senders import Sender, Senders
 from webapp.visits.collecting.site_directory import SETTINGS, rules_of
 from webapp.visits.collecting.visitors import find_salt
 from webapp.visits.models import Site
+from webapp.visits.site_queries import list_deleted_sites
 
 BODY_TYPES = ["application/json", "text/plain"]
 REFUSALS = {
@@ -128,7 +129,8 @@ def _take_all(organisation_id: UUID, parts: list[bytes]) -> Batch:
     """What becomes of each beacon. The key proves whose they are, so each describes its visitor itself."""
     now_ms = time.time_ns() // 1_000_000
     salt = _find_salt(now_ms)
-    sites = {site.site_key: _known_site(site) for site in queries.list_sites(organisation_id)}
+    known = [*queries.list_sites(organisation_id), *list_deleted_sites(organisation_id)]
+    sites = {site.site_key: _known_site(site) for site in known}
     server, senders = Sender(is_trusted=True), _senders(_settings())
 
     def take_one(beacon: Beacon, site: KnownSite) -> Row:
@@ -156,9 +158,10 @@ def _known_site(site: Site) -> KnownSite:
 
 
 def _find_site(site_key: str, sites: dict[str, KnownSite]) -> KnownSite:
-    if not site_key and len(sites) == 1:
-        return next(iter(sites.values()))
     if not site_key:
+        there = [site for site in sites.values() if not site.rules.is_deleted]
+        if len(there) == 1:
+            return there[0]
         detail = "`siteKey` may be missing only when the organisation has exactly one site."
         raise RefusedError(422, "missing-site-key", detail)
     if site_key not in sites:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import maxminddb
 
-from webapp.lib.proxies import read_address
+from webapp.lib.addresses import read_address
 
 REMEMBERED = 50_000
 IPV6_OF_ONE = 64

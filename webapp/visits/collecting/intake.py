@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from webapp.lib.proxies import read_address
+from webapp.lib.addresses import read_address
 from webapp.visits.backlog import Kind, Row
 from webapp.visits.collecting.beacon import KINDS, Beacon
 from webapp.visits.collecting.checks import (
@@ -30,6 +30,7 @@ from webapp.visits.collecting.refusals import (
     EXCLUDED_COUNTRY,
     EXCLUDED_PAGE,
     PRIVACY_CONTROL,
+    SITE_DELETED,
     DroppedError,
     RefusedError,
 )
@@ -57,6 +58,8 @@ def needs_salt(beacon: Beacon, rules: SiteRules) -> bool:
 def take(beacon: Beacon, site: KnownSite, sender: Sender, now_ms: int, salt: bytes | None) -> Row:
     """The row to be counted; raises RefusedError or DroppedError."""
     rules = site.rules
+    if rules.is_deleted:
+        raise RefusedError(403, SITE_DELETED, "This site was deleted. Take the tracker out of its pages.")
     if not rules.allows(sender.origin):
         detail = f"This site does not take visits from {sender.origin}."
         raise RefusedError(403, "origin-not-allowed", detail)

@@ -37,6 +37,7 @@ class DroppedError(Exception):
         self.detail = EXPLANATIONS[reason]
 
 
+SITE_DELETED = "site-deleted"
 BOT = "bot"
 DO_NOT_TRACK = "do-not-track"
 PRIVACY_CONTROL = "privacy-control"
@@ -72,6 +73,7 @@ EXPLANATIONS = {
     "needs-signature": "An address, browser or identity was reported without a signature or API key.",
     "origin-not-allowed": "A website that is not among this site's addresses reported visits.",
     "rate-limited": "The picture for pages without scripts was asked for more often than one address or the site may.",
+    SITE_DELETED: "The site was deleted, and its pages still reported visits.",
     "visit-in-future": "The visit's time lay in the future.",
     "visit-too-old": "The visit lay more than 31 days back.",
     "wrong-fields": "A field was missing or of the wrong type.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
@@ -58,6 +59,7 @@ class SiteRules:
     counts_fragments: bool
     identify_secret: str
     rate_limit: int
+    is_deleted: bool
 
     def allows(self, origin: str | None) -> bool:
         """Whether a page of this origin may report; who sends no origin is no browser."""
@@ -86,6 +88,7 @@ def make_rules(
     counts_fragments: bool,
     identify_secret: str,
     rate_limit: int,
+    deleted_at: datetime | None = None,
 ) -> SiteRules:
     """The rules of these settings, in the order of `site_directory.SETTINGS`."""
     return SiteRules(
@@ -100,6 +103,7 @@ def make_rules(
         counts_fragments=counts_fragments,
         identify_secret=identify_secret,
         rate_limit=rate_limit,
+        is_deleted=deleted_at is not None,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from webapp.lib.proxies import Proxies
+from webapp.lib.addresses import Proxies
 from webapp.visits.collecting.beacon import Beacon
 from webapp.visits.collecting.checks import language_of
 from webapp.visits.collecting.clients import LENGTH_LIMIT, UNKNOWN, Client, client_of

@@ -33,6 +33,7 @@ UNREACHABLE = (psycopg.Error, PoolTimeout, TimeoutError, OSError)
 SETTINGS = (
     "origins", "query_keys", "excluded_pages", "excluded_addresses", "excluded_countries", "drops_bots",
     "respects_dnt", "is_cookieless", "counts_fragments", "identify_secret", "rate_limit",
+    "deleted_at",
 )  # fmt: skip
 """The columns of a site that `make_rules` takes, in its order."""
 SITE = f"SELECT id, {', '.join(SETTINGS)} FROM sites WHERE organisation_id = %s AND site_key = %s"  # noqa: S608  (our own names)

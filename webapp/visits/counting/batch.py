@@ -1,18 +1,25 @@
-"""A batch of beacons as one frame: read from the stream's entries, checked, split by organisation. Pure functions."""
+"""A batch of beacons as one frame: read from the stream's entries, checked, split by organisation. Pure functions.
+
+None of it asks what is counted already, so it can be done for the next batch while PostgreSQL works on one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import msgspec
 import polars as pl
 
 from webapp.visits import backlog
-from webapp.visits.backlog import Entry, Row
+from webapp.visits.backlog import Entry, Kind, Row
+from webapp.visits.counting.enrichment import enrich
 
 LAST_MS = 7_258_118_400_000
 """The year 2200: what lies beyond, or before 1970, is no time of a visit."""
+_IS_ACTIVITY = ~pl.col("kind").is_in([int(Kind.DROPPED), int(Kind.IDENTIFY)])
 _TYPES = {bytes: pl.Binary(), int: pl.Int64(), str: pl.String()}
 ROW_SCHEMA = pl.Schema(
     {
@@ -20,8 +27,6 @@ ROW_SCHEMA = pl.Schema(
         for field in msgspec.structs.fields(Row)
     }
 )
-
-
 UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, LookupError, OverflowError, pl.exceptions.PolarsError)
 
 
@@ -46,15 +51,23 @@ def read_entries(entries: Sequence[Entry]) -> tuple[pl.DataFrame, list[tuple[Ent
 
 def _frame_of_entries(entries: Sequence[Entry]) -> pl.DataFrame:
     """One frame of all: making one for each of many small groups would take longer than all the rest."""
-    groups = [backlog.decode_columns(entry.content) for entry in entries]
+    groups = [backlog.decode_short_columns(entry.content) for entry in entries]
     if any(len(group) != len(ROW_SCHEMA) for group in groups):
         raise ValueError("A group of beacons has more columns than a row, or fewer.")
-    return frame_of([list(chain.from_iterable(parts)) for parts in zip(*groups, strict=True)])
+    if not all(map(all, ([len(column) for column in group] for group in groups))):
+        raise ValueError("A group of beacons has a column without a value.")
+    heights = [len(group[backlog.ID_COLUMN]) for group in groups]
+    parts = zip(ROW_SCHEMA.items(), zip(*groups, strict=True), strict=True)
+    return pl.DataFrame([_series(name, kind, columns, heights) for (name, kind), columns in parts])
 
 
-def frame_of(columns: list[list[object]]) -> pl.DataFrame:
-    """Columns in the order of a row's fields."""
-    return pl.DataFrame(columns, schema=ROW_SCHEMA, orient="col")
+def _series(name: str, kind: pl.DataType, columns: tuple[list[Any], ...], heights: list[int]) -> pl.Series:
+    """A group's column is as high as the group, or one value. Half of the columns are one value in all groups."""
+    first = columns[0][:1]
+    if all(column == first for column in columns):
+        return pl.Series(name, first, kind).new_from_index(0, sum(heights))
+    full = [column * height if len(column) == 1 else column for column, height in zip(columns, heights, strict=True)]
+    return pl.Series(name, list(chain.from_iterable(full)), kind)
 
 
 def frame_of_rows(rows: Iterable[Row]) -> pl.DataFrame:
@@ -75,9 +88,50 @@ def check(batch: pl.DataFrame) -> None:
         raise UnstorableError("A beacon has an id, a time, a kind or a text that cannot be stored.")
 
 
-def by_organisation(batch: pl.DataFrame) -> list[tuple[bytes, pl.DataFrame]]:
-    """Each organisation's rows, every id once."""
-    if batch.get_column("id").n_unique() < batch.height:
-        batch = batch.unique(["organisation_id", "id"], keep="first", maintain_order=True)
-    parts = batch.partition_by("organisation_id", as_dict=True)
-    return sorted((organisation_id, part) for (organisation_id,), part in parts.items())
+@dataclass(frozen=True)
+class Part:
+    """One organisation's rows, every id once, and those of activity with all that they say by themselves."""
+
+    organisation_id: bytes
+    rows: pl.DataFrame
+    activity: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What was read from the stream, as far as it can be worked out without a look at what is counted.
+
+    Without `parts`, some row cannot be stored: whoever counts them finds out which.
+    """
+
+    position: str
+    rows: pl.DataFrame
+    unreadable: list[tuple[Entry, Exception]]
+    parts: list[Part] | None
+
+    @property
+    def height(self) -> int:
+        """How many rows and unreadable entries there are."""
+        return self.rows.height + len(self.unreadable)
+
+
+def prepare(entries: Sequence[Entry]) -> Batch:
+    """All of these entries, ready to be counted."""
+    rows, unreadable = read_entries(entries)
+    try:
+        parts: list[Part] | None = split(rows)
+    except UNREADABLE:
+        parts = None
+    return Batch(entries[-1].id, rows, unreadable, parts)
+
+
+def split(rows: pl.DataFrame) -> list[Part]:
+    """The rows of each organisation; raises UnstorableError, or what else is wrong with one of them."""
+    check(rows)
+    if rows.get_column("id").n_unique() < rows.height:
+        rows = rows.unique(["organisation_id", "id"], keep="first", maintain_order=True)
+    parts = rows.partition_by("organisation_id", as_dict=True)
+    return [
+        Part(organisation_id, part, enrich(part.filter(_IS_ACTIVITY)))
+        for (organisation_id,), part in sorted(parts.items())
+    ]

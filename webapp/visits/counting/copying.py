@@ -16,16 +16,22 @@ Connection = psycopg.Connection[Any]
 
 def copy_in(connection: Connection, table: str, frame: pl.DataFrame) -> None:
     """Fill a table of this connection's own, columns in their order; ids as bytes, no cell without a value."""
-    hexadecimal = frame.with_columns(pl.col(pl.Binary).bin.encode("hex"))
+    copy_csv_in(connection, table, as_csv(frame))
+
+
+def as_csv(frame: pl.DataFrame) -> bytes:
+    """The frame as `copy_csv_in` takes it, for whoever has time to write it while PostgreSQL does something else."""
     buffer = io.BytesIO()
+    hexadecimal = frame.with_columns(pl.col(pl.Binary).bin.encode("hex"))
     hexadecimal.write_csv(buffer, include_header=False, quote_style="non_numeric")
+    return buffer.getvalue()
+
+
+def copy_csv_in(connection: Connection, table: str, content: bytes) -> None:
+    """As `copy_in`, of a frame that is written already."""
     statement = sql.SQL("COPY {} FROM STDIN (FORMAT csv)").format(sql.Identifier(table))
-    _copy(connection, statement, buffer.getbuffer())
-
-
-def _copy(connection: Connection, statement: sql.Composed, content: bytes | memoryview) -> None:
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(bytes(content))
+        copy.write(content)
 
 
 def copy_out(connection: Connection, query: str, parameters: Sequence[object], schema: pl.Schema) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from uuid import UUID
 
@@ -11,39 +12,48 @@ import psycopg
 from webapp.visits.backlog import Kind
 from webapp.visits.counting import statements
 from webapp.visits.counting.aside import Aside
-from webapp.visits.counting.enrichment import enrich
+from webapp.visits.counting.batch import Part
 from webapp.visits.counting.identities import link_identities
 from webapp.visits.counting.roll_ups import Batch, add_to_roll_ups
 from webapp.visits.counting.seen import keep_unseen
 from webapp.visits.counting.stitching import Stitched, stitch
-from webapp.visits.counting.visit_store import find_visits, write_visits
+from webapp.visits.counting.visit_store import find_visits, visit_rows, write_visits
 from webapp.visits.known_visitors import add_known_visitors
 from webapp.visits.models import RawKind
 from webapp.visits.raw.chunks import encode_chunks, insert_chunks, take_small
 from webapp.visits.raw.frames import ACTIVITY_SCHEMA, VISIT_SCHEMA
 
+logger = logging.getLogger(__name__)
 UNKNOWN_ZONE = "UTC"
-_IS_ACTIVITY = ~pl.col("kind").is_in([int(Kind.DROPPED), int(Kind.IDENTIFY)])
 Connection = psycopg.Connection[Any]
 
 
-def count_for_organisation(connection: Connection, organisation_id: bytes, rows: pl.DataFrame) -> tuple[int, int]:
+def count_for_organisation(connection: Connection, part: Part) -> tuple[int, int]:
     """Count one organisation's rows, each id once for ever; how many rows, and pageviews, were new."""
-    tenant = UUID(bytes=organisation_id)
+    tenant, rows, activity = UUID(bytes=part.organisation_id), part.rows, part.activity
     statements.set_tenant(connection, tenant)
-    with Aside() as aside:
-        unseen = aside.do(keep_unseen, connection, tenant, rows)
-        activity = enrich(rows.filter(_IS_ACTIVITY))
-        fresh = unseen.result()
+    fresh = keep_unseen(connection, tenant, rows)
+    row_count, fresh = fresh.height, _of_known_sites(connection, tenant, fresh)
     if fresh.is_empty():
-        return 0, 0
+        return row_count, 0
     _add_drops(connection, tenant, fresh.filter(pl.col("kind") == Kind.DROPPED))
     link_identities(connection, tenant, fresh.filter(pl.col("kind") == Kind.IDENTIFY))
     if fresh.height < rows.height:
         activity = activity.join(fresh.select("id"), on="id", how="semi", maintain_order="left")
     if not activity.is_empty():
         _count_activity(connection, tenant, activity)
-    return fresh.height, fresh.filter(pl.col("kind") == Kind.PAGEVIEW).height
+    return row_count, fresh.filter(pl.col("kind") == Kind.PAGEVIEW).height
+
+
+def _of_known_sites(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> pl.DataFrame:
+    """Those of sites that there are: one that was removed for good may have been in the stream still."""
+    ids = rows.get_column("site_id").unique().to_list()
+    found = connection.execute(statements.KNOWN_SITES, [tenant, [UUID(bytes=site_id) for site_id in ids]]).fetchall()
+    if len(found) == len(ids):
+        return rows
+    known = rows.filter(pl.col("site_id").is_in([site_id.bytes for (site_id,) in found]))
+    logger.warning("%s beacons of sites of organisation %s that are gone.", rows.height - known.height, tenant)
+    return known
 
 
 def _add_drops(connection: Connection, tenant: UUID, drops: pl.DataFrame) -> None:
@@ -65,7 +75,7 @@ def _count_activity(connection: Connection, tenant: UUID, activity: pl.DataFrame
     rows = activity.join(sites, on="site_id", maintain_order="left")
     stitched = stitch(rows, find_visits(connection, tenant, rows, sites))
     with Aside() as aside:
-        aside.do(write_visits, connection, tenant, stitched.written, stitched.removed, sites)
+        aside.do(write_visits, connection, tenant, visit_rows(stitched.written, stitched.removed, sites))
         raw = _by_site(stitched, sites)
         small = {kind: aside.do(take_small, connection, tenant, kind, frames) for kind, frames in raw.items()}
         add_to_roll_ups(aside, connection, Batch(tenant, stitched.rows, stitched.changes, sites, zones))

@@ -86,5 +86,5 @@ PUT_BACK = f"""
 _SINCE = "organisation_id = %(tenant)s AND site_id = %(site)s AND day >= %(since)s"
 FORGET_DAYS = f"DELETE FROM product_view_days WHERE {_SINCE}"  # noqa: S608  (put together from the names above)
 FORGET_COUNTS = f"DELETE FROM product_view_day_counts WHERE {_SINCE}"  # noqa: S608  (put together from the names above)
-FORGET_WINDOW = "DELETE FROM product_view_windows WHERE organisation_id = %s AND site_id = %s"
+FORGET_WINDOW = "DELETE FROM product_view_windows WHERE organisation_id = %(tenant)s AND site_id = %(site)s"
 DROP_EMPTY = "DELETE FROM product_view_totals WHERE organisation_id = %(tenant)s AND view_count = 0"

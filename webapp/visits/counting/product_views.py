@@ -7,7 +7,7 @@ totals or not, and never half. Rows of products are never touched: a total joins
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -59,6 +59,13 @@ def tally_product_views(rows: pl.DataFrame, zones: Mapping[int, str], views: pl.
     grouped = counts.group_by("site", "date", "sku_key", maintain_order=True)
     summed = grouped.agg(pl.col("name").min().alias("sku"), pl.col("view_count").sum())
     return summed.rename({"date": "day"}).select(TALLY_SCHEMA.names())
+
+
+def add_up_views(tallies: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Tallies of the same sites as one."""
+    every = pl.concat([pl.DataFrame(schema=TALLY_SCHEMA), *tallies])
+    grouped = every.group_by("site", "day", "sku_key", maintain_order=True)
+    return grouped.agg(pl.col("sku").min(), pl.col("view_count").sum()).select(TALLY_SCHEMA.names())
 
 
 def _fold(names: pl.Series) -> pl.Series:
@@ -150,7 +157,9 @@ def forget_product_views(connection: Connection, tenant: UUID, site_id: UUID, si
         connection.execute(statement, values)
 
 
-def forget_site(connection: Connection, tenant: UUID, site_id: UUID) -> None:
-    """Forget all views of a site that is deleted."""
-    forget_product_views(connection, tenant, site_id, date.min, "UTC")
-    connection.execute(sql.FORGET_WINDOW, [tenant, site_id])
+def leave_totals(connection: Connection, tenant: UUID, site_id: UUID) -> None:
+    """Take a site that goes for good off the totals; its days then go as its other rows do. Doing it again is right."""
+    lock(connection, tenant)
+    values = {"tenant": tenant, "site": site_id, "other": OTHER_SKU}
+    for statement in (sql.TAKE_OFF, sql.FORGET_WINDOW, sql.DROP_EMPTY):
+        connection.execute(statement, values)

@@ -48,7 +48,7 @@ def list_stale_sites(organisation_id: UUID) -> list[UUID]:
     wanted = select(Site.id).where(
         Site.organisation_id == organisation_id, Site.cut_zone.is_not(None), Site.cut_zone != Site.time_zone
     )
-    return list(db.session.scalars(wanted.order_by(Site.id)))
+    return list(db.session.scalars(wanted.where(Site.deleted_at.is_(None)).order_by(Site.id)))
 
 
 def _rebuilds(organisation_id: UUID) -> Select[Job]:

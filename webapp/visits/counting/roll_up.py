@@ -23,8 +23,9 @@ import psycopg
 from webapp.accounts.models import SYSTEM_ORGANISATION_ID
 from webapp.lib.ids import uuid7
 from webapp.visits import backlog
-from webapp.visits.backlog import Entry, Row
+from webapp.visits.backlog import Row
 from webapp.visits.counting import batch, statements
+from webapp.visits.counting.batch import Batch, Part
 from webapp.visits.counting.organisations import count_for_organisation
 
 POISON = (
@@ -72,14 +73,13 @@ def begin_batch(connection: Connection) -> str | None:
     return statements.get_position(connection) or backlog.START
 
 
-def count_entries(connection: Connection, entries: list[Entry]) -> Counted:
-    """Count all rows of these entries and move the position behind them."""
-    counted = Counted(entries[-1].id)
-    rows, unreadable = batch.read_entries(entries)
-    for entry, error in unreadable:
+def count_batch(connection: Connection, prepared: Batch) -> Counted:
+    """Count all rows of a batch and move the position behind its entries."""
+    counted = Counted(prepared.position)
+    for entry, error in prepared.unreadable:
         _lay_aside(connection, SYSTEM_ORGANISATION_ID, entry.content, error, counted)
-    counted.row_count = rows.height + counted.dead_count
-    _count_or_halve(connection, rows, counted)
+    counted.row_count = prepared.height
+    _count_or_halve(connection, prepared.rows, counted, prepared.parts)
     counted.stale_organisations = {
         organisation_id for organisation_id in counted.pageview_counts if _has_stale_sites(connection, organisation_id)
     }
@@ -88,13 +88,15 @@ def count_entries(connection: Connection, entries: list[Entry]) -> Counted:
     return counted
 
 
-def _count_or_halve(connection: Connection, rows: pl.DataFrame, counted: Counted) -> None:
-    """Count rows; when PostgreSQL refuses them, halve until the bad ones stand alone."""
+def _count_or_halve(
+    connection: Connection, rows: pl.DataFrame, counted: Counted, parts: list[Part] | None = None
+) -> None:
+    """Count rows, which may be split already; when PostgreSQL refuses them, halve until the bad ones stand alone."""
     if rows.is_empty():
         return
     try:
         with connection.transaction():
-            counts = _count_frame(connection, rows)
+            counts = _count_parts(connection, batch.split(rows) if parts is None else parts)
     except POISON as error:
         if rows.height == 1:
             _lay_aside_row(connection, rows, error, counted)
@@ -107,17 +109,13 @@ def _count_or_halve(connection: Connection, rows: pl.DataFrame, counted: Counted
         counted.add(organisation_id, row_count, pageview_count)
 
 
-def _count_frame(connection: Connection, rows: pl.DataFrame) -> dict[bytes, tuple[int, int]]:
-    batch.check(rows)
-    return {
-        organisation_id: count_for_organisation(connection, organisation_id, part)
-        for organisation_id, part in batch.by_organisation(rows)
-    }
+def _count_parts(connection: Connection, parts: list[Part]) -> dict[bytes, tuple[int, int]]:
+    return {part.organisation_id: count_for_organisation(connection, part) for part in parts}
 
 
 def count_rows(connection: Connection, rows: Iterable[Row]) -> None:
     """Count rows that were not counted before, all or none."""
-    _count_frame(connection, batch.frame_of_rows(rows))
+    _count_parts(connection, batch.split(batch.frame_of_rows(rows)))
 
 
 def _has_stale_sites(connection: Connection, organisation_id: UUID) -> bool:

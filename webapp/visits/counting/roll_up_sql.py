@@ -25,10 +25,11 @@ _DIMENSION_NAMES = ", ".join(DIMENSION_COUNTS)
 _SITE_NAMES = ", ".join(SITE_COUNTS)
 _STAGED = {
     "staged_addresses": "id uuid, url text",
-    "staged_pages": f"site_id uuid, grain text, bucket bigint, page_id uuid, {_columns(PAGE_COUNT_NAMES, 'bigint')}",
+    "staged_pages": "site_id uuid, grain text, bucket bigint, month bigint, page_id uuid, "
+    + _columns(PAGE_COUNT_NAMES, "bigint"),
     "staged_day_pages": "site_id uuid, day bigint, page_id uuid",
     "staged_day_values": "site_id uuid, site int, day bigint, dimension text, value text",
-    "staged_dimensions": "site_id uuid, grain text, bucket bigint, dimension text, value text, "
+    "staged_dimensions": "site_id uuid, grain text, bucket bigint, month bigint, dimension text, value text, "
     + _columns(DIMENSION_COUNTS, "bigint"),
 }
 MAKE_STAGED = [
@@ -50,10 +51,14 @@ COUNTED_PAGES = f"""
         LIMIT 1
     ) AS counted
 """  # noqa: S608
+# A batch has mostly one day of a month, and adds the same to both: then one row is staged, with its `month`.
 ADD_TO_PAGES = f"""
     WITH added AS (
         INSERT INTO page_roll_ups (organisation_id, site_id, grain, bucket_at, page_id, {_PAGE_NAMES})
         SELECT %(tenant)s, site_id, grain, {AT.format("bucket")}, page_id, {_PAGE_NAMES} FROM staged_pages
+        UNION ALL
+        SELECT %(tenant)s, site_id, 'month', {AT.format("month")}, page_id, {_PAGE_NAMES} FROM staged_pages
+        WHERE month > 0
         ON CONFLICT (organisation_id, site_id, grain, bucket_at, page_id) DO UPDATE SET
             {_added("page_roll_ups", PAGE_COUNT_NAMES)}
         RETURNING site_id, grain, bucket_at, page_id, xmax = 0 AS is_new
@@ -88,7 +93,11 @@ ADD_TO_DIMENSIONS = f"""
     INSERT INTO dimension_roll_ups (
         organisation_id, site_id, grain, bucket_at, dimension, value, {_DIMENSION_NAMES}
     )
-    SELECT %s, site_id, grain, {AT.format("bucket")}, dimension, value, {_DIMENSION_NAMES} FROM staged_dimensions
+    SELECT %(tenant)s, site_id, grain, {AT.format("bucket")}, dimension, value, {_DIMENSION_NAMES}
+    FROM staged_dimensions
+    UNION ALL
+    SELECT %(tenant)s, site_id, 'month', {AT.format("month")}, dimension, value, {_DIMENSION_NAMES}
+    FROM staged_dimensions WHERE month > 0
     ON CONFLICT (organisation_id, site_id, dimension, grain, bucket_at, value) DO UPDATE SET
         {_added("dimension_roll_ups", DIMENSION_COUNTS)}
 """  # noqa: S608

@@ -16,7 +16,7 @@ import psycopg
 
 from webapp.visits.counting import capping, roll_up_sql
 from webapp.visits.counting.aside import Aside
-from webapp.visits.counting.copying import copy_in, copy_out
+from webapp.visits.counting.copying import as_csv, copy_csv_in, copy_out
 from webapp.visits.counting.product_views import add_product_views, tally_product_views
 from webapp.visits.counting.sketches import merge, sketch_of
 from webapp.visits.counting.tallying import (
@@ -43,6 +43,7 @@ class Batch:
     """Activity rows and signed visit rows of one organisation's sites, with `site`, a number for each.
 
     `sites` has each `site` with its `site_id`; `zones` are those in which the sites' days and months are cut.
+    What is counted of all sites together, views of products, goes to `held_back` instead, where there is such a list.
     """
 
     tenant: UUID
@@ -50,6 +51,7 @@ class Batch:
     visits: pl.DataFrame
     sites: pl.DataFrame
     zones: Mapping[int, str]
+    held_back: list[pl.DataFrame] | None = None
 
 
 def add_to_roll_ups(aside: Aside, connection: Connection, batch: Batch) -> None:
@@ -58,9 +60,16 @@ def add_to_roll_ups(aside: Aside, connection: Connection, batch: Batch) -> None:
     changes = batch.visits.filter(pl.col("sign") != 0)  # what else there is says which visits became one
     visits = with_buckets(changes, "started_ms", batch.zones)
     aside.do(_make_staged, connection)
-    new_page_counts = aside.do(_add_to_pages, connection, batch, tally_pages(rows, visits))
-    aside.do(_add_to_dimensions, connection, batch, tally_dimensions(rows, visits), list_named(rows))
-    if not (views := tally_product_views(rows, batch.zones)).is_empty():
+    pages = tally_pages(rows, visits)
+    addresses = as_csv(pages.select("page_id", "page").unique("page_id"))
+    pages = pages.drop("page")
+    new_page_counts = aside.do(_add_to_pages, connection, batch, pages, addresses, _page_rows(batch, pages))
+    values = tally_dimensions(rows, visits)
+    aside.do(_add_to_dimensions, connection, batch, values, _value_rows(batch, values), list_named(rows))
+    views = tally_product_views(rows, batch.zones)
+    if batch.held_back is not None:
+        batch.held_back.append(views)
+    elif not views.is_empty():
         aside.do(add_product_views, connection, batch.tenant, batch.sites, batch.zones, views)
     sketches = _sketches_of(batch, list_visitors(rows))
     aside.do(_add_to_sites, connection, batch, tally_sites(rows, visits), sketches, new_page_counts)
@@ -71,17 +80,22 @@ def _make_staged(connection: Connection) -> None:
         connection.execute(statement)
 
 
-def _add_to_pages(connection: Connection, batch: Batch, tally: pl.DataFrame) -> pl.DataFrame:
-    """Add to pages; how many new ones each site's day counts from now on."""
-    addresses = tally.select("page_id", "page").unique("page_id")
-    tally = capping.fold(
-        tally.drop("page"), _crowded_pages(connection, batch, tally), "page_id", OTHER_PAGE, PAGE_COUNTS
-    )
+def _add_to_pages(
+    connection: Connection, batch: Batch, tally: pl.DataFrame, addresses: bytes, rows: bytes
+) -> pl.DataFrame:
+    """Add to pages; how many new ones each site's day counts from now on. `rows` are the tally's, unless it folds."""
+    crowd = _crowded_pages(connection, batch, tally)
+    if not crowd.is_empty():
+        rows = _page_rows(batch, capping.fold(tally, crowd, "page_id", OTHER_PAGE, PAGE_COUNTS))
     _stage(connection, "staged_addresses", addresses)
-    _stage(connection, "staged_pages", _by_grain(batch, tally, ["page_id"], PAGE_COUNTS))
+    _stage(connection, "staged_pages", rows)
     parameters = {"tenant": batch.tenant, "other": OTHER_PAGE_ID}
     counts = connection.execute(roll_up_sql.ADD_TO_PAGES, parameters).fetchall()
     return _on_sites(batch, [(site_id.bytes, day, count) for site_id, day, count in counts], "new_page_count")
+
+
+def _page_rows(batch: Batch, tally: pl.DataFrame) -> bytes:
+    return as_csv(_by_grain(batch, tally, ["page_id"], PAGE_COUNTS))
 
 
 def _crowded_pages(connection: Connection, batch: Batch, tally: pl.DataFrame) -> pl.DataFrame:
@@ -97,28 +111,37 @@ def _crowded_pages(connection: Connection, batch: Batch, tally: pl.DataFrame) ->
     doubtful = tally.join(full, on=PAGE_DAY, how="semi").select("site", "day", "page_id").unique(maintain_order=True)
     if doubtful.is_empty():
         return doubtful
-    _stage(connection, "staged_day_pages", doubtful.join(batch.sites, on="site").select("site_id", "day", "page_id"))
+    asked = doubtful.join(batch.sites, on="site").select("site_id", "day", "page_id")
+    _stage(connection, "staged_day_pages", as_csv(asked))
     rows = connection.execute(roll_up_sql.COUNTED_PAGES, [batch.tenant]).fetchall()
     known = [(site_id.bytes, day, page_id.bytes) for site_id, day, page_id in rows]
     new = capping.new_values(doubtful, _on_sites(batch, known, "page_id", pl.Binary()), PAGE_DAY, "page_id", OTHER_PAGE)
     return capping.crowded(new, counts, PAGE_DAY, capping.PAGE_LIMIT_A_DAY)
 
 
-def _add_to_dimensions(connection: Connection, batch: Batch, tally: pl.DataFrame, named: pl.DataFrame) -> None:
+def _add_to_dimensions(
+    connection: Connection, batch: Batch, tally: pl.DataFrame, rows: bytes, named: pl.DataFrame
+) -> None:
+    """`rows` are the tally's, unless it folds."""
     crowd = _crowded_values(connection, batch, tally)
-    tally = capping.fold(tally, crowd, "value", capping.OTHER_VALUE, DIMENSION_COUNTS)
-    named = capping.fold(named, crowd, "value", capping.OTHER_VALUE, ())
-    key = ["dimension", "value"]
-    _stage(connection, "staged_dimensions", _by_grain(batch, tally, key, DIMENSION_COUNTS))
-    connection.execute(roll_up_sql.ADD_TO_DIMENSIONS, [batch.tenant])
+    if not crowd.is_empty():
+        rows = _value_rows(batch, capping.fold(tally, crowd, "value", capping.OTHER_VALUE, DIMENSION_COUNTS))
+        named = capping.fold(named, crowd, "value", capping.OTHER_VALUE, ())
+    _stage(connection, "staged_dimensions", rows)
+    connection.execute(roll_up_sql.ADD_TO_DIMENSIONS, {"tenant": batch.tenant})
     _merge_named(connection, batch, named)
+
+
+def _value_rows(batch: Batch, tally: pl.DataFrame) -> bytes:
+    return as_csv(_by_grain(batch, tally, ["dimension", "value"], DIMENSION_COUNTS))
 
 
 def _crowded_values(connection: Connection, batch: Batch, tally: pl.DataFrame) -> pl.DataFrame:
     """Values without room on their day. Only days with values that they do not know yet are counted."""
     values = tally.select(*VALUE_DAY, "value").unique(maintain_order=True)
     staged = values.join(batch.sites, on="site", maintain_order="left")
-    _stage(connection, "staged_day_values", staged.select("site_id", "site", "day", "dimension", "value"))
+    asked = as_csv(staged.select("site_id", "site", "day", "dimension", "value"))
+    _stage(connection, "staged_day_values", asked)
     schema = pl.Schema({"site": pl.UInt32(), "day": pl.Int64(), "dimension": pl.String(), "value": pl.String()})
     known = copy_out(connection, roll_up_sql.COUNTED_VALUES, [batch.tenant], schema)
     new = capping.new_values(values, known, VALUE_DAY, "value", capping.OTHER_VALUE)
@@ -199,18 +222,26 @@ def _merged(sketches: list[bytes]) -> bytes:
 
 
 def _by_grain(batch: Batch, tally: pl.DataFrame, key: list[str], counts: tuple[str, ...]) -> pl.DataFrame:
-    """The tally's days and months, as their table has them, in the order of its key."""
-    parts = []
-    for grain in (Grain.DAY, Grain.MONTH):
-        summed = tally.rename({grain.value: "bucket"}).group_by("site", "bucket", *key).agg(pl.col(counts).sum())
-        parts.append(summed.with_columns(grain=pl.lit(grain.value)))
-    rows = pl.concat(parts).join(batch.sites, on="site")
-    return rows.select("site_id", "grain", "bucket", *key, *counts).sort("site_id", "grain", "bucket", *key)
+    """The tally's days and months, as their table has them, in the order of its key.
+
+    Where a month has one day in the batch, both count the same: the day's row tells its `month`, which is 0 elsewhere.
+    """
+    days = tally.select("site", "day", "month").unique()
+    only = days.filter(pl.len().over("site", "month") == 1).select(*PAGE_DAY, only="month")
+    marked = tally.join(only, on=PAGE_DAY, how="left")
+    summed = marked.filter(pl.col("only").is_null()).group_by("site", "month", *key).agg(pl.col(counts).sum())
+    columns = ["site", "grain", "bucket", "month", *key, *counts]
+    parts = [
+        marked.with_columns(grain=pl.lit(Grain.DAY.value), bucket="day", month=pl.col("only").fill_null(0)),
+        summed.with_columns(grain=pl.lit(Grain.MONTH.value), bucket="month", month=pl.lit(0, pl.Int64)),
+    ]
+    rows = pl.concat([part.select(columns) for part in parts]).join(batch.sites, on="site")
+    return rows.select("site_id", *columns[1:]).sort("site_id", "grain", "bucket", *key)
 
 
-def _stage(connection: Connection, table: str, frame: pl.DataFrame) -> None:
+def _stage(connection: Connection, table: str, content: bytes) -> None:
     connection.execute(f"TRUNCATE {table}")
-    copy_in(connection, table, frame)
+    copy_csv_in(connection, table, content)
 
 
 def _site_ids(batch: Batch) -> dict[int, UUID]:

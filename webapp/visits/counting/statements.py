@@ -67,8 +67,13 @@ ADD_TO_DROPS = """
         drop_count = drop_counts.drop_count + excluded.drop_count
 """
 HAS_STALE_SITES = """
-    SELECT EXISTS (SELECT 1 FROM sites WHERE organisation_id = %s AND cut_zone IS NOT NULL AND cut_zone <> time_zone)
+    SELECT EXISTS (
+        SELECT 1 FROM sites
+        WHERE organisation_id = %s AND cut_zone IS NOT NULL AND cut_zone <> time_zone AND deleted_at IS NULL
+    )
 """
+# Deleted ones too, since they may come back; not those that are being removed for good.
+KNOWN_SITES = "SELECT id FROM sites WHERE organisation_id = %s AND id = ANY(%s::uuid[]) AND erasing_at IS NULL"
 # What is counted first says in which zone a site's days are cut.
 SITE_ZONES = """
     WITH begun AS (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import polars as pl
 import psycopg
 
-from webapp.visits.counting.copying import copy_in, copy_out
+from webapp.visits.counting.copying import as_csv, copy_csv_in, copy_in, copy_out
 from webapp.visits.counting.stitching import IDLE_MS, KEPT_SCHEMA
 
 Connection = psycopg.Connection[Any]
@@ -27,21 +28,32 @@ def find_visits(connection: Connection, tenant: UUID, rows: pl.DataFrame, sites:
     return copy_out(connection, FIND_VISITS, [tenant], _FOUND_SCHEMA)
 
 
-def write_visits(
-    connection: Connection, tenant: UUID, written: pl.DataFrame, removed: pl.DataFrame, sites: pl.DataFrame
-) -> None:
+@dataclass(frozen=True)
+class VisitRows:
+    """Visits to be removed and to be written, as tables take them; b"" for none."""
+
+    removed: bytes
+    written: bytes
+
+
+def visit_rows(written: pl.DataFrame, removed: pl.DataFrame, sites: pl.DataFrame) -> VisitRows:
     """Remove visits that began otherwise or were joined; write those that are new or changed."""
+    gone = removed.join(sites, on="site").select("site_id", "visitor", "started_ms")
+    rows = written.join(sites, on="site").select("site_id", pl.col(KEPT_SCHEMA.names()).exclude("site"))
+    return VisitRows(as_csv(gone), as_csv(rows.sort("site_id", "visitor", "started_ms")))
+
+
+def write_visits(connection: Connection, tenant: UUID, rows: VisitRows) -> None:
+    """Remove and write them."""
     connection.execute(MAKE_STAGED_VISITS)
-    if not removed.is_empty():
-        connection.execute("TRUNCATE staged_gone")
-        gone = removed.join(sites, on="site").select("site_id", "visitor", "started_ms")
-        copy_in(connection, "staged_gone", gone)
-        connection.execute(REMOVE_VISITS, [tenant])
-    if not written.is_empty():
-        connection.execute("TRUNCATE staged_visits")
-        rows = written.join(sites, on="site").select("site_id", pl.col(KEPT_SCHEMA.names()).exclude("site"))
-        copy_in(connection, "staged_visits", rows.sort("site_id", "visitor", "started_ms"))
-        connection.execute(WRITE_VISITS, [tenant])
+    for table, content, statement in (
+        ("staged_gone", rows.removed, REMOVE_VISITS),
+        ("staged_visits", rows.written, WRITE_VISITS),
+    ):
+        if content:
+            connection.execute(f"TRUNCATE {table}")
+            copy_csv_in(connection, table, content)
+            connection.execute(statement, [tenant])
 
 
 MAKE_STAGED_REACHES = """

@@ -118,6 +118,12 @@ def count_other_views(organisation_id: UUID) -> int:
     return int(db.session.scalar(query) or 0)
 
 
+def list_windows(organisation_id: UUID) -> list[tuple[UUID, date, str]]:
+    """Each site whose products were ever viewed: the first of its last thirty days, and the zone of its days."""
+    firsts = _list_firsts(organisation_id)
+    return [(site.id, firsts[site.id], zone_of(site)) for site in list_sites(organisation_id) if site.id in firsts]
+
+
 def has_product_views(organisation_id: UUID) -> bool:
     """Whether any product was ever viewed."""
     query = select(true()).where(ProductViewWindow.organisation_id == organisation_id).limit(1)
@@ -142,7 +148,7 @@ def _most(row: tuple[UUID, date, int]) -> tuple[int, UUID]:
 def _list_firsts(organisation_id: UUID) -> dict[UUID, date]:
     windows = ProductViewWindow
     query = select(windows.site_id, windows.first_day).where(windows.organisation_id == organisation_id)
-    return {site_id: first_day for site_id, first_day in db.session.execute(query)}
+    return {row.site_id: row.first_day for row in db.session.execute(query)}
 
 
 def _list_days(organisation_id: UUID, sku_key: str, since: date) -> dict[tuple[UUID, date], int]:

@@ -35,23 +35,20 @@ def write_chunks(connection: Connection, tenant: UUID, kind: RawKind, frames: Ma
         )
 
 
-def take_small(
-    connection: Connection, tenant: UUID, kind: RawKind, site_ids: Iterable[UUID]
-) -> dict[UUID, pl.DataFrame]:
-    """Take away the sites' small last chunks: their rows, to be written again."""
+def take_small(connection: Connection, tenant: UUID, kind: RawKind, site_ids: Iterable[UUID]) -> dict[UUID, bytes]:
+    """Take away the sites' small last chunks: their content, to be written again."""
     small = connection.execute(SMALL_LAST_CHUNKS, [list(site_ids), tenant, kind.value, SMALL_CHUNK_ROWS]).fetchall()
     if small:
         sites, chunks, _ = zip(*small, strict=True)
         connection.execute(DELETE_CHUNKS, [list(sites), list(chunks), tenant, kind.value])
-    return {site_id: decode(content) for site_id, _, content in small}
+    return {site_id: content for site_id, _, content in small}
 
 
-def encode_chunks(
-    kind: RawKind, frames: Mapping[UUID, pl.DataFrame], small: Mapping[UUID, pl.DataFrame]
-) -> list[Chunk]:
+def encode_chunks(kind: RawKind, frames: Mapping[UUID, pl.DataFrame], small: Mapping[UUID, bytes]) -> list[Chunk]:
     """Each site's rows behind those that it had."""
     joined = {
-        site_id: pl.concat([small[site_id], frame]) if site_id in small else frame for site_id, frame in frames.items()
+        site_id: pl.concat([decode(small[site_id]), frame]) if site_id in small else frame
+        for site_id, frame in frames.items()
     }
     return [_chunk(site_id, frame, TIME_COLUMNS[kind]) for site_id, frame in sorted(joined.items())]
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
 import duckdb
+import numpy
+import polars as pl
 from flask import current_app
 
 from webapp.config import Settings
@@ -21,6 +23,7 @@ from webapp.visits.raw.selection import MARGIN, Parameters, Part, Selection, mil
 from webapp.visits.raw.sources import LocalRows, RawSources, list_complete_from
 
 OPEN_TRIES = 3
+BATCH_ROWS = 2_000
 PLACEHOLDER = re.compile(r"\$(\w+)")
 Answer = TypeVar("Answer")
 
@@ -32,12 +35,55 @@ class Reading:
     selection: Selection
     _files: dict[str, list[str]]
     _cursor: duckdb.DuckDBPyConnection
+    _kept: dict[RawKind, str] = field(default_factory=dict)
+
+    def table(self, kind: RawKind, parameters: Parameters) -> str:
+        """The rows that pass all filters, for a statement."""
+        selection = self.selection
+        return self._kept.get(kind) or (selection.visits if kind is RawKind.VISIT else selection.activity)(parameters)
+
+    def keep(self, kind: RawKind, columns: Sequence[str]) -> None:
+        """Find the rows that pass once, for several statements; these columns are all that they may name."""
+        parameters, name = Parameters(), f"kept_{kind.value}"
+        rows = self.table(kind, parameters)
+        self.rows(f"CREATE TEMP TABLE {name} AS SELECT {', '.join(columns)} FROM {rows}", parameters)
+        self._kept[kind] = name
 
     def rows(self, statement: str, parameters: Parameters) -> list[tuple[Any, ...]]:
         """The rows that a statement finds."""
+        return self._execute(statement, parameters).fetchall()
+
+    def batches(
+        self, statement: str, parameters: Parameters, size: int = BATCH_ROWS
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """As `rows`, some at a time."""
+        found = self._execute(statement, parameters)
+        while batch := found.fetchmany(size):
+            yield batch
+
+    def _execute(self, statement: str, parameters: Parameters) -> duckdb.DuckDBPyConnection:
         wanted = set(PLACEHOLDER.findall(statement))
         known = {**parameters.values, **self._files}
-        return self._cursor.execute(statement, {name: known[name] for name in wanted}).fetchall()
+        return self._cursor.execute(statement, {name: known[name] for name in wanted})
+
+    def frame(self, statement: str, parameters: Parameters, schema: pl.Schema, **tables: pl.DataFrame) -> pl.DataFrame:
+        """The same by column, where no value is missing; the statement may name the tables besides."""
+        for name, table in tables.items():
+            self._cursor.register(name, _Stream(table))
+        wanted = set(PLACEHOLDER.findall(statement))
+        known = {**parameters.values, **self._files}
+        found = self._cursor.execute(statement, {name: known[name] for name in wanted}).fetchnumpy()
+        return pl.DataFrame({name: numpy.asarray(found[name]) for name in schema}, schema=schema)
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """A frame as DuckDB reads it without a library between them: by this method, and no other that it would prefer."""
+
+    frame: pl.DataFrame
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self.frame.__arrow_c_stream__(requested_schema)
 
 
 def read(question: Question, ask: Callable[[Reading], Answer]) -> Answer:

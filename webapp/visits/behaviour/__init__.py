@@ -1,0 +1,1 @@
+"""What people did on an organisation's websites, as a condition, and who fulfils it."""

@@ -1,0 +1,123 @@
+"""Who did something on an organisation's websites: identities of visitors, from raw rows.
+
+Raw rows know visitors by number; only those who said who they are matter. So DuckDB is given the numbers of the
+identified ones, counts what those did, and gives back as many rows at most, however many others there were. One
+person may be several visitors, in other browsers and on other sites: what all of them did is added up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import numpy
+import polars as pl
+from sqlalchemy import text
+
+from webapp.extensions import db, driver_connection
+from webapp.lib.keys import fold_key
+from webapp.visits.backlog import Kind
+from webapp.visits.behaviour.conditions import Behaviour, What
+from webapp.visits.behaviour.spans import Deed
+from webapp.visits.counting.copying import copy_in
+from webapp.visits.models import Site
+from webapp.visits.queries import list_sites
+from webapp.visits.questions import PAGE, Filter, Operator, Question
+from webapp.visits.raw.reading import Reading, read
+from webapp.visits.raw.selection import COMPARISONS, IS_VISITOR, Parameters, row_condition
+from webapp.visits.site_page.filters import with_origins
+
+COUNTED = pl.Schema({"visitor": pl.Int64(), "done_count": pl.Int64()})
+PATH = "regexp_extract(page, '^[^/]*//[^/]*(/.*)$', 1)"
+
+
+def stage_doers(organisation_id: UUID, deed: Deed) -> int:
+    """Fill the temporary table `staged_doers` with the identities of all who did it often enough; how many."""
+    sites = _sites_of(organisation_id, deed.behaviour)
+    site_ids = [site.id for site in sites]
+    counted = _count_deeds(organisation_id, sites, deed, _list_identified(organisation_id, site_ids))
+    db.session.execute(text(MAKE_STAGED))
+    db.session.execute(text("TRUNCATE staged_deeds, staged_doers"))
+    copy_in(driver_connection(), "staged_deeds", counted)
+    db.session.execute(text("ANALYZE staged_deeds"))
+    given = {"organisation_id": organisation_id, "site_ids": site_ids, "least": deed.behaviour.least}
+    db.session.execute(text(STAGE_DOERS), given)
+    db.session.execute(text("ANALYZE staged_doers"))
+    return int(db.session.execute(text("SELECT count(*) FROM staged_doers")).scalar_one())
+
+
+def has_identities(organisation_id: UUID) -> bool:
+    """Whether anybody ever said who they are."""
+    found = db.session.execute(text(HAS_IDENTITIES), {"organisation_id": organisation_id})
+    return bool(found.scalar_one())
+
+
+def _sites_of(organisation_id: UUID, behaviour: Behaviour) -> list[Site]:
+    sites = list_sites(organisation_id)
+    return [site for site in sites if behaviour.site_id in {None, site.id}]
+
+
+def _list_identified(organisation_id: UUID, site_ids: Sequence[UUID]) -> pl.DataFrame:
+    """The numbers of all who said who they are: as one value, since a million rows would take seconds to receive."""
+    given = {"organisation_id": organisation_id, "site_ids": list(site_ids)}
+    found = driver_connection().execute(IDENTIFIED, given, binary=True).fetchone()
+    content = found[0] if found and found[0] else b""
+    return pl.DataFrame({"visitor": numpy.frombuffer(content, ">i8").astype(numpy.int64)})
+
+
+def _count_deeds(organisation_id: UUID, sites: Sequence[Site], deed: Deed, identified: pl.DataFrame) -> pl.DataFrame:
+    """How often each of the identified visitors did it."""
+    if identified.is_empty() or deed.start >= deed.end:
+        return pl.DataFrame(schema=COUNTED)
+    question = Question(organisation_id, tuple(site.id for site in sites), deed.start, deed.end)
+
+    def ask(reading: Reading) -> pl.DataFrame:
+        parameters = Parameters()
+        condition = _condition(deed.behaviour, sites, parameters)
+        statement = f"""
+            SELECT visitor, count(*) AS done_count FROM {reading.selection.activity(parameters, condition)}
+            WHERE visitor IN (SELECT visitor FROM identified) GROUP BY 1
+        """  # noqa: S608  (put together from the engine's own words; values are parameters)
+        return reading.frame(statement, parameters, COUNTED, identified=identified)
+
+    return read(question, ask)
+
+
+def _condition(behaviour: Behaviour, sites: Sequence[Site], parameters: Parameters) -> str:
+    """Whether a row of activity is the deed."""
+    if behaviour.operator is None:
+        return IS_VISITOR
+    if behaviour.what is What.PAGE:
+        return f"kind = {Kind.PAGEVIEW.value} AND {_page_condition(behaviour, sites, parameters)}"
+    if behaviour.what is What.PRODUCT:
+        return f"kind = {Kind.PRODUCT.value} AND lower(name) = {parameters.add(fold_key(behaviour.value))}"
+    return row_condition(Filter(behaviour.what.value, behaviour.operator, (behaviour.value,)), parameters)
+
+
+def _page_condition(behaviour: Behaviour, sites: Sequence[Site], parameters: Parameters) -> str:
+    """A path is one on each of the sites' origins; of a site that takes visits from anywhere, on any host."""
+    operator, value = behaviour.operator or Operator.IS, behaviour.value
+    is_path = value.startswith("/") and operator is not Operator.CONTAINS
+    if is_path and any(not site.origins for site in sites):
+        return COMPARISONS[operator].format(column=PATH, value=parameters.add(value))
+    origins = sorted({origin for site in sites for origin in site.origins})
+    [wanted] = with_origins([Filter(PAGE, operator, (value,))], origins)
+    return row_condition(wanted, parameters)
+
+
+IDENTIFIED = """
+    SELECT string_agg(int8send(visitor), '') FROM identities
+    WHERE organisation_id = %(organisation_id)s AND site_id = ANY(%(site_ids)s::uuid[])
+"""
+MAKE_STAGED = """
+    CREATE TEMP TABLE IF NOT EXISTS staged_deeds (visitor bigint, done_count bigint) ON COMMIT DELETE ROWS;
+    CREATE TEMP TABLE IF NOT EXISTS staged_doers (identity text COLLATE "C") ON COMMIT DELETE ROWS
+"""
+STAGE_DOERS = """
+    INSERT INTO staged_doers (identity)
+    SELECT i.identity FROM staged_deeds d
+    JOIN identities i ON i.visitor = d.visitor
+    WHERE i.organisation_id = :organisation_id AND i.site_id = ANY(CAST(:site_ids AS uuid[]))
+    GROUP BY i.identity HAVING sum(d.done_count) >= :least
+"""
+HAS_IDENTITIES = "SELECT EXISTS (SELECT 1 FROM identities WHERE organisation_id = :organisation_id)"
