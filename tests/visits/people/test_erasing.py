@@ -29,6 +29,7 @@ from webapp.records.tasks import empty_trash
 from webapp.visits.backlog import Kind, Row
 from webapp.visits.counting import rebuilding
 from webapp.visits.counting.checking import find_differences
+from webapp.visits.counting.raw_rows import read_raw_rows
 from webapp.visits.models import Site
 from webapp.visits.people import erasing
 from webapp.visits.people.erasing import request_erasure
@@ -196,7 +197,7 @@ def test_rows_leave_before_a_rebuild_or_after_it(
 ) -> None:
     """The new files are ready when the rebuild has listed the old ones once more, and lets nobody else count."""
     is_ready, is_listed, lists = threading.Event(), threading.Event(), count_from(1)
-    store, list_rows = Sealer.store, rebuilding.read_raw_rows
+    store, list_rows = Sealer.store, read_raw_rows
 
     def store_late(self: Sealer, replacement: Replacement) -> None:
         is_ready.set()
