@@ -144,7 +144,7 @@ def _write(
     file.truncate()
     parameters = Parameters()
     rows = source(person, reading, parameters)
-    statement = f"SELECT {', '.join(columns)} FROM {rows} ORDER BY 1"  # noqa: S608  (columns are ours)
+    statement = f"SELECT {', '.join(columns)} FROM {rows} ORDER BY 1, 2, 3, 4, 5"  # noqa: S608  (columns are ours)
     for batch in reading.batches(statement, parameters):
         file.writelines(b",\n" + _encode(_told(dict(zip(columns, row, strict=True)))) for row in batch)
 

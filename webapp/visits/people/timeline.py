@@ -14,6 +14,7 @@ from uuid import UUID
 from webapp.lib.pagination import BadCursorError, decode_cursor, encode_cursor
 from webapp.visits.backlog import Kind
 from webapp.visits.people.reading import Person, own_activity, own_visits, rows_by_name
+from webapp.visits.people.spans import Span
 from webapp.visits.raw.frames import ATTRIBUTES
 from webapp.visits.raw.reading import Reading
 from webapp.visits.raw.selection import Parameters
@@ -25,6 +26,8 @@ TOTALS = ("started_ms", "visitor", "visit", "duration_ms", "pageview_count", "ev
 COLUMNS = (*TOTALS, "entry_page", "exit_page", *ATTRIBUTES)
 STEP = timedelta(milliseconds=1)
 LAST_NUMBER = 2**63 - 1
+Place = tuple[datetime, int]
+"""When a visit began, and its number."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +83,26 @@ def list_visits(person: Person, cursor: str | None = None, limit: int = PAGE_SIZ
     if not person.links:
         return Timeline(())
     spans = person.spans(before[0] + STEP if before else None)
-    found: list[dict[str, Any]] = []
-    for span in spans:
-        newest = partial(_visits, person, before, limit + 1 - len(found))
-        found += person.ask(span.start, span.end, newest)
-        if len(found) > limit:
-            shown = _made(person, found[:limit])
-            return Timeline(_with_doings(person, shown), _cursor_of(shown[-1]))
-    visits = _with_doings(person, _made(person, found))
+    found = _find(person, spans, before, limit + 1)
+    visits = _with_doings(person, _made(person, found[:limit]))
+    if len(found) > limit:
+        return Timeline(visits, _cursor_of(visits[-1]))
     if spans and person.spans(spans[-1].start):
         since = spans[-1].start
         return Timeline(visits, encode_cursor((since - STEP).isoformat(), UUID(int=LAST_NUMBER)), since)
     return Timeline(visits)
 
 
-def _visits(person: Person, before: tuple[datetime, int] | None, most: int, reading: Reading) -> list[dict[str, Any]]:
+def _find(person: Person, spans: Sequence[Span], before: Place | None, most: int) -> list[dict[str, Any]]:
+    """The newest rows of visits, span by span until there are enough."""
+    found: list[dict[str, Any]] = []
+    for span in spans:
+        if len(found) < most:
+            found += person.ask(span.start, span.end, partial(_visits, person, before, most - len(found)))
+    return found
+
+
+def _visits(person: Person, before: Place | None, most: int, reading: Reading) -> list[dict[str, Any]]:
     parameters = Parameters()
     condition = ""
     if before:
@@ -185,7 +193,7 @@ def _cursor_of(visit: PersonVisit) -> str:
     return encode_cursor(visit.started_at.isoformat(), UUID(int=visit.visit % 2**64))
 
 
-def _place(cursor: str) -> tuple[datetime, int]:
+def _place(cursor: str) -> Place:
     text, number = decode_cursor(cursor)
     try:
         moment = datetime.fromisoformat(text)
