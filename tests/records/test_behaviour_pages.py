@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
 
@@ -15,11 +16,12 @@ from tests.bulk_actions.test_api import Call, calling_as, problem
 from tests.conftest import Person, owner_connection
 from tests.records.behaviour import add_deeds, add_identities
 from tests.records.people import add_contact, emails
-from tests.visits.support import ORIGIN, add_site
+from tests.visits.support import ORIGIN, add_rows, add_site, count_all, make_row
 from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.lib.clock import utc_now
 from webapp.records import behaviour_sets
+from webapp.visits.backlog import Kind
 from webapp.visits.models import Site
 
 PRICING = "14d:page:begins:/pricing"
@@ -212,8 +214,30 @@ def test_the_api_keeps_such_filters_and_refuses_nonsense(call: Call, site: Site)
     assert problem(call("/api/v1/products", query_string={"did": PRICING}))[0] == 422
 
 
-def test_a_sites_page_leads_to_the_people_behind_it(alice: Person, site: Site) -> None:
-    html = unescape(alice.client.get(f"/visits?site={site.id}&range=7d&where=page:begins:/pricing").text)
-    assert "See these people" not in html  # nothing was rolled up, so the page has nothing to filter yet
-    html = unescape(alice.client.get(f"/visits/lists/page?site={site.id}&range=7d").text)
-    assert "Nothing was counted" in html
+def test_a_sites_page_leads_to_the_people_behind_it(app: APIFlask, alice: Person, services: Settings) -> None:
+    site = add_site(app, alice.organisation_id)
+    for name in ("ada", "zoe"):
+        add_contact(app, alice, f"{name}@example.com")
+    said: dict[str, Any] = {"kind": int(Kind.IDENTIFY), "visitor": "phone", "name": "Ada@example.com"}
+    bought: dict[str, Any] = {"kind": int(Kind.EVENT), "visitor": "laptop", "name": "Buy"}
+    pages = [make_row(site, visitor=visitor, page_url=f"{ORIGIN}/pricing") for visitor in ("phone", "stranger")]
+    add_rows(
+        services,
+        [*pages, make_row(site, **bought), make_row(site, **said), make_row(site, **{**said, "visitor": "laptop"})],
+    )
+    count_all(app, services)
+    page = f"/visits?site={site.id}&range=7d"
+    html = unescape(alice.client.get(f"{page}&where=page:begins:/pricing").text)
+    link = re.search(r'href="([^"]*)">See these people', html)
+    assert link
+    assert unquote(link[1]) == f"/contacts?did=7d:site={site.id}:page:begins:/pricing"
+    assert emails(alice.client.get(link[1]).text) == ["ada@example.com"]
+    assert "See these people" not in alice.client.get(f"{page}&where=country:is:DE").text
+    lines = {"page": "page:is:/pricing", "event": "event:is:Buy"}
+    for field, did in lines.items():
+        html = unescape(alice.client.get(f"/visits/lists/{field}?site={site.id}&range=7d").text)
+        link = re.search(r'href="([^"]*)"[^>]*>See who', html)
+        assert link
+        assert unquote(link[1]) == f"/contacts?did=7d:site={site.id}:{did}"
+        assert emails(alice.client.get(link[1]).text) == ["ada@example.com"]
+    assert "See who" not in alice.client.get(f"/visits/lists/country?site={site.id}").text

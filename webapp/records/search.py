@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, and_, func, literal, select, text, true
+from sqlalchemy import ARRAY, ColumnElement, FromClause, Select, Uuid, and_, func, literal, select, text, true
 from sqlalchemy.orm import aliased
 
 from webapp.extensions import db
@@ -179,6 +179,8 @@ class Search:
 
     def _walked(self, order: Order, cursor: str | None, steps: int) -> Any:
         """The next so many records of the order, whole, as an alias of their table."""
+        if self.guide and self._is_along_ids(order):
+            return self._looked_up(self._places_along(order, cursor).limit(steps).subquery())
         model = self.entity.model
         own = select(model).where(model.organisation_id == self.organisation_id)
         if self._is_along_ids(order):
@@ -231,9 +233,14 @@ class Search:
         return own.where(*id_bounds(tags.record_id, self.wanted))
 
     def _these(self, ids: list[UUID]) -> Any:
-        """The records of these ids. Each is looked up by itself: OFFSET leaves PostgreSQL no other way."""
+        """The records of these ids."""
+        return self._looked_up(
+            func.unnest(literal(ids, ARRAY(Uuid()))).table_valued("id").render_derived(with_types=False)
+        )
+
+    def _looked_up(self, given: FromClause) -> Any:
+        """The records whose ids are given. Each is looked up by itself: OFFSET leaves PostgreSQL no other way."""
         model = self.entity.model
-        given = func.unnest(literal(ids, ARRAY(Uuid()))).table_valued("id").render_derived(with_types=False)
         own = select(model).where(and_(model.organisation_id == self.organisation_id, model.id == given.c.id))
         one = own.offset(0).correlate(given).lateral()
         return aliased(model, select(one).select_from(given.join(one, true())).offset(0).subquery())
