@@ -19,7 +19,7 @@ from webapp.products.models import PRODUCTS
 from webapp.records import search
 from webapp.records.entities import Entity
 from webapp.records.filters import FilterError, read_filter, write_filter
-from webapp.records.order import order_of
+from webapp.records.orders import order_of
 from webapp.records.queries import count_matching, count_records, list_records
 from webapp.records.search import Search
 from webapp.records.service import create_record
