@@ -42,7 +42,7 @@ ADD_TOTALS = """
 """
 ADD_UNKNOWN = """
     INSERT INTO product_view_totals (organisation_id, sku_key, sku, view_count)
-    SELECT %(organisation_id)s, 'other-' || n, 'OTHER-' || n, 1 + n * 7919 %% 20011
+    SELECT %(organisation_id)s, 'other-' || n, 'OTHER-' || n, 1 + (20000 / (1 + n %% 20011))
     FROM generate_series(1, %(unknown)s) AS n
 """
 ADD_DAYS = """

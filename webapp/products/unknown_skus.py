@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TypeVarTuple
 from uuid import UUID
 
 from sqlalchemy import Select, func, literal, select, tuple_
@@ -23,8 +23,9 @@ from webapp.records.search import along_indexes
 from webapp.visits.product_views.models import ProductViewTotal
 from webapp.visits.product_views.queries import list_sku_views
 
+Columns = TypeVarTuple("Columns")
 PAGE_SIZE = 50
-STEPS = 20_000
+STEPS = 6_000
 """So many totals are looked at for a page."""
 
 
@@ -111,14 +112,22 @@ def _unknown(organisation_id: UUID, place: Place | None) -> Select[str, str, int
     return unknown.order_by(walked.view_count.desc(), walked.sku_key.desc())
 
 
-def _step(organisation_id: UUID, place: Place | None) -> Select[str, str, int]:
-    """The last of so many steps; nothing when the totals end before."""
-    return _walked(organisation_id, place).offset(STEPS - 1).limit(1)
+def _step(organisation_id: UUID, place: Place | None) -> Select[int, str]:
+    """The last of so many steps, by the index alone; nothing when the totals end before."""
+    total = ProductViewTotal
+    places = select(total.view_count, total.sku_key)
+    return _along(places, organisation_id, place).offset(STEPS - 1).limit(1)
 
 
 def _walked(organisation_id: UUID, place: Place | None) -> Select[str, str, int]:
     total = ProductViewTotal
-    query = select(total.sku_key, total.sku, total.view_count).where(total.organisation_id == organisation_id)
+    return _along(select(total.sku_key, total.sku, total.view_count), organisation_id, place)
+
+
+def _along(query: Select[*Columns], organisation_id: UUID, place: Place | None) -> Select[*Columns]:
+    """From the most viewed down, behind a place."""
+    total = ProductViewTotal
+    query = query.where(total.organisation_id == organisation_id)
     if place:
         there = tuple_(literal(place.number, BigInteger()), literal(place.key, total.sku_key.type))
         query = query.where(tuple_(total.view_count, total.sku_key) < there)

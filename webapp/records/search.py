@@ -35,7 +35,7 @@ FIRST_STEPS = 2_000
 """A walk tries so few at first: for most filters they fill a page."""
 WALK_ROWS = 20_000
 LOOK_UP_ROWS = 6_000
-"""Along a tag, or a set, each record is looked up by itself."""
+"""Along a tag, or a set, each record is looked up by itself, and so is each number beside the records."""
 GLANCE_ROWS = 2_000
 """So many are read for a count that nobody may wait for."""
 COUNT_WALK_ROWS = 1_000_000
@@ -143,7 +143,8 @@ class Search:
         """A page of those that match among the next WALK_ROWS of the order, or among fewer if these fill it."""
         if self.wanted.is_empty:
             return self._walk(order, cursor, limit, limit + 1)
-        most = min(WALK_ROWS, LOOK_UP_ROWS) if self._is_along_ids(order) else WALK_ROWS
+        looks_up = self._is_along_ids(order) or self._compares_numbers_beside
+        most = min(WALK_ROWS, LOOK_UP_ROWS) if looks_up else WALK_ROWS
         page = self._walk(order, cursor, limit, min(FIRST_STEPS, most))
         return self._walk(order, cursor, limit, most) if page.is_partial and most > FIRST_STEPS else page
 
@@ -218,6 +219,10 @@ class Search:
     def _is_along_ids(self, order: Order) -> bool:
         """Whether the walk goes along the records of a set or a tag, which are in the order of ids."""
         return order.column is None and bool(self.guide or self.tags)
+
+    @property
+    def _compares_numbers_beside(self) -> bool:
+        return any(condition.column in self.entity.beside for condition in self.wanted.conditions)
 
     def _guides(self, order: Order) -> list[ColumnElement[bool]]:
         """Leads whose index is in the walk's order, so that it only meets records that fulfil them."""
