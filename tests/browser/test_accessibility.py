@@ -59,7 +59,9 @@ OF_SITE = (
 def watched(request: pytest.FixtureRequest, browser: Browser, installation: Installation) -> Iterator[WatchedPage]:
     """A page whose person wants it light, or dark, and nothing that moves."""
     own = installation.origins
-    with new_page(browser, own_origins=own, color_scheme=request.param, reduced_motion="reduce") as page:
+    with new_page(
+        browser, own_origins=own, timeout_ms=60_000, color_scheme=request.param, reduced_motion="reduce"
+    ) as page:
         page.context.add_init_script(path=AXE)
         yield page
 

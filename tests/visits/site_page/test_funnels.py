@@ -141,6 +141,8 @@ def test_programs_save_read_change_count_and_delete_them(
     bad: list[dict[str, Any]] = [{"name": ""}, {"steps": STEPS[:1]}, {"steps": ["country:is:DE", *STEPS]}]
     for wrong in bad:
         assert client.patch(path, json=wrong, headers=key).status_code == 422
+    for missing in ({}, {"name": "Half"}, {"steps": STEPS}):
+        assert client.post(funnels, json=missing, headers=key).status_code == 422
     other = key_of(app, charlie)
     for method in ("GET", "DELETE"):
         assert client.open(path, method=method, headers=other).status_code == 404

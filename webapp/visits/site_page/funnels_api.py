@@ -47,16 +47,6 @@ class FunnelChange(Schema):
     )
 
 
-class NewFunnel(FunnelChange):
-    name = Text(required=True, validate=validate.Length(1, service.NAME_LIMIT), metadata={"example": EXAMPLE["name"]})
-    steps = List(
-        Text(),
-        required=True,
-        validate=validate.Length(STEPS[0], STEPS[-1]),
-        metadata={"description": STEP_WORDS, "example": EXAMPLE["steps"]},
-    )
-
-
 class FunnelOut(FunnelChange):
     """Steps under a name."""
 
@@ -98,13 +88,16 @@ def list_saved_funnels(site_id: UUID) -> ResponseReturnValue:
 
 @api_sites.post("/<uuid:site_id>/funnels")
 @api_sites.auth_required(api_auth)
-@api_sites.input(NewFunnel, example=EXAMPLE)
+@api_sites.input(FunnelChange, example=EXAMPLE)
 @api_sites.output(FunnelOut, status_code=201)
 def create_funnel(site_id: UUID, json_data: dict[str, Any]) -> Any:
-    """Save a funnel"""
+    """Save a funnel
+
+    It needs a name and its steps.
+    """
     site = _site(site_id)
     try:
-        funnel = service.save_funnel(site, json_data["name"], json_data["steps"])
+        funnel = service.save_funnel(site, json_data.get("name", ""), json_data.get("steps", []))
     except BadEntryError as error:
         raise _refused(error) from error
     db.session.commit()
