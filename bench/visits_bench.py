@@ -76,7 +76,8 @@ def load(app: Flask, settings: Settings, organisation_id: UUID, site_count: int,
                 site.cut_zone = "UTC"
                 db.session.commit()
                 db.session.add_all(write_site(template, organisation_id, site.id, number, months, store))
-                add_roll_ups(connection, organisation_id, site.id, months)
+                is_measured = number == site_count - 1
+                add_roll_ups(connection, organisation_id, site.id, months, is_measured=is_measured)
                 db.session.commit()
             print(f"\r{number + 1} of {site_count} sites, {seconds_since(began)}", end="", flush=True)
         add_keys(connection)

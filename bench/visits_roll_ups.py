@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from webapp.visits.counting.tallying import (
 from webapp.visits.models import Grain, RawKind
 from webapp.visits.raw.frames import TIME_COLUMNS
 
+MONTHS_OF_DAYS = 1
 Connection = psycopg.Connection[Any]
 TABLES = {
     "site_roll_ups": ((), (*SITE_COUNTS, "page_count")),
@@ -69,8 +70,14 @@ def make_roll_ups(connection: Connection, template: Template, organisation_id: U
     _set_sketches(connection, list_visitors(rows))
 
 
-def add_roll_ups(connection: Connection, organisation_id: UUID, site_id: UUID, months: Iterable[date]) -> None:
-    """A site's roll-ups of these months, up to now."""
+def add_roll_ups(
+    connection: Connection, organisation_id: UUID, site_id: UUID, months: Sequence[date], *, is_measured: bool
+) -> None:
+    """A site's roll-ups of these months, up to now.
+
+    Single days are most of all rows (over 100 million for 100 million pageviews on 50 sites): of sites that are not
+    measured, only those of the present month are made, so that a disk of usual size is enough.
+    """
     for month in months:
         first = datetime(month.year, month.month, 1, tzinfo=UTC)
         passed = {"organisation_id": organisation_id, "site_id": site_id, "first": first}
@@ -80,7 +87,8 @@ def add_roll_ups(connection: Connection, organisation_id: UUID, site_id: UUID, m
             sums = ", ".join(f"sum({name})" for name in counts)
             names |= SKETCHED if table == "site_roll_ups" else NOT_SKETCHED
             grouped = f"GROUP BY {', '.join(key)}" if key else ""
-            connection.execute(ADD_DAYS.format(**names), passed)
+            if is_measured or month in months[-MONTHS_OF_DAYS:]:
+                connection.execute(ADD_DAYS.format(**names), passed)
             connection.execute(ADD_MONTH.format(**names, sums=sums, grouped=grouped), passed)
 
 

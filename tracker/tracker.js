@@ -166,12 +166,12 @@
       if (auto && path() !== countedPath) count()
     }
 
-    // A signature stands for its identity, and tells nobody who it is.
+    // A signature stands for its identity, and tells nobody who it is. What was read until now was the former person's.
     const identify = (identity, signature) => {
       if (cookieless) return
       const now = Date.now()
       const known = readJson(IDENTITY) || {}
-      if (known.signature !== signature) known.signature && write(IDENTIFIER, uuid(now))
+      if (known.signature !== signature) known.signature && (attempt(engage), write(IDENTIFIER, uuid(now)))
       else if (Math.abs(now - known.at) < HALF_HOUR) return
       if (report('identify', { identity: '' + identity, signature })) {
         write(IDENTITY, JSON.stringify({ signature, at: now }))

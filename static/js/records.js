@@ -1,4 +1,4 @@
-// Lists of records: ticks in ranges, how many are ticked, and comparisons that fit the field.
+// Lists of records: ticks in ranges, how many are ticked, comparisons that fit the field, and what people did.
 (() => {
   "use strict";
 
@@ -37,9 +37,36 @@
     comparison.querySelector("[name=value]").hidden = ["blank", "filled"].includes(operators.value);
   };
 
+  // The form that asks what people did: only the boxes that belong to the choice, and values to choose from.
+  const fitBehaviour = (form) => {
+    const what = form.elements.did_what.value;
+    const days = form.elements.did_days.value;
+    for (const field of form.querySelectorAll("[data-for]")) field.hidden = !field.dataset.for.split(" ").includes(what);
+    for (const field of form.querySelectorAll("[data-days]")) field.hidden = field.dataset.days !== days;
+    for (const input of form.querySelectorAll(":is([data-for], [data-days]) input")) {
+      input.required = !input.closest("[hidden]") && input.name !== "did_text";
+    }
+    const value = form.elements.did_value;
+    const label = form.querySelector("[data-labels]");
+    label.textContent = JSON.parse(label.dataset.labels)[what] || label.textContent;
+    value.placeholder = JSON.parse(value.dataset.placeholders)[what] || "";
+  };
+
+  const suggest = async (form) => {
+    const list = form.querySelector("[data-values]");
+    const what = form.elements.did_what.value;
+    if (list.dataset.what === what) return;
+    list.dataset.what = what;
+    const answer = await fetch(`${list.dataset.values}?what=${what}`).catch(() => null);
+    const values = answer?.ok ? await answer.json() : [];
+    if (list.dataset.what !== what) return;
+    list.replaceChildren(...values.map((value) => Object.assign(document.createElement("option"), { value })));
+  };
+
   const prepare = () => {
     for (const form of document.querySelectorAll("[data-selection]")) show(form);
     for (const comparison of document.querySelectorAll("[data-comparison]")) fitOperators(comparison);
+    for (const form of document.querySelectorAll("[data-behaviour]")) fitBehaviour(form);
   };
 
   document.addEventListener("click", (click) => {
@@ -52,6 +79,11 @@
   document.addEventListener("change", (change) => {
     const comparison = change.target.closest?.("[data-comparison]");
     if (comparison) fitOperators(comparison);
+    const behaviour = change.target.closest?.("[data-behaviour]");
+    if (behaviour) fitBehaviour(behaviour);
+  });
+  document.addEventListener("focusin", (focus) => {
+    if (focus.target.name === "did_value") suggest(focus.target.form);
   });
   document.addEventListener("htmx:after:swap", prepare);
   prepare();

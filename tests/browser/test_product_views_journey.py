@@ -15,6 +15,7 @@ pytestmark = pytest.mark.alone
 
 SKU = "HC-NIGHTFERRY-250"
 TRIES = 40
+WORK_MILLISECONDS = 20_000
 
 
 def test_a_viewed_sku_becomes_a_product_with_its_views(
@@ -42,7 +43,7 @@ def _find_it_unknown(page: Page, installation: Installation) -> None:
     page.goto(f"{installation.web_url}/products/unknown")
     row = page.get_by_role("row").filter(has_text=SKU)
     _reload_until_shown(page, row)
-    expect(row).to_contain_text("/night-ferry")  # its page comes after the list
+    expect(row).to_contain_text("/night-ferry", timeout=WORK_MILLISECONDS)  # its page comes after the list
     row.get_by_role("link", name=f"Create a product with the SKU {SKU}").click()
 
 
@@ -60,16 +61,16 @@ def _make_it_a_product(page: Page) -> None:
     expect(page.get_by_label("SKU")).to_have_value(SKU)
     page.get_by_label("Name", exact=True).fill("Night Ferry, 250 g")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("heading", name="Night Ferry, 250 g")).to_be_visible()
+    expect(page.get_by_role("heading", name="Night Ferry, 250 g")).to_be_visible(timeout=WORK_MILLISECONDS)
 
 
 def _see_its_views(page: Page) -> None:
     views = page.locator("#views")
     expect(views.locator("dd").first).to_have_text(re.compile(r"^[1-9]"))
-    expect(views.locator("#views-chart .main-svg").first).to_be_visible()
-    expect(views).to_contain_text("/night-ferry")
+    expect(views.locator("#views-chart .main-svg").first).to_be_visible(timeout=WORK_MILLISECONDS)
+    expect(views).to_contain_text("/night-ferry", timeout=WORK_MILLISECONDS)
     views.get_by_role("link", name="30 days", exact=True).click()
-    expect(page.locator("#views-30")).to_have_attribute("aria-current", "true")
+    expect(page.locator("#views-30")).to_have_attribute("aria-current", "true", timeout=WORK_MILLISECONDS)
     expect(page.locator("#views-chart .main-svg").first).to_be_visible()
     expect(page.locator("#views-chart")).to_have_attribute("aria-label", re.compile("last 30 days"))
 
@@ -77,7 +78,9 @@ def _see_its_views(page: Page) -> None:
 def _sort_the_list(page: Page, installation: Installation) -> None:
     page.goto(f"{installation.web_url}/products")
     page.get_by_role("link", name="Views (30 days)").click()
-    expect(page.get_by_role("columnheader", name="Views (30 days)")).to_have_attribute("aria-sort", "descending")
-    expect(page.get_by_role("row").nth(1)).to_contain_text(SKU)
+    expect(page.get_by_role("columnheader", name="Views (30 days)")).to_have_attribute(
+        "aria-sort", "descending", timeout=WORK_MILLISECONDS
+    )
+    expect(page.get_by_role("row").filter(has_text=SKU)).to_be_visible()
     page.get_by_role("link", name=re.compile("^Viewed SKUs without a product")).click()
     expect(page.get_by_role("row").filter(has_text=SKU)).to_have_count(0)

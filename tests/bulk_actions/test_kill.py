@@ -31,7 +31,8 @@ SWEEP_SECONDS = 0.5
 class Workers:
     """Dramatiq with two processes, started again after every kill."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, actors: str = "webapp.worker") -> None:
+        self._actors = actors
         self._environment = {
             **os.environ,
             "DATA_DIR": str(settings.data_dir),
@@ -44,7 +45,7 @@ class Workers:
 
     def start(self) -> None:
         size = ("--processes", "2", "--threads", "2", "--queues", "imports", "default")
-        command = [sys.executable, "-m", "dramatiq", "webapp.worker", *size]
+        command = [sys.executable, "-m", "dramatiq", self._actors, *size]
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=self._environment, stdout=self._log, stderr=self._log, start_new_session=True
         )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -34,6 +37,7 @@ from webapp.records.service import create_record
 from webapp.records.tasks import forget_behaviour_sets
 from webapp.visits.behaviour import doers
 from webapp.visits.behaviour.conditions import read_behaviour
+from webapp.visits.behaviour.spans import Deed
 from webapp.visits.models import Site
 
 UTC_ZONE, BERLIN, KATHMANDU = ZoneInfo("UTC"), ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu")
@@ -97,8 +101,8 @@ def test_it_combines_with_every_other_filter(world: World) -> None:
             contact = list_records(CONTACTS, world.organisation_id, read_filter({"q": [email]}, CONTACTS, UTC_ZONE))
             contact.records[0].tags, contact.records[0].city = (["vip"], "Rome") if n % 2 else ([], "Oslo")
         db.session.commit()
-        arguments = {"tag": ["vip"], "where": ["city:is:rome"], "q": ["p"]}
-        found = find(world.organisation_id, "ever:event:is:signup", zone=UTC_ZONE, moment=MADE_AT, **arguments)
+        ask = partial(find, world.organisation_id, "ever:event:is:signup", zone=UTC_ZONE, moment=MADE_AT)
+        found = ask(tag=["vip"], where=["city:is:rome"], q=["p"])
         assert found
         assert set(found) == set(sorted(did)[1::2])
 
@@ -122,15 +126,15 @@ def test_days_begin_and_end_at_the_zones_own_midnights(
     with tenant(organisation_id):
         for email in named.values():
             create_record(CONTACTS, organisation_id, {"email": email})
-        asked = {"zone": ZoneInfo(zone), "moment": ends - timedelta(minutes=1)}
+        ask = partial(find, organisation_id, zone=ZoneInfo(zone))
+        late, later = ends - timedelta(minutes=1), ends + timedelta(hours=1)
         inside = {"first@example.com", "last@example.com"}
-        assert set(find(organisation_id, "2026-03-29..2026-03-29:page:is:/a", **asked)) == inside
-        assert set(find(organisation_id, "1d:page:is:/a", **asked)) == inside
-        assert set(find(organisation_id, "1d:page:is:/a", **asked, is_frozen=True)) == {"first@example.com"}
-        assert set(find(organisation_id, "2d:page:is:/a", **asked)) == inside | {"before@example.com"}
-        two_days = {**asked, "moment": ends + timedelta(hours=1)}
-        assert set(find(organisation_id, "1d:page:is:/a", **two_days)) == {"after@example.com"}
-        assert set(find(organisation_id, "not:2d:page:is:/a", **two_days)) == {"before@example.com"}
+        assert set(ask("2026-03-29..2026-03-29:page:is:/a", moment=late)) == inside
+        assert set(ask("1d:page:is:/a", moment=late)) == inside
+        assert set(ask("1d:page:is:/a", moment=late, is_frozen=True)) == {"first@example.com"}
+        assert set(ask("2d:page:is:/a", moment=late)) == inside | {"before@example.com"}
+        assert set(ask("1d:page:is:/a", moment=later)) == {"after@example.com"}
+        assert set(ask("not:2d:page:is:/a", moment=later)) == {"before@example.com"}
 
 
 def test_a_site_that_takes_visits_from_anywhere_has_its_paths_on_any_host(
@@ -146,10 +150,10 @@ def test_a_site_that_takes_visits_from_anywhere_has_its_paths_on_any_host(
     with tenant(organisation_id):
         for n in range(3):
             create_record(CONTACTS, organisation_id, {"email": f"p{n}@example.com"})
-        asked = {"zone": UTC_ZONE, "moment": MADE_AT}
-        assert find(organisation_id, "ever:page:is:/pricing", **asked) == ["p0@example.com"]
-        assert set(find(organisation_id, "ever:page:begins:/pricing", **asked)) == {"p0@example.com", "p1@example.com"}
-        assert find(organisation_id, "ever:page:is:https://c.example/x/pricing", **asked) == ["p2@example.com"]
+        ask = partial(find, organisation_id, zone=UTC_ZONE, moment=MADE_AT)
+        assert ask("ever:page:is:/pricing") == ["p0@example.com"]
+        assert set(ask("ever:page:begins:/pricing")) == {"p0@example.com", "p1@example.com"}
+        assert ask("ever:page:is:https://c.example/x/pricing") == ["p2@example.com"]
 
 
 def test_pages_after_the_first_and_other_people_ask_the_raw_rows_nothing(
@@ -187,9 +191,9 @@ def test_another_organisation_sees_none_of_it(app_context: APIFlask, world: Worl
         create_record(CONTACTS, charlie.organisation_id, {"email": "p5@example.com"})
         db.session.commit()
         for text in ("ever:anything", f"ever:site={world.sites[0].id}:anything"):
-            asked = {"zone": UTC_ZONE, "moment": MADE_AT}
-            assert find(charlie.organisation_id, text, **asked) == []
-            assert find(charlie.organisation_id, f"not:{text}", **asked) == ["p5@example.com"]
+            ask = partial(find, charlie.organisation_id, zone=UTC_ZONE, moment=MADE_AT)
+            assert ask(text) == []
+            assert ask(f"not:{text}") == ["p5@example.com"]
 
 
 def test_old_sets_are_forgotten_and_those_beyond_the_limits(
@@ -255,3 +259,29 @@ def test_whoever_says_who_they_are_is_known(world: World, charlie: Person) -> No
         assert doers.has_identities(world.organisation_id)
     with tenant(charlie.organisation_id):
         assert not doers.has_identities(charlie.organisation_id)
+
+
+def test_two_who_ask_the_same_at_once_share_one_look(
+    app_context: APIFlask, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    barrier = threading.Barrier(2)
+
+    def look(organisation_id: UUID, deed: Deed) -> int:
+        looks.append(deed.behaviour.as_text())
+        return doers.stage_doers(organisation_id, deed)
+
+    def ask(texts: list[str]) -> list[UUID]:
+        with app_context.app_context(), tenant(world.organisation_id):
+            wanted = read_filter({"did": texts}, CONTACTS, UTC_ZONE)
+            barrier.wait()
+            found = settle(CONTACTS, world.organisation_id, wanted, Moment(MADE_AT, UTC_ZONE), db.session.commit)
+            db.session.commit()
+            return sorted(known.id for known in found.sets)
+
+    monkeypatch.setattr(behaviour_sets, "stage_doers", look)
+    texts = ["ever:page:is:/pricing", "ever:anything", "8d:event:is:buy"]
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(ask, [texts, texts[::-1]])
+    assert first == second
+    assert sorted(looks) == sorted(texts)

@@ -120,3 +120,13 @@ def test_what_is_told_on_leaving_is_kept_until_it_is_answered(browser: Browser) 
         (engagement,) = scene.collector.wait_for_kind("engagement")
         kept = watched.page.evaluate("Object.values(localStorage).join()")
     assert engagement["id"] in kept
+
+
+def test_what_the_first_person_read_is_not_the_seconds(browser: Browser) -> None:
+    with stage() as scene, looking(browser, scene) as watched:
+        watched.page.evaluate("footfall.identify('alice@example.com', 'ab12')")
+        look_for(watched.page, 1200)
+        watched.page.evaluate("footfall.identify('bob@example.com', 'cd34')")
+        alice, bob = scene.collector.wait_for_kind("identify", 2)
+        (read,) = scene.collector.wait_for_kind("engagement")
+    assert read["identifier"] == alice["identifier"] != bob["identifier"]

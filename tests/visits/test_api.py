@@ -18,7 +18,6 @@ from webapp.accounts.service import create_api_key
 from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.lib.ids import uuid7
-from webapp.visits import queries
 
 
 def make_key(app: APIFlask, organisation_id: UUID) -> dict[str, str]:
@@ -111,7 +110,12 @@ def test_what_cannot_be_answered_says_what_is_allowed(
 
 @pytest.mark.parametrize(
     ("limit", "aggregation"),
-    [("POINTS_LIMIT", "minute"), ("POINTS_LIMIT", "hour"), ("POINTS_LIMIT", "day"), ("ROWS_LIMIT", "day")],
+    [
+        ("api.POINTS_LIMIT", "minute"),
+        ("api.POINTS_LIMIT", "hour"),
+        ("api.POINTS_LIMIT", "day"),
+        ("page_points.ROWS_LIMIT", "day"),
+    ],
 )
 def test_more_than_one_answer_may_hold_is_refused_before_it_is_read(
     app: APIFlask,
@@ -127,9 +131,9 @@ def test_more_than_one_answer_may_hold_is_refused_before_it_is_read(
     add_rows(services, [make_row(site, utc("2026-11-20T10:05:00"), page_url=f"{ORIGIN}/{page}") for page in range(5)])
     count_all(app, services)
     span = {"aggregation": aggregation, "dateFrom": "2026-11-20", "dateTo": "2026-11-20"}
-    monkeypatch.setattr(queries, limit, 5)
+    monkeypatch.setattr(f"webapp.visits.{limit}", 5)
     assert len(ask(client, key, **span).json["data"]) == 5  # type: ignore[index]
-    monkeypatch.setattr(queries, limit, 4)
+    monkeypatch.setattr(f"webapp.visits.{limit}", 4)
     answer = ask(client, key, **span)
     assert answer.status_code == 422
     assert "shorter range" in answer.json["detail"]  # type: ignore[index]

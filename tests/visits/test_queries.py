@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -15,11 +16,12 @@ from tests.conftest import Person, add_organisation
 from tests.visits.support import ORIGIN, add_rows, add_site, count_all, make_row, utc
 from webapp.config import Settings
 from webapp.extensions import tenant
-from webapp.visits import queries
+from webapp.visits import answers
 from webapp.visits.buckets import Aggregation, TooManyBucketsError, day_of, local_midnight, make_edges, month_of
 from webapp.visits.models import Grain
 from webapp.visits.periods import BadPeriodError, make_period
-from webapp.visits.queries import segments
+from webapp.visits.questions import Question
+from webapp.visits.segments import segments
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Havana"]
 NIGHTS = {
@@ -107,25 +109,22 @@ def test_all_grains_agree_with_the_raw_rows(app: APIFlask, services: Settings, z
     with app.app_context(), tenant(organisation_id):
         for aggregation in (Aggregation.HOUR, Aggregation.DAY, Aggregation.MONTH):
             edges = make_edges(aggregation, start, end, place)
-            points = queries.list_points(organisation_id, [site.id], aggregation, edges, place)
+            question = Question(organisation_id, (site.id,), edges[0], edges[-1])
+            points = answers.points(question, edges)
             assert len(points) == len(edges) - 1
-            for point in points:
-                inside = [
-                    r
-                    for r in rows
-                    if point.starts_at.timestamp() * 1000 <= r.visited_ms < point.ends_at.timestamp() * 1000
-                ]
+            for (starts_at, ends_at), point in zip(pairwise(edges), points, strict=True):
+                inside = [r for r in rows if starts_at.timestamp() * 1000 <= r.visited_ms < ends_at.timestamp() * 1000]
                 assert point.pageview_count == len(inside)
                 assert point.visitor_count == len({row.visitor for row in inside})
-            pages = queries.list_page_points(organisation_id, [site.id], aggregation, edges, place)
+            pages = answers.page_points(question, edges, 10_000)
             assert {page: sum(count for _, count in found) for page, found in pages.items()} == Counter(
                 row.page_url for row in rows
             )
-        totals = queries.get_totals(organisation_id, [site.id], start, end, place)
+        totals = answers.totals(Question(organisation_id, (site.id,), start, end))
         assert (totals.pageview_count, totals.visitor_count, totals.is_estimate) == (1500, 40, False)
         day = make_edges(Aggregation.MINUTE, start, local_midnight(first + timedelta(days=1), place), place)
-        minutes = queries.list_points(organisation_id, [site.id], Aggregation.MINUTE, day, place)
-        days = queries.list_points(organisation_id, [site.id], Aggregation.DAY, [day[0], day[-1]], place)
+        question = Question(organisation_id, (site.id,), day[0], day[-1])
+        minutes, days = answers.points(question, day), answers.points(question, [day[0], day[-1]])
         assert sum(point.pageview_count for point in minutes) == days[0].pageview_count
 
 
@@ -138,9 +137,9 @@ def test_both_hours_of_a_clock_change_have_their_own_bucket(app: APIFlask, servi
     with app.app_context(), tenant(organisation_id):
         place = ZoneInfo("Europe/Berlin")
         edges = make_edges(Aggregation.HOUR, summer, winter + timedelta(minutes=30), place)
-        points = queries.list_points(organisation_id, [site.id], Aggregation.HOUR, edges, place)
+        points = answers.points(Question(organisation_id, (site.id,), edges[0], edges[-1]), edges)
     assert [point.pageview_count for point in points] == [1, 2]
-    assert [f"{point.starts_at.astimezone(place):%H:%M %Z}" for point in points] == ["02:00 CEST", "02:00 CET"]
+    assert [f"{edge.astimezone(place):%H:%M %Z}" for edge in edges[:-1]] == ["02:00 CEST", "02:00 CET"]
 
 
 def test_many_visitors_are_an_estimate_and_close(app: APIFlask, services: Settings) -> None:
@@ -153,7 +152,7 @@ def test_many_visitors_are_an_estimate_and_close(app: APIFlask, services: Settin
     add_rows(services, rows, group=500)
     count_all(app, services, batch=2000)
     with app.app_context(), tenant(organisation_id):
-        totals = queries.get_totals(organisation_id, [site.id], start, start + timedelta(days=30), ZoneInfo("UTC"))
+        totals = answers.totals(Question(organisation_id, (site.id,), start, start + timedelta(days=30)))
     assert totals.is_estimate
     assert totals.visitor_count == pytest.approx(6000, rel=0.05)
 
@@ -165,8 +164,9 @@ def test_a_changed_time_zone_is_right_before_its_days_are_cut(app: APIFlask, ali
     place = ZoneInfo("Asia/Kathmandu")
     with app.app_context(), tenant(alice.organisation_id):
         edges = make_edges(Aggregation.DAY, utc("2026-03-01T17:00:00"), utc("2026-03-01T19:00:00"), place)
-        points = queries.list_points(alice.organisation_id, [site.id], Aggregation.DAY, edges, place)
-        totals = queries.get_totals(alice.organisation_id, [site.id], edges[1], edges[2], place)
+        question = Question(alice.organisation_id, (site.id,), edges[0], edges[-1])
+        points = answers.points(question, edges)
+        totals = answers.totals(replace(question, start=edges[1]))
     assert [point.pageview_count for point in points] == [1, 1]
     assert totals.pageview_count == 1
 

@@ -57,7 +57,7 @@ def source_of(visit: PersonVisit) -> str:
     if told["referrer"]:
         return told["referrer"]
     channel = told["channel"]
-    return "" if channel in {"", "direct"} else shown_value("channel", channel)
+    return "" if channel.lower() in {"", "direct"} else shown_value("channel", channel)
 
 
 def technology_of(visit: PersonVisit) -> str:

@@ -68,7 +68,7 @@ def visit_of(choices: random.Random, day: datetime, website: str) -> Iterator[tu
     """One visitor's way through the website: the time, and what a row tells beside it."""
     at = day + timedelta(hours=choices.choices(range(24), HOUR_WEIGHTS)[0], seconds=choices.uniform(0, 3600))
     number = int(VISITORS * choices.random() ** 1.6)
-    told = {"visitor": f"demo-{number:05d}", **_visitor(number), **_source(choices)}
+    told = {"visitor": visitor_name(number), **_visitor(number), **_source(choices)}
     for _ in range(choices.choices((1, 2, 3, 4, 6), (45, 25, 15, 10, 5))[0]):
         path = _choose(choices, PATHS)
         page, stay = {**told, "page_url": website + path}, choices.uniform(8, 180)
@@ -83,6 +83,11 @@ def visit_of(choices: random.Random, day: datetime, website: str) -> Iterator[tu
         at += timedelta(seconds=stay)
         yield at, {**page, "kind": _ENGAGEMENT, **engaged}
         told |= {"referrer": website + path, "utm_source": "", "utm_medium": "", "utm_campaign": ""}
+
+
+def visitor_name(number: int) -> str:
+    """What the website calls a visitor; those with small numbers come more often."""
+    return f"demo-{number:05d}"
 
 
 def _visitor(number: int) -> dict[str, str]:

@@ -13,9 +13,10 @@ from webapp.jobs.filters import JobFilter
 from webapp.jobs.models import TROUBLED_STATES, Job
 from webapp.jobs.queries import list_jobs
 from webapp.records.search import RecordCount
-from webapp.visits import queries as visits
+from webapp.visits import answers
 from webapp.visits.buckets import Aggregation
 from webapp.visits.periods import make_period
+from webapp.visits.questions import PAGE, Figures, Question, Value
 
 TOP_PAGES = 5
 TROUBLE_AGE = timedelta(days=7)
@@ -41,7 +42,7 @@ class VisitsToday:
     is_estimate: bool
     pageview_change: float | None
     visitor_change: float | None
-    pages: list[visits.Share]
+    pages: list[Value]
     bars: list[Bar]
 
 
@@ -59,16 +60,18 @@ class Step:
 def get_visits_today(organisation_id: UUID, site_ids: list[UUID], zone: ZoneInfo, now: datetime) -> VisitsToday:
     """Numbers, pages and hours of the day in the organisation's zone."""
     today = make_period("today", zone, now)
-    totals = visits.get_totals(organisation_id, site_ids, today.start, today.end, zone)
-    before = visits.get_totals(organisation_id, site_ids, *today.before(now), zone)
+    sites = tuple(site_ids)
+    question = Question(organisation_id, sites, today.start, today.end)
+    totals, before = answers.totals(question), answers.totals(Question(organisation_id, sites, *today.before(now)))
+    edges = today.edges(Aggregation.HOUR)
     return VisitsToday(
         totals.pageview_count,
         totals.visitor_count,
         totals.is_estimate,
         change(totals.pageview_count, before.pageview_count),
         change(totals.visitor_count, before.visitor_count),
-        visits.list_top_pages(organisation_id, site_ids, today.start, today.end, zone, TOP_PAGES),
-        _bars(organisation_id, site_ids, today.edges(Aggregation.HOUR), zone),
+        answers.breakdown(question, PAGE, TOP_PAGES),
+        _bars(edges, answers.points(question, edges), zone),
     )
 
 
@@ -77,12 +80,11 @@ def change(number: int, before: int) -> float | None:
     return (number - before) / before if before else None
 
 
-def _bars(organisation_id: UUID, site_ids: list[UUID], edges: list[datetime], zone: ZoneInfo) -> list[Bar]:
-    points = visits.list_points(organisation_id, site_ids, Aggregation.HOUR, edges, zone)
+def _bars(edges: list[datetime], points: list[Figures], zone: ZoneInfo) -> list[Bar]:
     highest = max((point.pageview_count for point in points), default=0) or 1
     return [
-        Bar(f"{point.starts_at.astimezone(zone):%H:%M}", point.pageview_count, 100 * point.pageview_count / highest)
-        for point in points
+        Bar(f"{starts_at.astimezone(zone):%H:%M}", point.pageview_count, 100 * point.pageview_count / highest)
+        for starts_at, point in zip(edges[:-1], points, strict=True)
     ]
 
 

@@ -34,10 +34,10 @@ PAGES_OF_EACH = 2
 @blueprint.get("/<uuid:product_id>/views")
 def show_views(product_id: UUID) -> BaseResponse:
     """The part of a product's page about its views; the page itself for whoever asks for more."""
+    product: Product = get_record(PRODUCTS, current_organisation().id, product_id) or abort(404)
     if not wants_part():
         days, site = request.args.get("days"), request.args.get("site")
         return redirect(url_for("products.show", record_id=product_id, days=days, site=site), 303)
-    product: Product = get_record(PRODUCTS, current_organisation().id, product_id) or abort(404)
     return render_page("products/show.html", block="views", **views_beside(product))
 
 

@@ -10,7 +10,7 @@ gone would be nobody, and "those who did not" everybody. Two who ask the same at
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -80,21 +80,36 @@ def settle(
     the same waits for this transaction's end.
     """
     for _ in range(TRIES):
-        sets = [_find_or_make(entity, organisation_id, behaviour, moment) for behaviour in wanted.did]
+        sets = _find_or_make_all(entity, organisation_id, wanted.did, moment)
         if commit is None or not any(known.is_new for known in sets):
-            return replace(wanted, sets=tuple(sets))
+            return replace(wanted, sets=sets)
         commit()
         moment = replace(moment, max_age=max(moment.max_age, FRESH_FOR))
     raise SetsGoneError("Sets were forgotten as often as they were made.")
 
 
-def _find_or_make(entity: Entity, organisation_id: UUID, behaviour: Behaviour, moment: Moment) -> KnownSet:
-    deed = deed_of(behaviour, moment.zone, moment.at, is_frozen=moment.is_frozen)
-    found = _find(organisation_id, deed, moment.oldest)
-    if found is None:
-        db.session.execute(LOCK, {"name": f"behaviour {organisation_id} {deed.fingerprint}"})
-        found = _find(organisation_id, deed, moment.oldest) or _make(entity, organisation_id, deed)
-    return replace(found, is_done=behaviour.is_done)
+def _find_or_make_all(
+    entity: Entity, organisation_id: UUID, behaviours: Sequence[Behaviour], moment: Moment
+) -> tuple[KnownSet, ...]:
+    """A set for each. They are locked in one order, so that two who ask the same never wait for each other."""
+    deeds = [deed_of(behaviour, moment.zone, moment.at, is_frozen=moment.is_frozen) for behaviour in behaviours]
+    by_fingerprint = {deed.fingerprint: deed for deed in deeds}
+    found = {
+        fingerprint: _find_or_make(entity, organisation_id, by_fingerprint[fingerprint], moment.oldest)
+        for fingerprint in sorted(by_fingerprint)
+    }
+    return tuple(
+        replace(found[deed.fingerprint], is_done=behaviour.is_done)
+        for behaviour, deed in zip(behaviours, deeds, strict=True)
+    )
+
+
+def _find_or_make(entity: Entity, organisation_id: UUID, deed: Deed, oldest: datetime) -> KnownSet:
+    """Whoever asks the same at once waits here until the other's answer is committed, and takes it."""
+    if found := _find(organisation_id, deed, oldest):
+        return found
+    db.session.execute(LOCK, {"name": f"behaviour {organisation_id} {deed.fingerprint}"})
+    return _find(organisation_id, deed, oldest) or _make(entity, organisation_id, deed)
 
 
 def _find(organisation_id: UUID, deed: Deed, oldest: datetime) -> KnownSet | None:

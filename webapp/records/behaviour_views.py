@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -51,11 +51,11 @@ DAYS = {
 }
 USUAL_DAYS = "30d"
 WHATS = {
-    What.PAGE.value: "visited a page that",
-    What.EVENT.value: "did an event that",
-    What.PROPERTY.value: "did an event whose property",
-    What.PRODUCT.value: "viewed the product that",
-    What.ANYTHING.value: "visited any page",
+    What.PAGE.value: "visit a page",
+    What.EVENT.value: "do an event",
+    What.PROPERTY.value: "do an event with a property",
+    What.PRODUCT.value: "view a product",
+    What.ANYTHING.value: "visit a website at all",
 }
 
 
@@ -65,8 +65,8 @@ class AsOf:
 
     made_at: datetime
     is_anybody_known: bool
-    incomplete: list[tuple[str, date]]
-    """Sites that keep no raw rows of the first of the days asked for, and from which day on they do."""
+    incomplete: list[tuple[str, datetime]]
+    """Sites that keep no raw rows of the first of the days asked for, and from when on they do."""
     visits_url: str | None
     refresh_url: str
 
@@ -139,14 +139,14 @@ def _days_of(form: Mapping[str, str]) -> str:
     return days_between(form.get("did_from", ""), form.get("did_to", "")).as_text()
 
 
-def _incomplete(wanted: RecordFilter, sites: list[Site], zone: ZoneInfo) -> list[tuple[str, date]]:
+def _incomplete(wanted: RecordFilter, sites: list[Site], zone: ZoneInfo) -> list[tuple[str, datetime]]:
     now, found = utc_now(), {}
     for behaviour in wanted.did:
         deed = deed_of(behaviour, zone, now)
         for site in sites:
             first = site.raw_complete_from
             if first and first > deed.start and behaviour.site_id in {None, site.id}:
-                found[site.name] = first.astimezone(zone).date()
+                found[site.name] = first
     return sorted(found.items())
 
 

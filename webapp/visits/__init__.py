@@ -13,6 +13,7 @@ def init_app(app: APIFlask) -> None:
     from webapp.jobs.kinds import register_kind
     from webapp.visits import (  # noqa: F401  (they add pages and answers to the blueprints below)
         analytics_api,
+        behaviour_views,
         installation_views,
         journeys_api,
         settings_views,
@@ -28,6 +29,8 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.people.erasing_tasks import ERASE as ERASE_PEOPLE
     from webapp.visits.site_page import (  # noqa: F401  (they add pages to `visits`)
         flow_views,
+        funnel_views,
+        funnels_api,
         journey_views,
         kept_views,
         list_views,

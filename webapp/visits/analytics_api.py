@@ -16,6 +16,7 @@ from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.visits import answers
 from webapp.visits.api import (
+    COMPLETE_DESCRIPTION,
     VisitsQuery,
     api_visits,
     read_aggregation,
@@ -27,10 +28,14 @@ from webapp.visits.api import (
 )
 from webapp.visits.buckets import Aggregation
 from webapp.visits.periods import utc_iso
-from webapp.visits.questions import FIELDS, Figures, Filter, Operator, Question, Value
+from webapp.visits.questions import COUNTED, FIELDS, Figures, Filter, Operator, Question, Value
 
 VALUES_LIMIT = 1_000
 EVENT_NAME_LIMIT = 100
+WRITTEN = {name: name for names in COUNTED.values() for name in names} | {
+    "visit_ms": "visit_seconds",
+    "engaged_ms": "engaged_seconds",
+}
 BAD_QUESTION = {422: "What is allowed instead"}
 
 
@@ -66,11 +71,17 @@ class ValueNumbers(Numbers):
     value = String(metadata={"description": "'' for none; (other) for what was not counted one by one."})
 
 
-class TimeSeriesAnswer(Schema):
+class Complete(Schema):
+    """An answer that may need single visits."""
+
+    complete_from = DateTime(metadata={"description": COMPLETE_DESCRIPTION})
+
+
+class TimeSeriesAnswer(Complete):
     data = List(Nested(TimedNumbers))
 
 
-class BreakdownAnswer(Schema):
+class BreakdownAnswer(Complete):
     data = List(Nested(ValueNumbers))
 
 
@@ -88,7 +99,7 @@ class EventSummary(Schema):
     by_device = List(Nested(DeviceCount))
 
 
-class EventSummaryAnswer(Schema):
+class EventSummaryAnswer(Complete):
     data = Nested(EventSummary)
 
 
@@ -109,9 +120,7 @@ class Asked:
 def show_time_series(query: dict[str, Any]) -> Response:
     """Every number, bucket by bucket, empty buckets too."""
     asked = read_asked(query)
-    found = answers.points(asked.question, asked.edges)
-    buckets = zip(pairwise(asked.edges), found, strict=True)
-    return tagged({"data": [{"timeframe": utc_iso(start), **_numbers(figures)} for (start, _), figures in buckets]})
+    return tagged(asked.question, asked.edges, lambda: _timed_numbers(asked))
 
 
 @api_visits.get("/analytics/breakdown")
@@ -122,11 +131,12 @@ def show_time_series(query: dict[str, Any]) -> Response:
 def show_breakdown(query: dict[str, Any]) -> Response:
     """The values of a field that are most counted: pages, countries, campaigns, events and the rest.
 
-    The range is made of whole buckets of `aggregation`, days without one.
+    The range is made of whole buckets of `aggregation`, days without one. Each field has numbers of its own: of pages
+    visit_count are those that began there; visitors are told of events and products.
     """
     asked = read_asked(query)
-    values = answers.breakdown(asked.question, query["field"], query["limit"])
-    return tagged({"data": [{"value": value.value, **_numbers(value.figures)} for value in values]})
+    field, limit = query["field"], query["limit"]
+    return tagged(asked.question, (field, limit), lambda: _values(asked.question, field, limit))
 
 
 @api_visits.get("/analytics/event-summary")
@@ -138,16 +148,32 @@ def show_event_summary(query: dict[str, Any]) -> Response:
     """How often one event was reported, by how many visitors, and on which devices."""
     event = Filter("event", Operator.IS, (query["event"],))
     question = read_asked(query, event).question
+    return tagged(question, query["event"], lambda: _event_summary(question, query["event"]))
+
+
+def _event_summary(question: Question, event: str) -> dict[str, Any]:
     total = answers.totals(question)
-    devices = answers.breakdown(question, "device", VALUES_LIMIT)
-    summary = {
-        "event": query["event"],
+    return {
+        "event": event,
         "count": total.event_count,
         "unique_visitors": total.visitor_count,
         "is_estimate": total.is_estimate,
-        "by_device": [_device(value) for value in devices],
+        "by_device": [_device(value) for value in answers.visitors_by(question, "device")],
     }
-    return tagged({"data": summary})
+
+
+def _timed_numbers(asked: Asked) -> list[dict[str, Any]]:
+    found = answers.points(asked.question, asked.edges)
+    buckets = zip(pairwise(asked.edges), found, strict=True)
+    return [{"timeframe": utc_iso(start), **_numbers(figures)} for (start, _), figures in buckets]
+
+
+def _values(question: Question, field: str, limit: int) -> list[dict[str, Any]]:
+    told = {WRITTEN[name] for name in COUNTED[field]}
+    return [
+        {"value": value.value, **{key: number for key, number in _numbers(value.figures).items() if key in told}}
+        for value in answers.breakdown(question, field, limit)
+    ]
 
 
 def read_asked(query: dict[str, Any], *more: Filter) -> Asked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -17,16 +17,19 @@ from marshmallow import EXCLUDE
 
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
+from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.problems import Problem
-from webapp.visits import queries
+from webapp.visits import answers, queries
 from webapp.visits.buckets import BUCKET_LIMITS, Aggregation, TooManyBucketsError, local_midnight, make_edges
 from webapp.visits.models import Site
 from webapp.visits.periods import FIRST_YEAR, LAST_YEAR, is_possible, utc_iso
-from webapp.visits.questions import FIELDS, Filter, Operator, Question
-from webapp.visits.raw import engine
+from webapp.visits.questions import FIELDS, Filter, Operator, Question, TooManyPointsError
 from webapp.visits.site_page.filters import BadFilterError, read_filters, with_origins
+from webapp.visits.stamps import short_hash, stamp_of
 
+POINTS_LIMIT = 250_000
+"""The most points of one answer: some 15 MB of JSON."""
 USUAL_SPANS = {
     Aggregation.MINUTE: timedelta(hours=1),
     Aggregation.HOUR: timedelta(days=1),
@@ -38,14 +41,22 @@ ALLOWED: dict[str, Any] = {
     "dates": "ISO 8601: a day (2026-01-31, in the organisation's time zone) or a moment (2026-01-31T12:00:00Z)",
     "years": f"{FIRST_YEAR} to {LAST_YEAR}",
     "most_buckets": {aggregation.value: limit for aggregation, limit in BUCKET_LIMITS.items()},
-    "most_points": queries.POINTS_LIMIT,
+    "most_points": POINTS_LIMIT,
 }
+NARROWER = "Ask for a shorter range, wider buckets or one site."
 
+VERSION = 1
+"""To be raised when answers to the same question change their shape or meaning."""
 WHERE_DESCRIPTION = (
     "A filter, `field:comparison:value`, as in `country:is:GB`; may be given several times. Values of one field and"
     f" comparison are alternatives. Fields: {', '.join(FIELDS)}. Comparisons:"
     f" {', '.join(operator.value for operator in Operator)}. A property's value is event, key and value with U+001F"
     " between."
+)
+
+COMPLETE_DESCRIPTION = (
+    "Only where single visits of the range were deleted by then, as the site's settings say: what needs them (filters,"
+    " minutes, hours of pages, other time zones, journeys, funnels) counts from this moment on."
 )
 
 api_visits = APIBlueprint("api_visits", __name__, url_prefix="/api/v1", tag="Analytics")
@@ -89,6 +100,7 @@ class PageBucket(msgspec.Struct, gc=False):
 
 
 class VisitsAnswer(Schema):
+    complete_from = DateTime(metadata={"description": COMPLETE_DESCRIPTION})
     data = Dict(keys=String(), values=List(Nested(Bucket)), metadata={"description": "Buckets with visits, by page."})
 
 
@@ -111,23 +123,18 @@ def list_visits(query: dict[str, Any]) -> ResponseReturnValue:
     sites = read_sites(organisation.id, query.get("site_id"))
     filters = read_where([*query["where"], *([f"page:is:{query['page']}"] if query.get("page") else [])], sites)
     question = Question(organisation.id, tuple(site.id for site in sites), edges[0], edges[-1], filters)
-    pages = _page_points(question, aggregation, edges, zone)
+    return tagged(question, edges, lambda: _page_buckets(question, edges))
+
+
+def _page_buckets(question: Question, edges: list[datetime]) -> dict[str, list[PageBucket]]:
+    try:
+        pages = answers.page_points(question, edges, POINTS_LIMIT)
+    except TooManyPointsError as error:
+        raise Problem(422, "Too much at once", f"{error} {NARROWER}", allowed=ALLOWED) from error
     timeframes = {edge: utc_iso(edge) for edge in edges}
-    data = {
+    return {
         url: [PageBucket(timeframes[starts_at], count) for starts_at, count in points] for url, points in pages.items()
     }
-    return tagged({"data": data})
-
-
-def _page_points(
-    question: Question, aggregation: Aggregation, edges: list[datetime], zone: ZoneInfo
-) -> dict[str, list[tuple[datetime, int]]]:
-    try:
-        if question.filters:
-            return engine.page_points(question, edges, queries.POINTS_LIMIT)
-        return queries.list_page_points(question.organisation_id, question.site_ids, aggregation, edges, zone)
-    except (queries.TooManyPointsError, engine.TooManyPointsError) as error:
-        raise Problem(422, "Too much at once", str(error), allowed=ALLOWED) from error
 
 
 def read_aggregation(value: str) -> Aggregation:
@@ -200,10 +207,24 @@ def read_where(texts: Sequence[str], sites: Sequence[Site]) -> tuple[Filter, ...
     return with_origins(filters, [origin for site in sites for origin in site.origins])
 
 
-def tagged(content: object) -> Response:
-    """As JSON with an ETag, which changes when the numbers do; 304 to whoever has this answer already."""
-    response = Response(msgspec.json.encode(content), content_type="application/json")
+def complete_from(question: Question) -> dict[str, str]:
+    """What an answer says beside its data where retention took single visits: from when on they are kept."""
+    sites = (db.session.get(Site, (question.organisation_id, site_id)) for site_id in question.site_ids)
+    kept = [site.raw_complete_from for site in sites if site is not None and site.raw_complete_from is not None]
+    return {"complete_from": utc_iso(max(kept))} if kept and max(kept) > question.start else {}
+
+
+def tagged(question: Question, asked: object, answer: Callable[[], object]) -> Response:
+    """The answer as JSON, with an ETag of what it depends on; 304, unasked, to whoever has it already.
+
+    `asked` is what else the question is made of. The shape of the answer is its path's.
+    """
+    tag = short_hash((request.path, VERSION, question, asked, stamp_of(question)))
+    if request.if_none_match.contains(tag):
+        response = Response(status=304)
+    else:
+        content = {"data": answer(), **complete_from(question)}
+        response = Response(msgspec.json.encode(content), content_type="application/json")
     response.headers["Cache-Control"] = "private, no-cache"
-    response.add_etag()
-    response.make_conditional(request)
+    response.set_etag(tag)
     return response

@@ -13,7 +13,7 @@ from marshmallow.validate import Length, Range
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.problems import Problem
-from webapp.visits.analytics_api import BAD_QUESTION, read_asked
+from webapp.visits.analytics_api import BAD_QUESTION, Complete, read_asked
 from webapp.visits.api import VisitsQuery, api_visits, read_sites, tagged
 from webapp.visits.questions import Filter
 from webapp.visits.raw.flows import STEPS, Came, Flow, FlowStep, flow
@@ -64,7 +64,7 @@ class Journeys(Schema):
     after = List(Nested(StepAfter))
 
 
-class JourneysAnswer(Schema):
+class JourneysAnswer(Complete):
     data = Nested(Journeys)
 
 
@@ -78,8 +78,9 @@ def show_journeys(query: dict[str, Any]) -> Response:
 
     The same page again at once is no step. Filters choose visits: of those that pass, all pages count.
     """
-    found = flow(read_asked(query).question, _read_centre(query), query["steps"], query["limit"])
-    return tagged({"data": _written(found)})
+    question = read_asked(query).question
+    asked = _read_centre(query), query["steps"], query["limit"]
+    return tagged(question, asked, lambda: _written(flow(question, *asked)))
 
 
 def _read_centre(query: dict[str, Any]) -> Filter | None:

@@ -69,8 +69,9 @@ class Site(Model):
 
     `cut_zone` is the zone in which its days and months are counted so far: a changed `time_zone` waits for a rebuild.
     `retention_days` is how long raw rows are kept; without it, for ever. From `raw_complete_from` on there are all raw
-    rows; before it retention has taken some, and without it none. `rate_limit` is in beacons a second.
-    With `deleted_at` it is in no list and takes nothing, but may come back; from `erasing_at` on it does not any more.
+    rows; before it retention has taken some, and without it none. `revision` is raised whenever numbers change
+    otherwise than by counting. `rate_limit` is in beacons a second. With `deleted_at` it is in no list and takes
+    nothing, but may come back; from `erasing_at` on it does not any more.
     """
 
     __tablename__ = "sites"
@@ -88,6 +89,7 @@ class Site(Model):
     cut_zone: Mapped[str | None]
     retention_days: Mapped[int | None]
     raw_complete_from: Mapped[datetime | None]
+    revision: Mapped[int] = mapped_column(BigInteger, default=0)
     query_keys: Mapped[list[Any]] = mapped_column(default=list)
     excluded_pages: Mapped[list[Any]] = mapped_column(default=list)
     excluded_addresses: Mapped[list[Any]] = mapped_column(default=list)

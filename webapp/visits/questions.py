@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 from webapp.visits.models import Dimension
@@ -57,9 +59,56 @@ class Figures:
     engaged_ms: int = 0
 
 
+PagePoints = dict[str, list[tuple[datetime, int]]]
+"""For each page the buckets in which it was seen, and how often."""
+
+
+class TooManyPointsError(ValueError):
+    """More than one answer may hold."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A range as a whole, and its buckets."""
+
+    total: Figures
+    points: list[Figures]
+
+
 @dataclass(frozen=True)
 class Value:
     """One line of a breakdown: a page's address, a country, "(other)" for what was not counted one by one."""
 
     value: str
     figures: Figures
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What a page shows of a range: its figures, and the values of some fields that count most."""
+
+    summary: Summary
+    lists: Mapping[str, list[Value]]
+
+
+_EVENT_FIELDS = (Dimension.EVENT.value, Dimension.PRODUCT.value)
+_OF_VISITS = ("visit_count", "pageview_count", "event_count", "bounce_count", "visit_ms")
+COUNTED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        **dict.fromkeys(FIELDS, _OF_VISITS),
+        PAGE: ("pageview_count", "visit_count", "bounce_count", "engaged_ms"),
+        ENTRY_PAGE: ("visit_count", "bounce_count"),
+        EXIT_PAGE: ("visit_count",),
+        **dict.fromkeys(_EVENT_FIELDS, ("event_count", "visitor_count", "is_estimate")),
+        Dimension.PROPERTY.value: ("event_count",),
+    }
+)
+"""Which figures a breakdown by a field tells, whoever answers; the others stay 0. A page's visits are its entries."""
+
+UNSAID = MappingProxyType(asdict(Figures()))
+
+
+def told_of(field: str, figures: Figures) -> Figures:
+    """As much of the figures as a breakdown by the field tells."""
+    unsaid = {name for name in UNSAID if name not in COUNTED[field]}
+    return replace(figures, **{name: UNSAID[name] for name in unsaid})

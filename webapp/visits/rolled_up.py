@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -13,13 +13,17 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Row, text
 
 from webapp.extensions import db
+from webapp.lib.clock import utc_now
 from webapp.visits.buckets import local_midnight
 from webapp.visits.counting.sketches import count_visitors, is_estimate
 from webapp.visits.models import OTHER_PAGE_ID, Grain, Site
-from webapp.visits.queries import Segment, segments
-from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, PAGE, Figures, Question, Value
+from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, PAGE, Figures, Question, Value, told_of
+from webapp.visits.segments import Segment, next_month, segments
 
 OTHER = "(other)"
+CLOCKS_APART = timedelta(minutes=5)
+"""By how much the clocks of machines may differ."""
+Parts = dict[UUID, list[Segment]]
 EVENT_FIELDS = ("event", "property", "product")
 
 
@@ -39,7 +43,7 @@ def totals_by_site(question: Question) -> dict[UUID, Figures]:
 def points_by_site(question: Question, edges: Sequence[datetime]) -> dict[UUID, list[Figures]]:
     """What is counted of each bucket on each site."""
     found: dict[tuple[UUID, int], list[Row[Any]]] = defaultdict(list)
-    for row in _site_rows(question, _parts_between(question, edges)):
+    for row in _site_rows(question, parts_between(question, edges)):
         found[row.site_id, bisect_right(edges, row.bucket_at) - 1].append(row)
     buckets = range(len(edges) - 1)
     return {site_id: [_figures(found[site_id, index]) for index in buckets] for site_id in question.site_ids}
@@ -48,7 +52,7 @@ def points_by_site(question: Question, edges: Sequence[datetime]) -> dict[UUID, 
 def points(question: Question, edges: Sequence[datetime]) -> list[Figures]:
     """What is counted of each bucket between the edges, empty ones too."""
     found: dict[int, list[Row[Any]]] = defaultdict(list)
-    for row in _site_rows(question, _parts_between(question, edges)):
+    for row in _site_rows(question, parts_between(question, edges)):
         found[bisect_right(edges, row.bucket_at) - 1].append(row)
     return [_figures(found[index]) for index in range(len(edges) - 1)]
 
@@ -70,21 +74,41 @@ def zones_of(question: Question) -> dict[UUID, ZoneInfo]:
 
 
 def _pages(question: Question, field: str, limit: int) -> list[Value]:
-    orders = {PAGE: "pageview_count", ENTRY_PAGE: "entry_count", EXIT_PAGE: "exit_count"}
-    statement = PAGES.format(order=orders[field])
-    rows = _asked(statement, question, _parts_for(question), other=OTHER_PAGE_ID, limit=limit)
-    return [
-        Value(
-            row.url or OTHER,
-            Figures(
-                pageview_count=int(row.pageview_count),
-                visit_count=int(row.exit_count if field == EXIT_PAGE else row.entry_count),
-                bounce_count=int(row.bounce_count),
-                engaged_ms=int(row.engaged_ms),
-            ),
-        )
-        for row in rows
-    ]
+    """The pages that are listed are found by one count alone: every month has a row of each of thousands."""
+    order = {PAGE: "pageview_count", ENTRY_PAGE: "entry_count", EXIT_PAGE: "exit_count"}[field]
+    parts = _parts_for(question)
+    top = _top_pages(question, order, parts, limit)
+    asked = {"page_ids": [row.page_id for row in top]}
+    rows = {row.page_id: row for row in _asked(PAGES, question, parts, **asked)} if field != EXIT_PAGE else {}
+    return [_page(field, row, rows.get(row.page_id)) for row in top]
+
+
+def _top_pages(question: Question, order: str, parts: Parts, limit: int) -> Sequence[Row[Any]]:
+    alike: dict[Segment, list[UUID]] = defaultdict(list)
+    for site_id, of_site in parts.items():
+        for part in of_site:
+            alike[part].append(site_id)
+    parameters: dict[str, Any] = {
+        "organisation_id": question.organisation_id, "other": OTHER_PAGE_ID, "limit": limit
+    }  # fmt: skip
+    for n, (part, site_ids) in enumerate(alike.items()):
+        own = {"sites": site_ids, "grain": part.grain.value, "start": part.start, "end": part.end}
+        parameters |= {f"{name}_{n}": value for name, value in own.items()}
+    rows = " UNION ALL ".join(TOP_PAGES_PART.format(order=order, n=n) for n in range(len(alike)))
+    return db.session.execute(text(TOP_PAGES.format(rows=rows)), parameters).all() if alike else []
+
+
+def _page(field: str, top: Row[Any], row: Row[Any] | None) -> Value:
+    """A line with as much as a list of the field tells."""
+    if row is None:
+        return Value(top.url or OTHER, Figures(visit_count=int(top.counted)))
+    figures = Figures(
+        pageview_count=int(row.pageview_count),
+        visit_count=int(row.entry_count),
+        bounce_count=int(row.bounce_count),
+        engaged_ms=int(row.engaged_ms),
+    )
+    return Value(top.url or OTHER, told_of(field, figures))
 
 
 def _with_visitors(question: Question, field: str, rows: Sequence[Row[Any]]) -> list[Value]:
@@ -130,32 +154,41 @@ def _grain_for(edges: Sequence[datetime], zone: ZoneInfo) -> Grain:
     return Grain.MONTH if all(day.day == 1 for day in days) else Grain.DAY
 
 
-def _parts_between(question: Question, edges: Sequence[datetime]) -> dict[UUID, list[Segment]]:
+def parts_between(question: Question, edges: Sequence[datetime]) -> Parts:
     """For each site the widest rows of which every bucket is made up."""
     zones = zones_of(question)
     grains = {zone: _grain_for(edges, zone) for zone in set(zones.values())}
     return {site_id: [Segment(grains[zone], edges[0], edges[-1])] for site_id, zone in zones.items()}
 
 
-def _parts_for(question: Question) -> dict[UUID, list[Segment]]:
-    return {site_id: segments(question.start, question.end, zone) for site_id, zone in zones_of(question).items()}
+def _parts_for(question: Question) -> Parts:
+    zones = zones_of(question)
+    return {site_id: segments(question.start, _open_end(question.end, zone), zone) for site_id, zone in zones.items()}
 
 
-def _site_rows(question: Question, parts: dict[UUID, list[Segment]]) -> Sequence[Row[Any]]:
+def _open_end(end: datetime, zone: ZoneInfo) -> datetime:
+    """The end of the month, where the range ends in the future: nothing lies there, and one row holds all days."""
+    return next_month(end, zone) if end - utc_now() > CLOCKS_APART else end
+
+
+def _site_rows(question: Question, parts: Parts) -> Sequence[Row[Any]]:
     return _asked(SITE_ROWS, question, parts)
 
 
-def _asked(statement: str, question: Question, parts: dict[UUID, list[Segment]], **more: Any) -> Sequence[Row[Any]]:
+def _asked(statement: str, question: Question, parts: Parts, **more: Any) -> Sequence[Row[Any]]:
+    return db.session.execute(text(statement), {**parts_as_parameters(question, parts), **more}).all()
+
+
+def parts_as_parameters(question: Question, parts: Parts) -> dict[str, Any]:
+    """What WANTED and MATCHES name."""
     flat = [(site_id, part) for site_id, of_site in parts.items() for part in of_site]
-    parameters = {
+    return {
         "organisation_id": question.organisation_id,
         "site_ids": [site_id for site_id, _ in flat],
         "grains": [part.grain.value for _, part in flat],
         "starts": [part.start for _, part in flat],
         "ends": [part.end for _, part in flat],
-        **more,
     }
-    return db.session.execute(text(statement), parameters).all()
 
 
 WANTED = """
@@ -171,16 +204,26 @@ SITE_ROWS = f"""
         r.engaged_ms, r.visitors
     FROM {WANTED} JOIN site_roll_ups r ON {MATCHES}
 """  # noqa: S608  (put together from the names above)
-PAGES = f"""
+# Hundreds of thousands of rows: the planner sees each part's own edges, and joins nothing.
+TOP_PAGES_PART = """
+    SELECT r.page_id, r.{order} AS counted FROM page_roll_ups r
+    WHERE r.organisation_id = :organisation_id AND r.site_id = ANY(CAST(:sites_{n} AS uuid[]))
+        AND r.grain = :grain_{n} AND r.bucket_at >= :start_{n} AND r.bucket_at < :end_{n}
+"""
+TOP_PAGES = """
     SELECT p.url, top.* FROM (
-        SELECT r.page_id, sum(r.pageview_count) AS pageview_count, sum(r.entry_count) AS entry_count,
-            sum(r.exit_count) AS exit_count, sum(r.bounce_count) AS bounce_count, sum(r.engaged_ms) AS engaged_ms
-        FROM {WANTED} JOIN page_roll_ups r ON {MATCHES}
-        GROUP BY r.page_id HAVING sum(r.{{order}}) > 0
-        ORDER BY r.page_id = :other, sum(r.{{order}}) DESC, 1 LIMIT :limit
+        SELECT r.page_id, sum(r.counted) AS counted FROM ({rows}) AS r
+        GROUP BY r.page_id HAVING sum(r.counted) > 0
+        ORDER BY r.page_id = :other, 2 DESC, 1 LIMIT :limit
     ) AS top
     LEFT JOIN pages p ON p.organisation_id = :organisation_id AND p.id = top.page_id
-    ORDER BY top.page_id = :other, top.{{order}} DESC, 1
+    ORDER BY top.page_id = :other, top.counted DESC, p.url
+"""
+PAGES = f"""
+    SELECT r.page_id, sum(r.pageview_count) AS pageview_count, sum(r.entry_count) AS entry_count,
+        sum(r.bounce_count) AS bounce_count, sum(r.engaged_ms) AS engaged_ms
+    FROM {WANTED} JOIN page_roll_ups r ON {MATCHES} AND r.page_id = ANY(CAST(:page_ids AS uuid[]))
+    GROUP BY r.page_id
 """  # noqa: S608  (put together from the names above)
 VALUES = f"""
     SELECT r.value, sum(r.pageview_count) AS pageview_count, sum(r.visit_count) AS visit_count,

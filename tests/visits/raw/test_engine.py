@@ -28,7 +28,7 @@ from tests.visits.support import add_site
 from webapp.extensions import tenant
 from webapp.visits.buckets import Aggregation, make_edges
 from webapp.visits.models import Dimension
-from webapp.visits.questions import Filter, Operator, Question
+from webapp.visits.questions import Figures, Filter, Operator, Question, TooManyPointsError, told_of
 from webapp.visits.raw import engine
 from webapp.visits.raw.frames import PLACE, SOURCE
 
@@ -114,20 +114,43 @@ def test_pages_are_counted_by_bucket(asked: tuple[Made, Question, Random]) -> No
             assert found == {page: points for page, points in expected.items() if points}
 
 
-@pytest.mark.parametrize("field", ["page", *PLACE])
-def test_values_of_activity_have_their_own_figures(asked: tuple[Made, Question, Random], field: str) -> None:
+@pytest.mark.parametrize("field", PLACE)
+def test_places_are_told_of_activity_and_of_visits(asked: tuple[Made, Question, Random], field: str) -> None:
     made, everything, random = asked
     with tenant(everything.organisation_id):
         for _ in range(4):
             question = ask_at_random(everything, random)
             plain = ask_plainly(made, question)
-            visits = by_value(plain.visits, "entry_page" if field == "page" else field)
+            rows, visits = by_value(plain.activity, field), by_value(plain.visits, field)
             expected = {
-                value: plain_figures(rows, visits.get(value, []))
-                for value, rows in by_value(plain.activity, field).items()
-                if any(row["kind"] != 2 for row in rows)
+                value: told_of(field, plain_figures(rows.get(value, []), visits.get(value, [])))
+                for value in {**rows, **visits}
+            }
+            expected = {
+                value: told
+                for value, told in expected.items()
+                if told.visit_count or told.pageview_count or told.event_count
             }
             found = engine.breakdown(question, field, 50)
+            assert {line.value: line.figures for line in found} == expected, question
+            assert [line.value for line in found] == sorted(
+                expected, key=lambda value: (-expected[value].visit_count, -expected[value].event_count, value)
+            )
+
+
+def test_pages_are_told_of_their_views_and_entries(asked: tuple[Made, Question, Random]) -> None:
+    made, everything, random = asked
+    with tenant(everything.organisation_id):
+        for _ in range(4):
+            question = ask_at_random(everything, random)
+            plain = ask_plainly(made, question)
+            entries = by_value(plain.visits, "entry_page")
+            expected = {
+                value: told_of("page", plain_figures(rows, entries.get(value, [])))
+                for value, rows in by_value(plain.activity, "page").items()
+                if any(row["kind"] == 0 for row in rows)
+            }
+            found = engine.breakdown(question, "page", 50)
             assert {line.value: line.figures for line in found} == expected, question
             assert [line.value for line in found] == sorted(
                 expected, key=lambda value: (-expected[value].pageview_count, value)
@@ -140,14 +163,14 @@ def test_events_products_and_properties_are_counted_as_events(asked: tuple[Made,
     with tenant(everything.organisation_id):
         for _ in range(6):
             question = ask_at_random(everything, random)
-            found = engine.breakdown(question, field, 100)
             rows_by_value = by_value(ask_plainly(made, question).activity, field)
-            assert {line.value for line in found} == set(rows_by_value)
-            for line in found:
-                rows = rows_by_value[line.value]
-                assert line.figures.event_count == len(rows)
-                assert line.figures.visitor_count == len({row["visitor"] for row in rows})
-                assert line.figures.visit_count == len({row["visit"] for row in rows})
+            expected = {
+                value: told_of(
+                    field, Figures(event_count=len(rows), visitor_count=len({row["visitor"] for row in rows}))
+                )
+                for value, rows in rows_by_value.items()
+            }
+            assert {line.value: line.figures for line in engine.breakdown(question, field, 100)} == expected
 
 
 @pytest.mark.parametrize("field", ["entry_page", "exit_page", *SOURCE])
@@ -162,15 +185,41 @@ def test_values_of_visits_are_counted_without_what_was_taken_back(
             for value, rows in by_value(ask_plainly(made, question).visits, field).items():
                 if not sum(row["sign"] for row in rows) or (not value and field not in TOLD_EMPTY):
                     continue
-                people = by_value([{**row, "who": str(row["visitor"])} for row in rows], "who")
-                expected[value] = replace(
+                figures = replace(
                     plain_figures([], rows),
                     pageview_count=sum(row["sign"] * row["pageview_count"] for row in rows),
                     event_count=sum(row["sign"] * row["event_count"] for row in rows),
-                    visitor_count=sum(sum(row["sign"] for row in own) > 0 for own in people.values()),
                 )
+                expected[value] = told_of(field, figures)
             found = engine.breakdown(question, field, 50)
             assert {line.value: line.figures for line in found} == expected, question
+
+
+def test_an_overview_is_its_answers_asked_one_by_one(asked: tuple[Made, Question, Random]) -> None:
+    _, everything, random = asked
+    fields = ["page", "channel", "entry_page", "country", "device", "event", "property"]
+    with tenant(everything.organisation_id):
+        for _ in range(10):
+            question = ask_at_random(everything, random)
+            edges = make_edges(Aggregation.DAY, question.start, question.end, BERLIN)
+            question = replace(question, start=edges[0], end=edges[-1])
+            found = engine.overview(question, edges, fields, 5)
+            assert found.summary.total == engine.totals(question)
+            assert found.summary.points == engine.points(question, edges)
+            assert found.lists == {field: engine.breakdown(question, field, 5) for field in fields}
+
+
+def test_a_summary_may_stop_before_its_last_bucket_ends(asked: tuple[Made, Question, Random]) -> None:
+    _, everything, random = asked
+    with tenant(everything.organisation_id):
+        for _ in range(10):
+            question = ask_at_random(everything, random)
+            edges = make_edges(Aggregation.DAY, question.start, question.end, BERLIN)
+            question = replace(question, start=edges[0], end=edges[-1])
+            until = question.end - timedelta(hours=random.randrange(30))
+            found = engine.summary(question, edges, until)
+            assert found.total == engine.totals(replace(question, end=max(until, question.start)))
+            assert found.points == engine.points(question, edges)
 
 
 def test_a_site_without_rows_answers_zeros(app_context: APIFlask, organisation_id: UUID) -> None:
@@ -197,7 +246,7 @@ def test_what_is_no_field_is_refused(app_context: APIFlask, organisation_id: UUI
 def test_more_points_than_an_answer_may_hold_are_refused(asked: tuple[Made, Question, Random]) -> None:
     _, question, _ = asked
     edges = make_edges(Aggregation.HOUR, START, END, ZoneInfo("UTC"))
-    with tenant(question.organisation_id), pytest.raises(engine.TooManyPointsError):
+    with tenant(question.organisation_id), pytest.raises(TooManyPointsError):
         engine.page_points(question, edges, 10)
 
 

@@ -49,7 +49,8 @@ def make_frame(site: Site, schema: pl.Schema) -> pl.DataFrame:
     moments = [first + (number // VISITORS) * 86_400_000 + number % VISITORS for number in range(len(numbers))]
     values: dict[str, object] = {
         "visited_ms": moments, "started_ms": moments, "visitor": numbers, "visit": range(1, len(numbers) + 1),
-        "country": ["NP", "AT"] * (len(numbers) // 2), "page": PAGE, "entry_page": PAGE, "channel": "direct", "kind": int(Kind.PAGEVIEW),
+        "country": ["NP", "AT"] * (len(numbers) // 2),
+        "page": PAGE, "entry_page": PAGE, "channel": "direct", "kind": int(Kind.PAGEVIEW),
         "is_entry": True, "sign": 1, "pageview_count": 1, "is_bounce": True,
     }  # fmt: skip
     rest = {name: "" if kind == pl.String() else 0 for name, kind in schema.items() if name not in values}

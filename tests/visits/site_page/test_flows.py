@@ -9,7 +9,7 @@ import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
 
-from tests.conftest import Person
+from tests.conftest import Person, owner_connection
 from tests.visits.site_page.support import json_of, store, visit, yesterday
 from tests.visits.site_page.test_shared_links import share
 from tests.visits.support import add_rows, add_site, count_all, make_row
@@ -176,3 +176,25 @@ def key_of(app: APIFlask, person: Person) -> dict[str, str]:
         _, secret = service.create_api_key(person.organisation_id, "reports")
         db.session.commit()
     return {"Authorization": f"Bearer {secret}"}
+
+
+def test_where_single_visits_are_gone_pages_and_programs_say_from_when_they_answer(
+    app: APIFlask, client: FlaskClient, alice: Person, services: Settings, site: Site
+) -> None:
+    first = yesterday(6)
+    with owner_connection(services) as connection:
+        connection.execute("UPDATE sites SET raw_complete_from = %s", [first])
+    words = f"This begins on {first.day} {first:%b %Y}"
+    filtered = {"site": str(site.id), "where": "country:is:FR"}
+    for path in ("/visits", "/visits/journeys", "/visits/funnel", "/visits/retention"):
+        assert words in alice.client.get(path, query_string=filtered).text, path
+    assert words not in alice.client.get(f"/visits?site={site.id}").text, "roll-ups stay"
+    assert words not in alice.client.get("/visits", query_string={**filtered, "range": "today"}).text
+    compared = alice.client.get("/visits", query_string={**filtered, "range": "today"}).text
+    assert "There is less to compare with" in compared
+    key, since = key_of(app, alice), f"{first:%Y-%m-%dT%H:%M:%SZ}"
+    for path in ("visits", "analytics/time-series", "analytics/breakdown?field=page", "analytics/journeys"):
+        answer = client.get(f"/api/v1/{path}", headers=key)
+        assert (answer.json or {})["complete_from"] == since, path
+    later = {"dateFrom": f"{first:%Y-%m-%dT%H:00:00Z}", "aggregation": "hour"}
+    assert "complete_from" not in (client.get("/api/v1/visits", query_string=later, headers=key).json or {})

@@ -31,7 +31,7 @@ def site(app: APIFlask, alice: Person, services: Settings) -> Site:
     return site
 
 
-def share(person: Person, site: Site, *where: str) -> str:
+def share(person: Person, site: Site, *where: str, goals: str = "") -> str:
     """The path of a new link, limited by a segment when filters are given."""
     segment = ""
     if where:
@@ -39,7 +39,7 @@ def share(person: Person, site: Site, *where: str) -> str:
         page = person.client.get(f"/visits/sites/{site.id}/links").text
         segment = re.findall(r'<option value="([^"]+)">Limit', page)[0]
     links = f"/visits/sites/{site.id}/links"
-    assert person.client.post(links, data={"name": "Agency", "segment": segment}).status_code == 303
+    assert person.client.post(links, data={"name": "Agency", "segment": segment, "goals": goals}).status_code == 303
     found: str = re.findall(r'value="http://[^/]+(/shared/[^"]+)"', person.client.get(links).text)[0]
     return found
 
@@ -124,3 +124,17 @@ def test_charlie_cannot_make_or_see_links_to_alices_site(alice: Person, charlie:
     share(alice, site)
     assert charlie.client.get(f"/visits/sites/{site.id}/links").status_code == 404
     assert charlie.client.post(f"/visits/sites/{site.id}/links", data={"name": "mine"}).status_code == 404
+
+
+def test_goals_are_shown_where_that_was_wanted_and_notes_never(client: FlaskClient, alice: Person, site: Site) -> None:
+    alice.client.post(f"/visits/sites/{site.id}/goals", data={"kind": "page", "value": "/pricing", "name": "Our goal"})
+    day = f"{yesterday():%Y-%m-%d}"
+    alice.client.post(f"/visits/sites/{site.id}/notes", data={"day": day, "text": "Lost the big customer"})
+    inside = alice.client.get(f"/visits?site={site.id}&range=yesterday").text
+    assert ("Our goal" in inside, "Lost the big customer" in inside) == (True, True)
+    plain = client.get(f"{share(alice, site)}?range=yesterday").text
+    assert ("Our goal" in plain, "Lost the big customer" in plain) == (False, False)
+    links = alice.client.get(f"/visits/sites/{site.id}/links").text
+    alice.client.post(re.findall(r'action="(/visits/links/[^"]+)"', links)[0])
+    wanted = client.get(f"{share(alice, site, goals='yes')}?range=yesterday").text
+    assert ("Our goal" in wanted, "Lost the big customer" in wanted) == (True, False)

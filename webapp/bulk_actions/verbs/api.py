@@ -58,7 +58,8 @@ class VerbIn(Schema):
         required=True,
         metadata={
             "description": 'Either {"ids": […]}, or {"filter": {…}, "zone": "Europe/Berlin"} with the arguments of the '
-            "list as lists; frozen now. For `restore` ids of deleted records, or a `deletion_id`."
+            "list as lists; frozen now. `at` beside the filter freezes what people did (`did`) at an earlier moment, "
+            "such as that of a count. For `restore` ids of deleted records, or a `deletion_id`."
         },
     )
     parameters = fields.Dict(

@@ -1,159 +1,195 @@
-"""The values of one field that count most, from raw rows.
+"""The values of fields that count most, from raw rows.
 
 Pages, events, properties and products are counted among activity, entry and exit pages and sources among visits,
-and what is of a place among both. The first statement counts all values, the others ask about those of the list.
+and what is of a place among both. What is told of each value says `COUNTED`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from webapp.visits.backlog import Kind
-from webapp.visits.questions import ENTRY_PAGE, FIELDS, PAGE, Value
-from webapp.visits.raw.counts import ACTIVITY_COUNTS, VISIT_COUNTS, figures_of, visitor_share
-from webapp.visits.raw.frames import PLACE, SOURCE
+from webapp.visits.models import RawKind
+from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, FIELDS, PAGE, Figures, Value
+from webapp.visits.raw.counts import figures_of, visitor_share
+from webapp.visits.raw.frames import ACTIVITY_SCHEMA, PLACE, SOURCE, TIME_COLUMNS, VISIT_SCHEMA
 from webapp.visits.raw.reading import Reading
 from webapp.visits.raw.selection import EVENT, IS_VISITOR, PRODUCT, PROPERTY, SEPARATOR, VISIT_FIELDS, Parameters
 
 Counts = dict[str, tuple[Any, ...]]
 CAMPAIGN = frozenset(SOURCE) - {"referrer"}
-NAMED_COUNTS = "0, count(*), 0"
-"""Events and products are counted as events."""
-IS_EVENT, IS_PRODUCT = f"kind = {Kind.EVENT.value}", f"kind = {Kind.PRODUCT.value}"
+IS_PAGEVIEW, IS_EVENT, IS_PRODUCT = (f"kind = {kind.value}" for kind in (Kind.PAGEVIEW, Kind.EVENT, Kind.PRODUCT))
+NAMED = {EVENT: IS_EVENT, PROPERTY: IS_EVENT, PRODUCT: IS_PRODUCT}
 PROPERTIES = f"""(
     SELECT * REPLACE (name || '{SEPARATOR}' || key || '{SEPARATOR}' || json_extract_string(
         props, '/' || replace(replace(key, '~', '~0'), '/', '~1')
     ) AS name) FROM (SELECT *, unnest(json_keys(props)) AS key FROM {{table}} WHERE {IS_EVENT} AND props <> '')
 )"""
-
-
-@dataclass(frozen=True)
-class _OfActivity:
-    """Where a field's values are in activity: a column, which rows have one, and what is counted first."""
-
-    column: str
-    condition: str = "true"
-    counts: str = ACTIVITY_COUNTS
-    order: int = 2
-    visits_column: str | None = None
-
-
-OF_ACTIVITY = {
-    PAGE: _OfActivity("page", visits_column=ENTRY_PAGE),
-    EVENT: _OfActivity("name", IS_EVENT, NAMED_COUNTS, 3),
-    PRODUCT: _OfActivity("name", IS_PRODUCT, NAMED_COUNTS, 3),
-    PROPERTY: _OfActivity("name", IS_EVENT, NAMED_COUNTS, 3),
-    **{name: _OfActivity(name, visits_column=name) for name in PLACE},
+ROW_COUNTS = f"count(*) FILTER (WHERE {IS_PAGEVIEW}), count(*) FILTER (WHERE {IS_EVENT})"
+OWN_VISITS = "sum(sign), coalesce(sum(sign) FILTER (WHERE is_bounce), 0), sum(sign * duration_ms)"
+TOLD_OF_VISITS = {
+    ENTRY_PAGE: ("sum(sign)", "coalesce(sum(sign) FILTER (WHERE is_bounce), 0)"),
+    EXIT_PAGE: ("sum(sign)",),
 }
+
+
+def columns_for(kind: RawKind, fields: Iterable[str]) -> list[str]:
+    """The columns that summaries and the lists of these fields name."""
+    schema = VISIT_SCHEMA if kind is RawKind.VISIT else ACTIVITY_SCHEMA
+    usual = {TIME_COLUMNS[kind], "visitor", "kind", "engaged_ms", "sign", "is_bounce", "duration_ms"}
+    more = {"pageview_count", "event_count", *fields}
+    if PAGE in more:
+        more.add(ENTRY_PAGE)
+    if not more.isdisjoint(NAMED):
+        more |= {"name", "props"}
+    return [name for name in schema if name in usual or name in more]
 
 
 def list_values(reading: Reading, field: str, limit: int) -> list[Value]:
     """The values of a field that count most, with their figures."""
-    if field not in FIELDS:
-        raise ValueError(f"Visits have no field {field!r}.")
-    return _list_of_visits(reading, field, limit) if field in VISIT_FIELDS else _list_of_activity(reading, field, limit)
+    return list_many(reading, [field], limit)[field]
 
 
-def _list_of_activity(reading: Reading, field: str, limit: int) -> list[Value]:
-    of = OF_ACTIVITY[field]
-    counts = _count_activity(reading, field, limit)
-    shares = {value: visitor_share(row[3]) for value, row in counts.items()}
-    people = _count_people(reading, field, shares)
-    if of.visits_column:
-        visits = _count_visits(reading, of.visits_column, counts)
-    else:
-        visits = {value: (visit_count, 0, 0) for value, (_, visit_count) in people.items()}
-    return [
-        Value(value, figures_of((*row[:3], people.get(value, (0, 0))[0]), visits.get(value), shares[value]))
-        for value, row in counts.items()
-    ]
+def list_many(reading: Reading, fields: Sequence[str], limit: int) -> dict[str, list[Value]]:
+    """The same for several fields; those of places are counted together."""
+    if unknown := [field for field in fields if field not in FIELDS]:
+        raise ValueError(f"Visits have no field {unknown[0]!r}.")
+    found = {field: _list_own(reading, field, limit) for field in fields if field not in PLACE}
+    return found | _list_places(reading, [field for field in fields if field in PLACE], limit)
 
 
-def _count_activity(reading: Reading, field: str, limit: int) -> Counts:
-    """Counts and rows of the values that count most."""
-    of, parameters = OF_ACTIVITY[field], Parameters()
+def _list_own(reading: Reading, field: str, limit: int) -> list[Value]:
+    if field in VISIT_FIELDS:
+        return _list_of_visits(reading, field, limit)
+    return _list_pages(reading, limit) if field == PAGE else _list_named(reading, field, limit)
+
+
+def _list_pages(reading: Reading, limit: int) -> list[Value]:
+    parameters = Parameters()
     statement = f"""
-        SELECT {of.column}, {of.counts}, count(*) {_from_activity(reading, field, parameters)}
-        GROUP BY 1 HAVING count(*) FILTER (WHERE {IS_VISITOR}) > 0
-        ORDER BY {of.order} DESC, 1 LIMIT {parameters.add(limit)}
+        SELECT page, count(*) FILTER (WHERE {IS_PAGEVIEW}), sum(engaged_ms)
+        FROM {reading.table(RawKind.ACTIVITY, parameters)}
+        GROUP BY 1 HAVING count(*) FILTER (WHERE {IS_PAGEVIEW}) > 0
+        ORDER BY 2 DESC, 1 LIMIT {parameters.add(limit)}
     """
-    return _by_value(reading.rows(statement, parameters))
+    counts = _by_value(reading.rows(statement, parameters))
+    entries = _count_entries(reading, counts)
+    return [Value(page, _of_page(row, entries.get(page, (0, 0)))) for page, row in counts.items()]
 
 
-def _count_people(reading: Reading, field: str, shares: Mapping[str, int]) -> Counts:
-    """Distinct visitors, among the share of them that is counted of each value, and distinct visits."""
-    if not shares:
+def _of_page(rows: Sequence[Any], entries: Sequence[Any]) -> Figures:
+    pageview_count, engaged_ms = map(int, rows)
+    visit_count, bounce_count = map(int, entries)
+    return Figures(pageview_count, visit_count, bounce_count=bounce_count, engaged_ms=engaged_ms)
+
+
+def _count_entries(reading: Reading, pages: Iterable[str]) -> Counts:
+    if not pages:
         return {}
-    of, parameters = OF_ACTIVITY[field], Parameters()
-    source = _from_activity(reading, field, parameters)
-    visits = "0" if of.visits_column else "count(DISTINCT visit) FILTER (WHERE visit <> 0)"
+    parameters = Parameters()
     statement = f"""
-        SELECT {of.column}, count(DISTINCT visitor) FILTER (WHERE {_in_shares(of.column, shares, parameters)}), {visits}
-        {source} AND {IS_VISITOR} AND {_is_one_of(of.column, shares, parameters)} GROUP BY 1
+        SELECT entry_page, {", ".join(TOLD_OF_VISITS[ENTRY_PAGE])} FROM {reading.table(RawKind.VISIT, parameters)}
+        WHERE {_is_one_of("entry_page", pages, parameters)} GROUP BY 1
     """
     return _by_value(reading.rows(statement, parameters))
-
-
-def _count_visits(reading: Reading, column: str, values: Iterable[str]) -> Counts:
-    """Counts of the visits of some values."""
-    if not values:
-        return {}
-    selection, parameters = reading.selection, Parameters()
-    statement = f"""
-        SELECT {column}, {VISIT_COUNTS} FROM {selection.visits(parameters)}
-        WHERE {_is_one_of(column, values, parameters)} GROUP BY 1
-    """
-    return _by_value(reading.rows(statement, parameters))
-
-
-def _from_activity(reading: Reading, field: str, parameters: Parameters) -> str:
-    """The rows that have a value of the field."""
-    selection, of = reading.selection, OF_ACTIVITY[field]
-    table = selection.activity(parameters)
-    return f"FROM {PROPERTIES.format(table=table) if field == PROPERTY else table} WHERE {of.condition}"
 
 
 def _list_of_visits(reading: Reading, field: str, limit: int) -> list[Value]:
-    selection, parameters = reading.selection, Parameters()
+    """Most visits come by no campaign: that is no value of one."""
+    told = TOLD_OF_VISITS.get(field, (OWN_VISITS, "sum(sign * pageview_count)", "sum(sign * event_count)"))
+    parameters = Parameters()
     statement = f"""
-        SELECT {field}, sum(sign * pageview_count), sum(sign * event_count), {VISIT_COUNTS}
-        FROM {selection.visits(parameters)} WHERE {_is_told(field)}
-        GROUP BY 1 HAVING sum(sign) > 0 ORDER BY 4 DESC, 1 LIMIT {parameters.add(limit)}
+        SELECT {field}, {", ".join(told)} FROM {reading.table(RawKind.VISIT, parameters)}
+        WHERE {f"{field} <> ''" if field in CAMPAIGN else "true"}
+        GROUP BY 1 HAVING sum(sign) > 0 ORDER BY 2 DESC, 1 LIMIT {parameters.add(limit)}
     """
-    counts = _by_value(reading.rows(statement, parameters))
-    shares = {value: visitor_share(row[2]) for value, row in counts.items()}
-    people = _count_visitors_of_visits(reading, field, shares)
+    return [Value(value, _of_visits(row)) for value, *row in reading.rows(statement, parameters)]
+
+
+def _of_visits(row: Sequence[Any]) -> Figures:
+    """Of as many counts as are told."""
+    visit_count, bounce_count, visit_ms, pageview_count, event_count = (*map(int, row), 0, 0, 0, 0)[:5]
+    return Figures(pageview_count, visit_count, bounce_count=bounce_count, visit_ms=visit_ms, event_count=event_count)
+
+
+def _list_places(reading: Reading, fields: Sequence[str], limit: int) -> dict[str, list[Value]]:
+    """Countries, devices and the like have few values: all of them are counted, and put in order here."""
+    if not fields:
+        return {}
+    rows = _count_sets(reading, RawKind.ACTIVITY, fields, ROW_COUNTS)
+    visits = _count_sets(reading, RawKind.VISIT, fields, OWN_VISITS)
+    return {field: _merged(rows[field], visits[field])[:limit] for field in fields}
+
+
+def _count_sets(reading: Reading, kind: RawKind, fields: Sequence[str], counts: str) -> dict[str, Counts]:
+    """Each field's values, by one look at the rows: of each set's rows all other fields are missing."""
+    parameters = Parameters()
+    sets = ", ".join(f"({field})" for field in fields)
+    statement = f"""
+        SELECT {", ".join(fields)}, {counts} FROM {reading.table(kind, parameters)} GROUP BY GROUPING SETS ({sets})
+    """
+    found: dict[str, Counts] = {field: {} for field in fields}
+    for row in reading.rows(statement, parameters):
+        field, value = next((field, value) for field, value in zip(fields, row, strict=False) if value is not None)
+        found[field][value] = row[len(fields) :]
+    return found
+
+
+def _merged(rows: Counts, visits: Counts) -> list[Value]:
+    every = {
+        value: _of_place(rows.get(value, (0, 0)), visits.get(value, (0, 0, 0))) for value in rows.keys() | visits.keys()
+    }
+    told = [
+        Value(value, one) for value, one in every.items() if one.visit_count or one.pageview_count or one.event_count
+    ]
+    return sorted(told, key=lambda one: (-one.figures.visit_count, -one.figures.event_count, one.value))
+
+
+def _of_place(rows: Sequence[Any], visits: Sequence[Any]) -> Figures:
+    pageview_count, event_count = map(int, rows)
+    visit_count, bounce_count, visit_ms = map(int, visits)
+    return Figures(pageview_count, visit_count, bounce_count=bounce_count, visit_ms=visit_ms, event_count=event_count)
+
+
+def _list_named(reading: Reading, field: str, limit: int) -> list[Value]:
+    """Events, properties and products: how often, and of events and products by how many visitors."""
+    parameters = Parameters()
+    statement = f"""
+        SELECT name, count(*) {_from_named(reading, field, parameters)}
+        GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {parameters.add(limit)}
+    """
+    counts = {str(name): int(count) for name, count in reading.rows(statement, parameters)}
+    shares = {} if field == PROPERTY else {value: visitor_share(count) for value, count in counts.items()}
+    people = _count_people(reading, field, shares)
     return [
-        Value(value, figures_of((*row[:2], 0, people.get(value, (0,))[0]), row[2:], shares[value]))
-        for value, row in counts.items()
+        Value(
+            value, Figures(event_count=count, visitor_count=people.get(value, 0), is_estimate=shares.get(value, 1) > 1)
+        )
+        for value, count in counts.items()
     ]
 
 
-def _is_told(field: str) -> str:
-    """Most visits come by no campaign: that is no value of one."""
-    return f"{field} <> ''" if field in CAMPAIGN else "true"
-
-
-def _count_visitors_of_visits(reading: Reading, field: str, shares: Mapping[str, int]) -> Counts:
-    """Distinct visitors with a visit that was not taken back."""
+def _count_people(reading: Reading, field: str, shares: Mapping[str, int]) -> dict[str, int]:
+    """Distinct visitors of each value, worked out from the share of them that is counted."""
     if not shares:
         return {}
-    selection, parameters = reading.selection, Parameters()
-    table = selection.visits(parameters)
+    parameters = Parameters()
+    source = _from_named(reading, field, parameters)
     statement = f"""
-        SELECT value, count(*) FROM (
-            SELECT {field} AS value, visitor FROM {table}
-            WHERE {_is_one_of(field, shares, parameters)} AND {_in_shares(field, shares, parameters)}
-            GROUP BY 1, 2 HAVING sum(sign) > 0
-        ) GROUP BY 1
+        SELECT name, count(DISTINCT visitor) FILTER (WHERE {_in_shares(shares, parameters)})
+        {source} AND {_is_one_of("name", shares, parameters)} GROUP BY 1
     """
-    return _by_value(reading.rows(statement, parameters))
+    return {value: int(count) * shares[value] for value, count in reading.rows(statement, parameters)}
 
 
-def _in_shares(column: str, shares: Mapping[str, int], parameters: Parameters) -> str:
+def _from_named(reading: Reading, field: str, parameters: Parameters) -> str:
+    table = reading.table(RawKind.ACTIVITY, parameters)
+    return f"FROM {PROPERTIES.format(table=table) if field == PROPERTY else table} WHERE {NAMED[field]} AND name <> ''"
+
+
+def _in_shares(shares: Mapping[str, int], parameters: Parameters) -> str:
     """Whether a row's visitor is among those that are counted of its value."""
     by_share: dict[int, list[str]] = defaultdict(list)
     for value, share in shares.items():
@@ -161,7 +197,7 @@ def _in_shares(column: str, shares: Mapping[str, int], parameters: Parameters) -
     if set(by_share) == {1}:
         return "true"
     parts = [
-        f"({_is_one_of(column, values, parameters)} AND visitor & {share - 1} = 0)"
+        f"({_is_one_of('name', values, parameters)} AND visitor & {share - 1} = 0)"
         for share, values in by_share.items()
     ]
     return f"({' OR '.join(parts)})"
@@ -173,3 +209,14 @@ def _is_one_of(column: str, values: Iterable[str], parameters: Parameters) -> st
 
 def _by_value(rows: list[tuple[Any, ...]]) -> Counts:
     return {row[0]: row[1:] for row in rows}
+
+
+def count_visitors_by(reading: Reading, field: str) -> list[Value]:
+    """Every value of a place with its events and, one by one, their visitors: for one event's summary."""
+    parameters = Parameters()
+    statement = f"""
+        SELECT {field}, count(*) FILTER (WHERE {IS_EVENT}), count(DISTINCT visitor)
+        FROM {reading.table(RawKind.ACTIVITY, parameters)} WHERE {IS_VISITOR} GROUP BY 1 ORDER BY 2 DESC, 1
+    """
+    rows = reading.rows(statement, parameters)
+    return [Value(value, figures_of((0, events, 0, people), None, 1)) for value, events, people in rows]

@@ -11,8 +11,8 @@ from webapp.visits.raw.selection import IS_VISITOR
 EXACT_VISITS = 500_000
 """The visitors of so many visits are counted one by one."""
 ACTIVITY_COUNTS = f"""
-    count(*) FILTER (WHERE kind = {Kind.PAGEVIEW.value}), count(*) FILTER (WHERE kind = {Kind.EVENT.value}),
-    coalesce(sum(engaged_ms), 0)
+    count(*) FILTER (WHERE kind = {Kind.PAGEVIEW.value}) AS pageviews,
+    count(*) FILTER (WHERE kind = {Kind.EVENT.value}) AS events, coalesce(sum(engaged_ms), 0) AS engaged_ms
 """
 VISIT_COUNTS = """
     coalesce(sum(sign), 0), coalesce(sum(sign) FILTER (WHERE is_bounce), 0), coalesce(sum(sign * duration_ms), 0)
@@ -24,10 +24,14 @@ def visitor_share(visit_count: int) -> int:
     return 1 << max(0, (int(visit_count) - 1) // EXACT_VISITS).bit_length()
 
 
-def count_visitors(share: int, condition: str = IS_VISITOR) -> str:
-    """Distinct visitors among a share of them. Their numbers are hashes, so their last bits choose at random."""
-    among = f" AND visitor & {share - 1} = 0" if share > 1 else ""
-    return f"count(DISTINCT visitor) FILTER (WHERE {condition}{among})"
+def is_counted_visitor(share: int) -> str:
+    """Whether a row's visitor is of the share that is counted: numbers are hashes, their last bits choose at random."""
+    return f"{IS_VISITOR} AND visitor & {share - 1} = 0" if share > 1 else IS_VISITOR
+
+
+def count_visitors(share: int) -> str:
+    """Distinct visitors among a share of them."""
+    return f"count(DISTINCT visitor) FILTER (WHERE {is_counted_visitor(share)})"
 
 
 def figures_of(activity: Sequence[int] | None, visits: Sequence[int] | None, share: int) -> Figures:

@@ -13,16 +13,14 @@ from itertools import groupby
 from typing import Any
 
 from webapp.visits.backlog import Kind
-from webapp.visits.questions import Figures, Question, Value
-from webapp.visits.raw.breakdowns import list_values
+from webapp.visits.models import RawKind
+from webapp.visits.questions import Figures, Overview, PagePoints, Question, Summary, TooManyPointsError, Value
+from webapp.visits.raw.breakdowns import columns_for, count_visitors_by, list_many, list_values
 from webapp.visits.raw.buckets import bucket_of
 from webapp.visits.raw.counts import ACTIVITY_COUNTS, VISIT_COUNTS, count_visitors, figures_of, visitor_share
 from webapp.visits.raw.reading import Reading, read
-from webapp.visits.raw.selection import Parameters
-
-
-class TooManyPointsError(ValueError):
-    """More than one answer may hold."""
+from webapp.visits.raw.selection import VISIT_FIELDS, Parameters
+from webapp.visits.raw.summary import summarise
 
 
 def totals(question: Question) -> Figures:
@@ -30,9 +28,14 @@ def totals(question: Question) -> Figures:
     return read(question, _totals)
 
 
+def summary(question: Question, edges: Sequence[datetime], until: datetime) -> Summary:
+    """Every bucket between the edges, empty ones too, and everything before a moment together."""
+    return read(question, lambda reading: summarise(reading, edges, until))
+
+
 def points(question: Question, edges: Sequence[datetime]) -> list[Figures]:
     """The figures of every bucket between the edges, empty ones too."""
-    return read(question, lambda reading: _points(reading, edges))
+    return summary(question, edges, question.end).points
 
 
 def breakdown(question: Question, field: str, limit: int) -> list[Value]:
@@ -40,9 +43,17 @@ def breakdown(question: Question, field: str, limit: int) -> list[Value]:
     return read(question, lambda reading: list_values(reading, field, limit))
 
 
-def page_points(
-    question: Question, edges: Sequence[datetime], points_limit: int
-) -> dict[str, list[tuple[datetime, int]]]:
+def overview(question: Question, edges: Sequence[datetime], fields: Sequence[str], limit: int) -> Overview:
+    """Buckets, all of them together, and the values of some fields that count most: all from one reading."""
+    return read(question, lambda reading: _overview(reading, edges, fields, limit))
+
+
+def visitors_by(question: Question, field: str) -> list[Value]:
+    """The values of a place with the events that were done there, and by how many visitors."""
+    return read(question, lambda reading: count_visitors_by(reading, field))
+
+
+def page_points(question: Question, edges: Sequence[datetime], points_limit: int) -> PagePoints:
     """For each page the buckets in which it was seen, and how often; raises TooManyPointsError."""
     rows = read(question, lambda reading: _page_points(reading, edges, points_limit))
     if len(rows) > points_limit:
@@ -54,29 +65,23 @@ def page_points(
 
 
 def _totals(reading: Reading) -> Figures:
-    selection, parameters = reading.selection, Parameters()
-    statement = f"SELECT {VISIT_COUNTS} FROM {selection.visits(parameters)}"
+    parameters = Parameters()
+    statement = f"SELECT {VISIT_COUNTS} FROM {reading.table(RawKind.VISIT, parameters)}"
     [visits] = reading.rows(statement, parameters)
     share, parameters = visitor_share(visits[0]), Parameters()
-    statement = f"SELECT {ACTIVITY_COUNTS}, {count_visitors(share)} FROM {selection.activity(parameters)}"
+    statement = f"SELECT {ACTIVITY_COUNTS}, {count_visitors(share)} FROM {reading.table(RawKind.ACTIVITY, parameters)}"
     [activity] = reading.rows(statement, parameters)
     return figures_of(activity, visits, share)
 
 
-def _points(reading: Reading, edges: Sequence[datetime]) -> list[Figures]:
-    selection, parameters = reading.selection, Parameters()
-    statement = f"""
-        SELECT {bucket_of("started_ms", edges, parameters)}, {VISIT_COUNTS}
-        FROM {selection.visits(parameters)} GROUP BY 1
+def _overview(reading: Reading, edges: Sequence[datetime], fields: Sequence[str], limit: int) -> Overview:
+    """Visits are found once for all statements. So is activity where it passes with its visit: that is a join; any
+    other filter is quicker than to write rows down.
     """
-    visits = {row[0]: row[1:] for row in reading.rows(statement, parameters)}
-    share, parameters = visitor_share(sum(row[0] for row in visits.values())), Parameters()
-    statement = f"""
-        SELECT {bucket_of("visited_ms", edges, parameters)}, {ACTIVITY_COUNTS}, {count_visitors(share)}
-        FROM {selection.activity(parameters)} GROUP BY 1
-    """
-    activity = {row[0]: row[1:] for row in reading.rows(statement, parameters)}
-    return [figures_of(activity.get(index), visits.get(index), share) for index in range(len(edges) - 1)]
+    reading.keep(RawKind.VISIT, columns_for(RawKind.VISIT, fields))
+    if any(wanted.field in VISIT_FIELDS for wanted in reading.selection.question.filters):
+        reading.keep(RawKind.ACTIVITY, columns_for(RawKind.ACTIVITY, fields))
+    return Overview(summarise(reading, edges, reading.selection.question.end), list_many(reading, fields, limit))
 
 
 def _page_points(reading: Reading, edges: Sequence[datetime], points_limit: int) -> list[tuple[Any, ...]]:

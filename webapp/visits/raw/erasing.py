@@ -17,14 +17,14 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import polars as pl
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from webapp.extensions import db, driver_connection
 from webapp.lib.clock import utc_now
 from webapp.visits.buckets import QUARTER_MS
 from webapp.visits.counting.statements import wait_for_lock
 from webapp.visits.counting.tallying import SITE_COUNTS, tally_quarters
-from webapp.visits.models import RawKind, Visit
+from webapp.visits.models import RawKind, Site, Visit
 from webapp.visits.raw.frames import TIME_COLUMNS
 from webapp.visits.raw.sealing import Owner, RowsMovedError, Sealer, announce, list_files
 from webapp.visits.raw.sources import list_pieces
@@ -48,6 +48,11 @@ def erase_visitors(
         commit()
         for kind in RawKind:
             _erase_until_done(sealer, Owner(organisation_id, site_id, kind), visitors, commit)
+
+
+def _raise_revision(owner: Owner) -> None:
+    own = update(Site).where(Site.organisation_id == owner.organisation_id, Site.id == owner.site_id)
+    db.session.execute(own.values(revision=Site.revision + 1))
 
 
 def _forget_recent_visits(organisation_id: UUID, site_id: UUID, visitors: Sequence[int]) -> None:
@@ -84,6 +89,7 @@ def _erase_once(sealer: Sealer, owner: Owner, visitors: Sequence[int], commit: C
         sealer.store(replacement)
         list_files(replacement, utc_now())
         note_erased(owner, erased)
+        _raise_revision(owner)
         commit()
     return True
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -35,6 +35,19 @@ class Reading:
     selection: Selection
     _files: dict[str, list[str]]
     _cursor: duckdb.DuckDBPyConnection
+    _kept: dict[RawKind, str] = field(default_factory=dict)
+
+    def table(self, kind: RawKind, parameters: Parameters) -> str:
+        """The rows that pass all filters, for a statement."""
+        selection = self.selection
+        return self._kept.get(kind) or (selection.visits if kind is RawKind.VISIT else selection.activity)(parameters)
+
+    def keep(self, kind: RawKind, columns: Sequence[str]) -> None:
+        """Find the rows that pass once, for several statements; these columns are all that they may name."""
+        parameters, name = Parameters(), f"kept_{kind.value}"
+        rows = self.table(kind, parameters)
+        self.rows(f"CREATE TEMP TABLE {name} AS SELECT {', '.join(columns)} FROM {rows}", parameters)
+        self._kept[kind] = name
 
     def rows(self, statement: str, parameters: Parameters) -> list[tuple[Any, ...]]:
         """The rows that a statement finds."""

@@ -81,7 +81,7 @@ def expire(organisation_id: UUID, site_id: UUID, before: datetime, now: datetime
         return
     moved = update(Site).where(Site.organisation_id == organisation_id, Site.id == site_id)
     complete_from = db.func.greatest(Site.raw_complete_from, max(taken) + ROW_STEP)
-    db.session.execute(moved.values(raw_complete_from=complete_from))
+    db.session.execute(moved.values(raw_complete_from=complete_from, revision=Site.revision + 1))
 
 
 def _retire_files(organisation_id: UUID, site_id: UUID, before: datetime, now: datetime) -> Sequence[datetime]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -57,6 +57,8 @@ class Choice:
     """Of the link by which a stranger looks at this."""
     locked: tuple[Filter, ...] = ()
     """Filters that this link does not let anybody take away."""
+    shows_goals: bool = True
+    """Not on every link: goals are named for people of the organisation."""
 
     @property
     def organisation_id(self) -> UUID:
@@ -68,6 +70,24 @@ class Choice:
         if self.comparison is Comparison.NONE:
             return None
         return self.period.year_before() if self.comparison is Comparison.YEAR else self.period.previous()
+
+    @property
+    def raw_from(self) -> date | None:
+        """The day from which on single visits are kept, where the period begins before it.
+
+        Whatever raw rows answer (filters, journeys, funnels) begins there.
+        """
+        return self.kept_from(self.period.start)
+
+    @property
+    def compared_raw_from(self) -> date | None:
+        """The same of the period that this one is compared with."""
+        return self.kept_from(self.compared.start) if self.compared else None
+
+    def kept_from(self, start: datetime) -> date | None:
+        """From which day on raw rows of a range that begins here are kept, where retention took those before."""
+        first = self.site.raw_complete_from
+        return first.astimezone(self.period.zone).date() if first and first > start else None
 
     def tab_of(self, card: Card) -> Tab:
         """The list of a card that is shown."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
 from webapp.visits import answers
-from webapp.visits.questions import Figures
+from webapp.visits.questions import Figures, Summary
 from webapp.visits.site_page.chart import Bucket
 from webapp.visits.site_page.choice import Choice
 from webapp.visits.site_page.numbers import METRICS, VISITORS, Metric, change
@@ -26,36 +27,35 @@ class Number:
     is_estimate: bool
 
 
-def list_numbers(choice: Choice, total: Figures, now: datetime) -> list[Number]:
-    """Every number with its change."""
-    before = get_compared(choice, now)
-    return [_number(choice, metric, total, before) for metric in METRICS.values()]
-
-
-def get_compared(choice: Choice, now: datetime) -> Figures | None:
-    """The period that is compared with, no more of it than has passed of this one."""
+def get_compared(choice: Choice, now: datetime) -> Summary | None:
+    """The period that is compared with, its total no more of it than has passed of this one."""
     compared = choice.compared
     if compared is None:
         return None
-    return answers.totals(choice.question(compared.start, compared.end_when(choice.period, now)))
+    edges = compared.edges(choice.aggregation)
+    return answers.summary(choice.question(compared.start, compared.end), edges, compared.end_when(choice.period, now))
 
 
-def list_buckets(choice: Choice) -> list[Bucket]:
+def list_numbers(choice: Choice, total: Figures, compared: Summary | None) -> list[Number]:
+    """Every number with its change."""
+    before = compared.total if compared else None
+    return [_number(choice, metric, total, before) for metric in METRICS.values()]
+
+
+def list_buckets(choice: Choice, points: Sequence[Figures], compared: Summary | None) -> list[Bucket]:
     """The buckets of the chart, each with the one that stands at its place in the compared period."""
+    others = _compared_buckets(choice, compared)
     edges = choice.period.edges(choice.aggregation)
-    found = answers.points(choice.question(edges[0], edges[-1]), edges)
-    compared = _compared_points(choice)
     return [
-        Bucket(start, end, figures, *(compared[index] if index < len(compared) else (None, None)))
-        for index, ((start, end), figures) in enumerate(zip(pairwise(edges), found, strict=True))
+        Bucket(start, end, figures, *(others[index] if index < len(others) else (None, None)))
+        for index, ((start, end), figures) in enumerate(zip(pairwise(edges), points, strict=True))
     ]
 
 
-def _compared_points(choice: Choice) -> list[tuple[datetime, Figures]]:
-    if choice.compared is None:
+def _compared_buckets(choice: Choice, compared: Summary | None) -> list[tuple[datetime, Figures]]:
+    if choice.compared is None or compared is None:
         return []
-    edges = choice.compared.edges(choice.aggregation)
-    return list(zip(edges[:-1], answers.points(choice.question(edges[0], edges[-1]), edges), strict=True))
+    return list(zip(choice.compared.edges(choice.aggregation)[:-1], compared.points, strict=True))
 
 
 def _number(choice: Choice, metric: Metric, total: Figures, before: Figures | None) -> Number:

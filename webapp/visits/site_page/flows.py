@@ -65,11 +65,19 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Lines that belong together, with what they have in common."""
+
+    title: str
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
 class Stage:
     """One step of the journeys."""
 
     title: str
-    lines: list[Line]
+    groups: list[Group]
     is_before: bool
 
 
@@ -116,16 +124,19 @@ class _Shown:
     place: Place
     whole: int
 
-    def before(self, step: int, found: FlowStep) -> list[Line]:
+    def before(self, step: int, found: FlowStep) -> list[Group]:
         """Pages, then where visits had entered, the most frequent referrers by name."""
         named = found.entered[: REFERRERS if self.place.text else LINES]
         others = found.entered_count - sum(came.visit_count for came in named)
-        word = "Entered here" if step == 1 else "Entered a step later"
-        lines = [*self._pages(found), *(self._referrer(came, word) for came in named)]
-        return [*lines, *self._rest("entered", "Other sources", others, word)]
+        entered = [*map(self._referrer, named), *self._rest("entered", "Other sources", others)]
+        title = "Entered at this page, from" if step == 1 else "Entered a page later, from"
+        return self._told(Group("", self._pages(found)), Group(title if self.place.text else "", entered))
 
-    def after(self, found: FlowStep) -> list[Line]:
-        return [*self._pages(found), *self._rest("left", "Left", found.left_count)]
+    def after(self, found: FlowStep) -> list[Group]:
+        return self._told(Group("", [*self._pages(found), *self._rest("left", "Left", found.left_count)]))
+
+    def _told(self, *groups: Group) -> list[Group]:
+        return [group for group in groups if group.lines]
 
     def _pages(self, found: FlowStep) -> list[Line]:
         named = found.pages[:LINES]
@@ -140,13 +151,12 @@ class _Shown:
         url = self.choice.url(ENDPOINT, **self.place.arguments(page=key))
         return self._line("page", label, note, came.visit_count, url, self._filtered(PAGE, key))
 
-    def _referrer(self, came: Came, word: str) -> Line:
-        label = shown_value("referrer", came.value)
-        url = self._filtered("referrer", came.value)
-        return self._line("entered", label, word if self.place.text else "", came.visit_count, "", url)
+    def _referrer(self, came: Came) -> Line:
+        label, url = shown_value("referrer", came.value), self._filtered("referrer", came.value)
+        return self._line("entered", label, "", came.visit_count, "", url)
 
-    def _rest(self, kind: str, label: str, count: int, note: str = "") -> list[Line]:
-        return [self._line(kind, label, note if self.place.text else "", count)] if count else []
+    def _rest(self, kind: str, label: str, count: int) -> list[Line]:
+        return [self._line(kind, label, "", count)] if count else []
 
     def _line(self, kind: str, label: str, note: str, count: int, url: str = "", filter_url: str = "") -> Line:
         return Line(kind, label, note, count, count / self.whole, url, filter_url)

@@ -15,8 +15,9 @@ from webapp.visits.raw.journeys import STEPS
 from webapp.visits.site_page.choice import Choice, read_choice
 from webapp.visits.site_page.filters import BadFilterError, chips_of, write_filters
 from webapp.visits.site_page.goals import words_of as words_of_goal
-from webapp.visits.site_page.journeys import WEEKS, list_steps, list_weeks, read_steps
-from webapp.visits.site_page.queries import list_goals
+from webapp.visits.site_page.journeys import WEEKS, list_steps, list_weeks, read_steps, week_edges
+from webapp.visits.site_page.models import Goal
+from webapp.visits.site_page.queries import list_funnels, list_goals
 from webapp.visits.site_page.service import pattern_of
 from webapp.visits.site_page.views import find_site
 from webapp.visits.views import visits
@@ -32,37 +33,61 @@ def show_funnel() -> ResponseReturnValue:
     except BadFilterError as problem:
         steps, error = [], str(problem)
     if request.args.get("value") and len(steps) < STEPS[-1]:
-        return redirect(_url(choice, [*steps, _typed_step()]), code=303)
-    return render_page("visits/funnel.html", status=422 if error else 200, **_context(choice, steps), error=error)
+        return redirect(funnel_url(choice, [*steps, _typed_step()]), code=303)
+    return funnel_page(choice, steps, error)
 
 
 @visits.get("/retention")
 def show_retention() -> ResponseReturnValue:
     """In which weeks those come again who came for the first time in one."""
     choice = read_choice(find_site(request.args.get("site", "")), request.args, utc_now())
-    weeks, is_estimate = list_weeks(choice, utc_now())
-    chips = chips_of(choice.filters)
+    now = utc_now()
+    weeks, is_estimate = list_weeks(choice, now)
     return render_page(
-        "visits/retention.html", choice=choice, weeks=weeks, is_estimate=is_estimate, week_count=WEEKS, chips=chips
+        "visits/retention.html",
+        choice=choice,
+        weeks=weeks,
+        is_estimate=is_estimate,
+        week_count=WEEKS,
+        chips=chips_of(choice.filters),
+        first_day=choice.kept_from(week_edges(choice.period.zone, now)[0]),
     )
 
 
+def funnel_page(choice: Choice, steps: list[Filter], error: str = "") -> ResponseReturnValue:
+    """The page of these steps, with the funnels that are saved."""
+    return render_page("visits/funnel.html", status=422 if error else 200, **_context(choice, steps), error=error)
+
+
+def funnel_url(choice: Choice, steps: list[Filter], preset: str | None = None) -> str:
+    """The address of these steps."""
+    changes: dict[str, Any] = {"range": preset, "from": None, "to": None} if preset else {}
+    return choice.url("visits.show_funnel", step=write_filters(steps), **changes)
+
+
 def _context(choice: Choice, steps: list[Filter]) -> dict[str, Any]:
+    texts = write_filters(steps)
+    saved = list_funnels(choice.organisation_id, choice.site.id)
     goals = list_goals(choice.organisation_id, choice.site.id)
     shown = list_steps(choice, steps)
     return {
         "choice": choice,
-        "presets": [(label, preset, _url(choice, steps, preset)) for preset, label in PRESETS.items()],
-        "steps": [(step, _url(choice, [*steps[:index], *steps[index + 1 :]])) for index, step in enumerate(shown)],
-        "texts": write_filters(steps),
-        "goals": [
-            (goal.name, words_of_goal(goal), _url(choice, [*steps, Filter(goal.field, goal.operator, (goal.value,))]))
-            for goal in goals
+        "presets": [(label, preset, funnel_url(choice, steps, preset)) for preset, label in PRESETS.items()],
+        "steps": [
+            (step, funnel_url(choice, [*steps[:index], *steps[index + 1 :]])) for index, step in enumerate(shown)
         ],
+        "texts": texts,
+        "saved": [(one, funnel_url(choice, read_steps(one.steps)), one.steps == texts) for one in saved],
+        "is_saved": any(one.steps == texts for one in saved),
+        "goals": [(goal.name, words_of_goal(goal), funnel_url(choice, [*steps, _step_of(goal)])) for goal in goals],
         "chips": chips_of(choice.filters),
         "is_full": len(steps) >= STEPS[-1],
         "least": STEPS[0],
     }
+
+
+def _step_of(goal: Goal) -> Filter:
+    return Filter(goal.field, goal.operator, (goal.value,))
 
 
 def _typed_step() -> Filter:
@@ -72,8 +97,3 @@ def _typed_step() -> Filter:
         return read_steps([f"event:is:{value}"])[0]
     operator, pattern = pattern_of(value)
     return read_steps([f"{PAGE}:{operator.value}:{pattern}"])[0]
-
-
-def _url(choice: Choice, steps: list[Filter], preset: str | None = None) -> str:
-    changes: dict[str, Any] = {"range": preset, "from": None, "to": None} if preset else {}
-    return choice.url("visits.show_funnel", step=write_filters(steps), **changes)

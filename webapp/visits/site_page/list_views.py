@@ -13,10 +13,10 @@ from webapp.visits import answers
 from webapp.visits.periods import utc_iso
 from webapp.visits.site_page.choice import Choice, read_choice
 from webapp.visits.site_page.fields import LABELS, plural
-from webapp.visits.site_page.figures import list_buckets
 from webapp.visits.site_page.filters import chips_of
 from webapp.visits.site_page.lists import WHOLE_LIMIT, Line, columns_of, list_lines
 from webapp.visits.site_page.numbers import METRICS, Metric
+from webapp.visits.site_page.people_links import has_people, people_url_of_line
 from webapp.visits.site_page.tables import Cell, as_csv, as_json
 from webapp.visits.site_page.views import find_site
 from webapp.visits.views import visits
@@ -69,6 +69,8 @@ def list_page(choice: Choice, field: str) -> Response:
         label=LABELS[field],
         columns=columns_of(field),
         lines=lines[(page - 1) * PAGE_SIZE : page * PAGE_SIZE],
+        people_url_of=lambda line: people_url_of_line(choice, line),
+        has_people=has_people(choice, field),
         line_count=len(lines),
         first=(page - 1) * PAGE_SIZE + 1,
         is_cut=len(lines) >= WHOLE_LIMIT,
@@ -92,9 +94,11 @@ def list_file(choice: Choice, field: str, write: FileKind) -> Response:
 
 def numbers_file(choice: Choice, write: FileKind) -> Response:
     """The chart's numbers as a file."""
+    edges = choice.period.edges(choice.aggregation)
+    points = answers.points(choice.question(edges[0], edges[-1]), edges)
     rows: list[list[Cell]] = [
-        [utc_iso(bucket.starts_at), *(metric.work_out(bucket.figures) for metric in METRICS.values())]
-        for bucket in list_buckets(choice)
+        [utc_iso(starts_at), *(metric.work_out(figures) for metric in METRICS.values())]
+        for starts_at, figures in zip(edges[:-1], points, strict=True)
     ]
     return table_file(write, "visits", ["starts_at", *METRICS], rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from webapp.visits import answers
@@ -89,16 +89,19 @@ def columns_of(field: str) -> tuple[Metric, ...]:
     return COLUMNS.get(field, DIMENSION_COLUMNS)
 
 
-def list_cards(choice: Choice, total: Figures) -> list[ShownCard]:
-    """Every card with the top of its list."""
-    return [_card(choice, card, total) for card in CARDS]
+def fields_of(choice: Choice) -> list[str]:
+    """The fields of the cards' open tabs."""
+    return [choice.tab_of(card).field for card in CARDS]
+
+
+def list_cards(choice: Choice, total: Figures, lists: Mapping[str, Sequence[Value]]) -> list[ShownCard]:
+    """Every card with the top of its list; of each there is one more, if there are so many."""
+    return [_card(choice, card, total, lists[choice.tab_of(card).field]) for card in CARDS]
 
 
 def list_lines(choice: Choice, field: str, total: Figures, limit: int) -> list[Line]:
     """The values of a field that are most counted."""
     values = answers.breakdown(choice.question(), field, limit)
-    if field.startswith("utm_"):  # most visits come by no campaign, which the other lists tell
-        values = [value for value in values if value.value]
     return _lines(choice, field, values, _whole(field, total, values))
 
 
@@ -119,9 +122,9 @@ def toggled(choice: Choice, field: str, value: str, operator: Operator = Operato
     return (*others, Filter(field, operator, (value,)))
 
 
-def _card(choice: Choice, card: Card, total: Figures) -> ShownCard:
+def _card(choice: Choice, card: Card, total: Figures, values: Sequence[Value]) -> ShownCard:
     tab = choice.tab_of(card)
-    lines = list_lines(choice, tab.field, total, TOP_COUNT + 1)
+    lines = _lines(choice, tab.field, values, _whole(tab.field, total, values))
     return ShownCard(
         card,
         tab,
@@ -146,7 +149,7 @@ def _lines(choice: Choice, field: str, values: Sequence[Value], whole: float) ->
     return [_line(choice, field, column, value, whole) for value in values]
 
 
-def _whole(field: str, total: Figures, values: list[Value]) -> float:
+def _whole(field: str, total: Figures, values: Sequence[Value]) -> float:
     """What the counts are shares of."""
     if field == "property":
         return total.event_count or 1

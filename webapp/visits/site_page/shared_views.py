@@ -98,7 +98,9 @@ def show_links(site_id: UUID) -> ResponseReturnValue:
 def add_link(site_id: UUID) -> ResponseReturnValue:
     site = find_site(site_id)
     try:
-        service.share(site, request.form.get("name", ""), _read_limit(site))
+        service.share(
+            site, request.form.get("name", ""), _read_limit(site), shows_goals=request.form.get("goals") == "yes"
+        )
     except BadEntryError as error:
         return _links_page(site, dict(request.form), {error.field: str(error)}, 422)
     db.session.commit()
@@ -126,7 +128,7 @@ def _read_shared(secret: str) -> Choice:
         abort(404)
     enter_organisation(organisation)
     choice = read_choice(site, request.args, utc_now())
-    return replace(choice, secret=secret, locked=read_filters(link.filters))
+    return replace(choice, secret=secret, locked=read_filters(link.filters), shows_goals=link.shows_goals)
 
 
 def _find_link(secret: str) -> SharedLink:

@@ -23,11 +23,12 @@ from webapp.visits.site_page.cards import list_site_cards
 from webapp.visits.site_page.chart import bucket_label, make_figure
 from webapp.visits.site_page.choice import Choice, Comparison, read_choice
 from webapp.visits.site_page.fields import LABELS
-from webapp.visits.site_page.figures import list_buckets, list_numbers
+from webapp.visits.site_page.figures import get_compared, list_buckets, list_numbers
 from webapp.visits.site_page.filters import WORDS, BadFilterError, chips_of, read_filters, write_filters, written_value
 from webapp.visits.site_page.goals import can_convert, list_goal_lines
-from webapp.visits.site_page.lists import list_cards
+from webapp.visits.site_page.lists import TOP_COUNT, fields_of, list_cards
 from webapp.visits.site_page.models import Segment
+from webapp.visits.site_page.people_links import people_url
 from webapp.visits.site_page.queries import list_goals, list_segments
 from webapp.visits.site_queries import list_deleted_sites
 from webapp.visits.views import snippet_of, visits
@@ -89,6 +90,7 @@ def _context(choice: Choice, sites: list[Site]) -> dict[str, Any]:
         "stream_url": live_url(),
         "snippet": snippet_of(choice.site),
         "segments": list_segment_links(choice),
+        "people_url": people_url(choice),
     }
 
 
@@ -125,18 +127,20 @@ def page_context(choice: Choice) -> dict[str, Any]:
 
 def _shown(choice: Choice) -> dict[str, Any]:
     now, zone = utc_now(), choice.period.zone
-    total = answers.totals(choice.question())
-    buckets, annotations = list_buckets(choice), list_annotations(choice)
-    goals = list_goals(choice.organisation_id, choice.site.id)
+    edges = choice.period.edges(choice.aggregation)
+    found = answers.overview(choice.question(), edges, fields_of(choice), TOP_COUNT + 1)
+    total, compared = found.summary.total, get_compared(choice, now)
+    buckets, annotations = list_buckets(choice, found.summary.points, compared), list_annotations(choice)
+    goals = list_goals(choice.organisation_id, choice.site.id) if choice.shows_goals else []
     return {
-        "numbers": list_numbers(choice, total, now),
+        "numbers": list_numbers(choice, total, compared),
         "total": total,
         "buckets": [(bucket_label(bucket.starts_at, choice.aggregation, zone), bucket) for bucket in buckets],
         "figure": make_figure(buckets, choice.metric, choice.aggregation, zone, now, marks_of(annotations, buckets)),
         "annotations": annotations,
         "goals": goals,
         "goal_lines": list_goal_lines(choice, goals, total) if can_convert(choice) else None,
-        "cards": list_cards(choice, total),
+        "cards": list_cards(choice, total, found.lists),
         "chips": list_chips(choice),
         "exact_limit": EXACT_LIMIT,
         "error_percent": ERROR_PERCENT,

@@ -1,0 +1,66 @@
+"""Of which rows of the roll-ups a range is made up. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from webapp.visits.buckets import local_midnight
+from webapp.visits.models import Grain
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of time and the grain whose rows make it up."""
+
+    grain: Grain
+    start: datetime
+    end: datetime
+
+
+def segments(start: datetime, end: datetime, zone: ZoneInfo) -> list[Segment]:
+    """A range as quarters, days, months, days, quarters: the fewest rows that make it up."""
+    first_day, last_day = _next_day(start, zone), _day_before(end, zone)
+    if first_day >= last_day:
+        return _non_empty([Segment(Grain.QUARTER, start, end)])
+    first_month, last_month = next_month(first_day, zone), _month_before(last_day, zone)
+    if first_month >= last_month:
+        first_month = last_month = last_day
+    return _non_empty(
+        [
+            Segment(Grain.QUARTER, start, first_day),
+            Segment(Grain.DAY, first_day, first_month),
+            Segment(Grain.MONTH, first_month, last_month),
+            Segment(Grain.DAY, last_month, last_day),
+            Segment(Grain.QUARTER, last_day, end),
+        ]
+    )
+
+
+def _non_empty(parts: list[Segment]) -> list[Segment]:
+    return [part for part in parts if part.start < part.end]
+
+
+def _next_day(moment: datetime, zone: ZoneInfo) -> datetime:
+    """The first midnight at or after this moment."""
+    midnight = _day_before(moment, zone)
+    day = midnight.astimezone(zone).date()
+    return midnight if midnight == moment else local_midnight(day + timedelta(days=1), zone)
+
+
+def _day_before(moment: datetime, zone: ZoneInfo) -> datetime:
+    """The last midnight at or before this moment."""
+    return local_midnight(moment.astimezone(zone).date(), zone)
+
+
+def next_month(moment: datetime, zone: ZoneInfo) -> datetime:
+    """The first beginning of a month at or after this moment."""
+    begin = _month_before(moment, zone)
+    day = begin.astimezone(zone).date()
+    return begin if begin == moment else local_midnight((day + timedelta(days=31)).replace(day=1), zone)
+
+
+def _month_before(moment: datetime, zone: ZoneInfo) -> datetime:
+    """The last beginning of a month at or before this moment."""
+    return local_midnight(moment.astimezone(zone).date().replace(day=1), zone)
