@@ -223,5 +223,5 @@ def test_an_organisation_that_is_gone_stops_nobody(app: APIFlask, alice: Person,
     stray.organisation_id = UUID(int=77).bytes
     add_rows(services, [stray, make_row(site)])
     count_all(app, services)
-    assert counted(services) == (2, 2, 2)
+    assert counted(services) == (1, 1, 1)
     assert add_organisation(app, "third", "Third")

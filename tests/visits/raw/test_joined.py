@@ -81,6 +81,16 @@ def test_visits_that_were_joined_again_and_again_do_too(count: Callable[..., Non
     assert ask("page", f"{ORIGIN}/150") == (1, 0, 1)
 
 
+def test_however_often_they_were_joined(count: Callable[..., None], ask: Ask) -> None:
+    """Each late page joins a visit, which was joined before, with the one before it."""
+    late = range(11)
+    for minutes in [*(50 * number for number in reversed(late)), *(50 * number + 25 for number in reversed(late[:-1]))]:
+        count(AT + minutes * MINUTE, page_url=f"{ORIGIN}/{minutes}")
+    count(AT - 10 * MINUTE, page_url=f"{ORIGIN}/first", **NEWS)
+    assert ask("referrer", "news.example") == (22, 0, 1)
+    assert ask("page", f"{ORIGIN}/500") == (1, 0, 1)
+
+
 def test_engagement_that_was_counted_before_its_visit_belongs_to_it(count: Callable[..., None], ask: Ask) -> None:
     count(AT + 5 * MINUTE, page_url=f"{ORIGIN}/a", **ENGAGED)
     count(AT, page_url=f"{ORIGIN}/a", **NEWS)
