@@ -334,7 +334,7 @@ def test_what_was_noted_and_not_started_is_started_later_and_then_forgotten(
     run_jobs(app, services)
     assert scalar(services, "SELECT count(*) FROM erasures WHERE erased_at IS NOT NULL") == 1
     with owner_connection(services) as connection:
-        connection.execute("UPDATE erasures SET erased_at = erased_at - interval '4 days'")
+        connection.execute("UPDATE erasures SET erased_at = erased_at - interval '33 days'")
     with app.app_context():
         start_waiting_erasures()
     assert scalar(services, "SELECT count(*) FROM erasures") == 0
