@@ -86,7 +86,9 @@ def test_no_page_keeps_anybody_out(watched: WatchedPage, installation: Installat
 
 def test_what_keeps_people_out_is_noticed(watched: WatchedPage, installation: Installation) -> None:
     watched.page.goto(f"{installation.web_url}/sign-in")
-    watched.page.evaluate("document.querySelector('main').innerHTML = '<input><p style=\"color: #999\">grey</p>'")
+    watched.page.evaluate(
+        "document.querySelector('main').innerHTML = '<input><p style=\"color: #777; background: #888\">grey</p>'"
+    )
     found = "\n".join(look(watched.page))
     assert "label (critical)" in found
     assert "color-contrast (serious)" in found
