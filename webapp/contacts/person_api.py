@@ -24,7 +24,10 @@ from webapp.schemas import Text
 
 
 class Confirmation(Schema):
-    email = Text(required=True, metadata={"description": "The contact's e-mail address, once more."})
+    email = Text(
+        load_default="",
+        metadata={"description": "The contact's e-mail address, once more. Nothing is erased without it."},
+    )
 
 
 class ErasureStarted(Schema):
