@@ -223,5 +223,6 @@ def test_an_organisation_that_is_gone_stops_nobody(app: APIFlask, alice: Person,
     stray.organisation_id = UUID(int=77).bytes
     add_rows(services, [stray, make_row(site)])
     count_all(app, services)
-    assert counted(services) == (1, 1, 1)
+    assert counted(services) == (1, 1, 1), "nobody would ever see, or remove, what is counted for a site that is gone"
+    assert scalar(services, "SELECT count(*) FROM dead_beacons") == 0
     assert add_organisation(app, "third", "Third")
