@@ -14,12 +14,22 @@ from typing import Any
 
 from webapp.visits.backlog import Kind
 from webapp.visits.models import RawKind
-from webapp.visits.questions import Figures, Overview, PagePoints, Question, Summary, TooManyPointsError, Value
+from webapp.visits.questions import (
+    Figures,
+    Filter,
+    Operator,
+    Overview,
+    PagePoints,
+    Question,
+    Summary,
+    TooManyPointsError,
+    Value,
+)
 from webapp.visits.raw.breakdowns import columns_for, count_visitors_by, list_many, list_values
 from webapp.visits.raw.buckets import bucket_of
 from webapp.visits.raw.counts import ACTIVITY_COUNTS, VISIT_COUNTS, count_visitors, figures_of, visitor_share
 from webapp.visits.raw.reading import Reading, read
-from webapp.visits.raw.selection import VISIT_FIELDS, Parameters
+from webapp.visits.raw.selection import ROW_FIELDS, VISIT_FIELDS, Parameters
 from webapp.visits.raw.summary import summarise
 
 
@@ -75,13 +85,22 @@ def _totals(reading: Reading) -> Figures:
 
 
 def _overview(reading: Reading, edges: Sequence[datetime], fields: Sequence[str], limit: int) -> Overview:
-    """Visits are found once for all statements. So is activity where it passes with its visit: that is a join; any
-    other filter is quicker than to write rows down.
-    """
+    """Visits are found once for all statements; activity where that is quicker than to look for it each time."""
     reading.keep(RawKind.VISIT, columns_for(RawKind.VISIT, fields))
-    if any(wanted.field in VISIT_FIELDS for wanted in reading.selection.question.filters):
+    if _is_worth_keeping(reading.selection.question.filters):
         reading.keep(RawKind.ACTIVITY, columns_for(RawKind.ACTIVITY, fields))
     return Overview(summarise(reading, edges, reading.selection.question.end), list_many(reading, fields, limit))
+
+
+def _is_worth_keeping(filters: Sequence[Filter]) -> bool:
+    """Activity that passes with its visit is found by a join; of pages and events only few rows have the wanted one.
+
+    Rows of a place lie together, and what is not one value is nearly everything: to write that down costs more.
+    """
+    return any(
+        wanted.field in VISIT_FIELDS or (wanted.field in ROW_FIELDS and wanted.operator is not Operator.IS_NOT)
+        for wanted in filters
+    )
 
 
 def _page_points(reading: Reading, edges: Sequence[datetime], points_limit: int) -> list[tuple[Any, ...]]:
