@@ -51,13 +51,12 @@ def test_whatever_dies_while_raw_rows_are_moved_nothing_is_lost_doubled_or_forgo
         killer = Killer(load.outfit, random, SECONDS, (*VICTIMS, "worker", "upkeep", "upkeep"))
         killer.run()
         load.finish()
+        load.wait(lambda: has_moved_rows(load), "nothing was sealed or rebuilt")
         load.wait(lambda: not count_jobs(load, "state IN ('pending', 'running', 'retrying')"), "jobs are stuck")
         end_upkeep(load)
         load.report(killer)
         print(f"{one(load, 'SELECT count(*) FROM sealed_files')} files, {count_jobs(load, 'true')} rebuilds")
         assert not killer.errors, killer.errors
-        assert one(load, "SELECT count(*) FROM sealed_files WHERE state = 'sealed'"), "nothing was sealed"
-        assert count_jobs(load, "state = 'completed'"), "nothing was rebuilt"
         assert not count_jobs(load, "state <> 'completed'"), load.outfit.describe()
         load.assert_every_id_once()
         load.assert_strict_sites_are_right()
@@ -81,6 +80,12 @@ def one(load: Load, statement: str, *given: object) -> Any:
 
 def count_jobs(load: Load, condition: str) -> int:
     return int(one(load, f"SELECT count(*) FROM jobs WHERE kind = 'rebuild_roll_ups' AND {condition}"))
+
+
+def has_moved_rows(load: Load) -> bool:
+    """On a busy machine only after the kills."""
+    sealed = one(load, "SELECT count(*) FROM sealed_files WHERE state = 'sealed'")
+    return bool(sealed) and count_jobs(load, "state = 'completed'") > 0
 
 
 def end_upkeep(load: Load) -> None:
