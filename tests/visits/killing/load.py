@@ -86,7 +86,10 @@ class Load:
     def assert_every_id_once(self) -> None:
         """Every accepted id, and of those that nobody answered some."""
         with self.outfit.connect() as connection:
-            seen = {row[0] for row in connection.execute("SELECT id FROM seen")}
+            packs = [row[0] for row in connection.execute("SELECT ids FROM seen")]
+            ids = [UUID(bytes=pack[at : at + 16]) for pack in packs for at in range(0, len(pack), 16)]
+            seen = set(ids)
+            assert len(seen) == len(ids), "an id was entered twice"
             dead = connection.execute("SELECT count(*), min(reason) FROM dead_beacons").fetchone()
             drops = connection.execute("SELECT coalesce(sum(drop_count), 0)::int FROM drop_counts").fetchone()
         assert not self.ledger.wrong, self.ledger.wrong[:5]
