@@ -128,18 +128,6 @@ def test_points_are_estimated_together(site: Site, monkeypatch: pytest.MonkeyPat
     assert_close([one.visitor_count for one in found], VISITORS, SHARE)
 
 
-@pytest.mark.parametrize("field", ["country", "entry_page", "channel", "page"])
-def test_values_are_estimated_each_by_itself(site: Site, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
-    monkeypatch.setattr(counts, "EXACT_VISITS", LIMIT)
-    for value in engine.breakdown(day(site, 1), field, 10):
-        share = visitor_share(value.figures.visit_count)
-        assert value.figures.is_estimate
-        assert error_of(value.figures.visitor_count, value.figures.visit_count, share) < 4
-    monkeypatch.setattr(counts, "EXACT_VISITS", VISITORS)
-    exact = engine.breakdown(day(site, 1), field, 10)
-    assert sum(value.figures.visitor_count for value in exact) == VISITORS
-
-
 def test_weeks_are_estimated_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     question = Question(site.organisation_id, (site.id,), START, START + timedelta(days=14))
     edges = [START, START + timedelta(days=7), START + timedelta(days=14)]
