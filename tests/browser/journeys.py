@@ -20,6 +20,21 @@ def sign_in(page: Page, web_url: str, email: str) -> None:
     expect(page).to_have_url(re.compile(f"^{re.escape(web_url)}/$"), timeout=SIGN_IN_MILLISECONDS)
 
 
+def find_demo_site(page: Page, web_url: str) -> str:
+    """The id of the demo's site. Other journeys add sites, and all of them are shown at a glance first."""
+    page.goto(f"{web_url}/visits")
+    named = page.get_by_role("heading", name="Harbour Coffee", level=2).get_by_role("link")
+    address = named.or_(page.locator(".site-nav a").first).first.get_attribute("href") or ""
+    found = re.search(r"[0-9a-f-]{36}", address)
+    assert found is not None
+    return found[0]
+
+
+def show_demo_site(page: Page, web_url: str) -> None:
+    """Its page of visits, with the range that is usual."""
+    page.goto(f"{web_url}/visits?site={find_demo_site(page, web_url)}")
+
+
 def contacts_csv(row_count: int, seed: int) -> str:
     """Generated contacts as the text of a CSV file."""
     file = io.StringIO()

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Installation
-from tests.browser.journeys import contacts_csv, drop_file, sign_in
+from tests.browser.journeys import contacts_csv, drop_file, find_demo_site, sign_in
 from tests.browser_support import WatchedPage, new_page
 from webapp.app import ROOT
 
@@ -70,7 +70,7 @@ def test_no_page_keeps_anybody_out(watched: WatchedPage, installation: Installat
     page, found = watched.page, list[str]()
     found += look_at(page, f"{installation.web_url}/sign-in")
     sign_in(page, installation.web_url, "demo@example.com")
-    site = find_site(page, installation)
+    site = find_demo_site(page, installation.web_url)
     found += look_at_an_import(page, installation)
     found += look_at_a_product(page, installation)
     for path in (*PAGES, *(path.format(site=site) for path in OF_SITE)):
@@ -111,15 +111,6 @@ def look(page: Page) -> list[str]:
         if one["impact"] in SEVERE
         for node in one["nodes"][:3]
     ]
-
-
-def find_site(page: Page, installation: Installation) -> str:
-    """The demo's site."""
-    page.goto(f"{installation.web_url}/visits")
-    address = page.locator(".site-nav a, .site-card__name a").first.get_attribute("href") or ""
-    found = re.search(r"[0-9a-f-]{36}", address)
-    assert found is not None
-    return found[0]
 
 
 def look_at_an_import(page: Page, installation: Installation) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Installation
-from tests.browser.journeys import sign_in
+from tests.browser.journeys import find_demo_site, sign_in
 from tests.browser_support import WatchedPage, new_page
 
 pytestmark = pytest.mark.alone
@@ -47,16 +47,8 @@ def test_a_person_is_named_looked_at_exported_and_erased(
 
 
 def _read_secret(page: Page, installation: Installation) -> str:
-    """Other journeys add sites, and all of them are shown at a glance first."""
-    page.goto(f"{installation.web_url}/visits")
-    among_others = page.get_by_role("heading", name="Harbour Coffee", level=2).get_by_role("link")
-    if among_others.count():
-        among_others.click()
-    site_id = page.locator("a[href*='/visits/sites/']").first.get_attribute("href")
-    assert site_id
-    found = re.search(r"/visits/sites/([0-9a-f-]{36})", site_id)
-    assert found
-    page.goto(f"{installation.web_url}/visits/sites/{found[1]}/settings?show=secret")
+    site_id = find_demo_site(page, installation.web_url)
+    page.goto(f"{installation.web_url}/visits/sites/{site_id}/settings?show=secret")
     return page.locator("#secret code", has_text="fis_").inner_text()
 
 
@@ -88,7 +80,7 @@ def _see_whose_is_whose(page: Page, url: str, other_url: str) -> None:
     page.goto(url)
     _look_again_until_counted(page, "/low-tide")
     expect(page.locator(".doing--page a")).to_have_text(["/", "/pricing", "/low-tide"])
-    expect(page.locator(".doing--product")).to_contain_text("HC-LOWTIDE-250")
+    expect(page.locator(".doing--product")).to_contain_text("Low Tide, 250 g")
     expect(page.locator(".timeline__stats")).to_contain_text("Pageviews")
     page.locator(".browsers__head").click()
     expect(page.locator(".browsers")).to_contain_text("Chrome")
