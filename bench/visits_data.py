@@ -19,7 +19,7 @@ import duckdb
 from webapp.lib.ids import uuid7
 from webapp.visits.models import RawKind
 from webapp.visits.raw.frames import TIME_COLUMNS
-from webapp.visits.raw.layout import ROW_GROUP_ROWS, month_bounds
+from webapp.visits.raw.layout import FORMAT, month_bounds
 from webapp.visits.raw.models import SealedFile, SealedState
 
 MONTHS = 24
@@ -87,7 +87,7 @@ COPY = """
             {time} + {first_ms} AS {time}, xor(visit, {mark}) AS visit,
             CASE WHEN visitor & 1 = 1 THEN xor(visitor, {visitor_mark}) ELSE visitor END AS visitor
         ) FROM {kind} WHERE {time} < {passed_ms}
-    ) TO '{path}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {rows})
+    ) TO '{path}' ({format})
 """
 
 
@@ -133,7 +133,7 @@ def _write_file(template: Template, file: SealedFile, marks: dict[str, int], sto
     passed_ms = min(DAYS_A_MONTH * DAY_MS, round(time.time() * 1000) - first_ms)
     path = store / file.key
     path.parent.mkdir(parents=True, exist_ok=True)
-    of = {"time": TIME_COLUMNS[file.kind], "kind": file.kind.value, "path": path, "rows": ROW_GROUP_ROWS, **marks}
+    of = {"time": TIME_COLUMNS[file.kind], "kind": file.kind.value, "path": path, "format": FORMAT, **marks}
     found = template.database.execute(COPY.format(first_ms=first_ms, passed_ms=passed_ms, **of)).fetchone()
     file.row_count, file.byte_count = found[0] if found else 0, path.stat().st_size
     file.from_at, file.to_at = _moment(first_ms), _moment(first_ms + passed_ms - 1)

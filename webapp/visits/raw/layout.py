@@ -19,7 +19,12 @@ from webapp.visits.models import RawKind
 from webapp.visits.raw.frames import PLACE, TIME_COLUMNS, VISIT_SCHEMA
 
 Cursor = duckdb.DuckDBPyConnection
-ROW_GROUP_ROWS = 491_520
+FORMAT = """
+    FORMAT parquet, PARQUET_VERSION V2, COMPRESSION lz4_raw, ROW_GROUP_SIZE 122_880, DICTIONARY_SIZE_LIMIT 20_000,
+    STRING_DICTIONARY_PAGE_SIZE_LIMIT 8_388_608
+"""
+"""Read two to three times as fast as the usual format with zstd, in which most of a question's time went into
+unpacking, for a fifth more bytes. A group's pages are kept as numbers and compared once each, not once a row."""
 SUMS = {
     RawKind.ACTIVITY: "count(*), sum(visited_ms), sum(engaged_ms)",
     RawKind.VISIT: "sum(sign), sum(sign * started_ms), sum(sign * pageview_count)",
@@ -67,7 +72,7 @@ def write_month(
     rows = ROWS[kind].format(condition=f"{TIME_COLUMNS[kind]} >= {first} AND {TIME_COLUMNS[kind]} < {after}{own}")
     statement = f"""
         COPY ({rows} ORDER BY {", ".join(PLACE)}, visitor, {TIME_COLUMNS[kind]})
-        TO '{str(target).replace("'", "''")}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS})
+        TO '{str(target).replace("'", "''")}' ({FORMAT})
     """
     cursor.execute(statement, {"paths": paths, **({"without": list(without)} if without else {})})
     return look_at(cursor, kind, target)
