@@ -33,7 +33,7 @@ from webapp.visits.people.spans import Span
 from webapp.visits.queries import get_known_visitor
 from webapp.visits.raw.frames import ATTRIBUTES
 from webapp.visits.raw.reading import Reading
-from webapp.visits.raw.selection import Parameters
+from webapp.visits.raw.row_conditions import Parameters
 
 ALL_ROWS = 2**62
 VISIT_COLUMNS = (

@@ -176,15 +176,15 @@ def _values(question: Question, field: str, limit: int) -> list[dict[str, Any]]:
     ]
 
 
-def read_asked(query: dict[str, Any], *more: Filter) -> Asked:
-    """What a request asks for; raises Problem."""
+def read_asked(query: dict[str, Any], *rows: Filter) -> Asked:
+    """What a request asks for, of these rows alone; raises Problem."""
     organisation = current_organisation()
     zone = read_zone(query.get("timezone"), organisation.time_zone)
     aggregation = read_aggregation(query["aggregation"])
     edges = read_edges(aggregation, query.get("date_from"), query.get("date_to"), zone)
     sites = read_sites(organisation.id, query.get("site_id"))
-    filters = (*read_where(query["where"], sites), *more)
-    question = Question(organisation.id, tuple(site.id for site in sites), edges[0], edges[-1], filters)
+    filters = read_where(query["where"], sites)
+    question = Question(organisation.id, tuple(site.id for site in sites), edges[0], edges[-1], filters, rows)
     return Asked(question, aggregation, edges)
 
 

@@ -63,32 +63,32 @@ def page_points(question: Question, edges: Sequence[datetime], points_limit: int
     It is large, and never kept. Days and months come from roll-ups, where they are cut in the zone of the edges;
     anything else from raw rows.
     """
-    if not question.filters and (found := list_page_points(question, edges, points_limit)) is not None:
+    if not question.is_filtered and (found := list_page_points(question, edges, points_limit)) is not None:
         return found
     return engine.page_points(question, edges, points_limit)
 
 
 def _totals(question: Question) -> Figures:
-    if question.filters or not _are_quarters((question.start, question.end)):
+    if question.is_filtered or not _are_quarters((question.start, question.end)):
         return engine.totals(question)
     return rolled_up.totals(question)
 
 
 def _points(question: Question, edges: Sequence[datetime]) -> list[Figures]:
-    if question.filters or not _are_quarters(edges):
+    if question.is_filtered or not _are_quarters(edges):
         return engine.points(question, edges)
     return rolled_up.points(question, edges)
 
 
 def _summary(question: Question, edges: Sequence[datetime], until: datetime) -> Summary:
-    if question.filters and edges[0] == question.start:
+    if question.is_filtered and edges[0] == question.start:
         return engine.summary(replace(question, end=max(edges[-1], until)), edges, until)
     buckets = replace(question, start=edges[0], end=edges[-1])
     return Summary(_totals(replace(question, end=until)), _points(buckets, edges))
 
 
 def _overview(question: Question, edges: Sequence[datetime], fields: Sequence[str], limit: int) -> Overview:
-    if not question.filters:
+    if not question.is_filtered:
         lists = {field: _breakdown(question, field, limit) for field in fields}
         return Overview(_summary(question, edges, question.end), lists)
     if edges[0] == question.start and (edges[-1] <= question.end or utc_now() <= question.end):
@@ -99,7 +99,7 @@ def _overview(question: Question, edges: Sequence[datetime], fields: Sequence[st
 
 
 def _breakdown(question: Question, field: str, limit: int) -> list[Value]:
-    if question.filters or not _is_whole_days(question):
+    if question.is_filtered or not _is_whole_days(question):
         return engine.breakdown(question, field, limit)
     return rolled_up.breakdown(question, field, limit)
 

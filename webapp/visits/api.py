@@ -25,7 +25,7 @@ from webapp.visits.buckets import BUCKET_LIMITS, Aggregation, TooManyBucketsErro
 from webapp.visits.models import Site
 from webapp.visits.periods import FIRST_YEAR, LAST_YEAR, is_possible, utc_iso
 from webapp.visits.questions import FIELDS, Filter, Operator, Question, TooManyPointsError
-from webapp.visits.site_page.filters import BadFilterError, read_filters, with_origins
+from webapp.visits.site_page.filters import BadFilterError, origins_of, read_filters, with_origins
 from webapp.visits.stamps import short_hash, stamp_of
 
 POINTS_LIMIT = 250_000
@@ -45,13 +45,15 @@ ALLOWED: dict[str, Any] = {
 }
 NARROWER = "Ask for a shorter range, wider buckets or one site."
 
-VERSION = 1
+VERSION = 2
 """To be raised when answers to the same question change their shape or meaning."""
 WHERE_DESCRIPTION = (
     "A filter, `field:comparison:value`, as in `country:is:GB`; may be given several times. Values of one field and"
     f" comparison are alternatives. Fields: {', '.join(FIELDS)}. Comparisons:"
     f" {', '.join(operator.value for operator in Operator)}. A property's value is event, key and value with U+001F"
-    " between."
+    " between. Events, properties and products are filters of visits: all of a visit passes in which one was reported,"
+    " or with is_not none, and several may each be reported on another page. A page lets views of that page pass alone,"
+    " and the visits that saw it."
 )
 
 COMPLETE_DESCRIPTION = (
@@ -204,7 +206,7 @@ def read_where(texts: Sequence[str], sites: Sequence[Site]) -> tuple[Filter, ...
         filters = read_filters(texts)
     except BadFilterError as error:
         raise Problem(422, "Not a filter", f"{error} {WHERE_DESCRIPTION}") from error
-    return with_origins(filters, [origin for site in sites for origin in site.origins])
+    return with_origins(filters, origins_of(sites))
 
 
 def complete_from(question: Question) -> dict[str, str]:

@@ -17,7 +17,7 @@ from webapp.visits.analytics_api import BAD_QUESTION, Complete, read_asked
 from webapp.visits.api import VisitsQuery, api_visits, read_sites, tagged
 from webapp.visits.questions import Filter
 from webapp.visits.raw.flows import STEPS, Came, Flow, FlowStep, flow
-from webapp.visits.site_page.filters import VALUE_LIMIT, BadFilterError, with_origins
+from webapp.visits.site_page.filters import VALUE_LIMIT, BadFilterError, origins_of, with_origins
 from webapp.visits.site_page.flows import USUAL_STEPS, read_place
 
 LIMIT = 1_000
@@ -91,7 +91,7 @@ def _read_centre(query: dict[str, Any]) -> Filter | None:
     if centre is None:
         return None
     sites = read_sites(current_organisation().id, query.get("site_id"))
-    return with_origins([centre], [origin for site in sites for origin in site.origins])[0]
+    return with_origins([centre], origins_of(sites))[0]
 
 
 def _written(found: Flow) -> dict[str, Any]:

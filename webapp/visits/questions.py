@@ -43,6 +43,13 @@ class Question:
     start: datetime
     end: datetime
     filters: tuple[Filter, ...] = ()
+    rows: tuple[Filter, ...] = ()
+    """What each row that is counted must have besides, and with it one row of each visit: which event it is."""
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether not everything of the range counts: then raw rows have to say."""
+        return bool(self.filters or self.rows)
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,12 @@ COUNTED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         Dimension.PROPERTY.value: ("event_count",),
     }
 )
-"""Which figures a breakdown by a field tells, whoever answers; the others stay 0. A page's visits are its entries."""
+"""Which figures a breakdown by a field tells, whoever answers; the others stay 0. A page's visits are its entries.
+
+A list counts what the figures of the whole range count, so its counts add up to those. Pageviews and events are the
+rows that pass all filters, also of a channel, a referrer or a campaign: they are those of the visits that came by it.
+Such a visit brings all its rows, those behind midnight too, to the day on which it began, as its duration.
+"""
 
 UNSAID = MappingProxyType(asdict(Figures()))
 

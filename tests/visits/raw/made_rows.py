@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
@@ -129,7 +129,7 @@ def _activity(random: Random, began: datetime, visitor: int, visit: int, attribu
 
 def _visit(rows: list[Row], attributes: Row) -> Row:
     pages = [row["page"] for row in rows if row["kind"] == Kind.PAGEVIEW]
-    event_count = sum(row["kind"] in (Kind.EVENT, Kind.PRODUCT) for row in rows)
+    event_count = sum(row["kind"] == Kind.EVENT for row in rows)
     return {
         "started_ms": rows[0]["visited_ms"],
         "visitor": rows[0]["visitor"],
@@ -176,7 +176,8 @@ def plain_figures(activity: Sequence[Row], visits: Sequence[Row]) -> Figures:
 
 def ask_plainly(made: Made, question: Question) -> Plain:
     """The rows of the question's range that pass all of its filters."""
-    of_row = [found for found in question.filters if found.field in ("page", "event", "product", "property")]
+    of_row = [*(found for found in question.filters if found.field == "page"), *question.rows]
+    who_did = [_who_did(made, found) for found in question.filters if found.field in ("event", "product", "property")]
     of_visit = [found for found in question.filters if found.field in (*SOURCE, "entry_page", "exit_page")]
     of_place = [found for found in question.filters if found.field in PLACE]
     passing = [row for row in made.activity if all(passes(row, found) for found in of_row)]
@@ -188,17 +189,27 @@ def ask_plainly(made: Made, question: Question) -> Plain:
         row
         for row in passing
         if all(passes(row, found) for found in of_place) and (not of_visit or signs[row["visit"]] > 0)
+        if all(did(row["visit"]) for did in who_did)
     ]
     visits = [
         row
         for row in made.visits
         if all(passes(row, found) for found in (*of_visit, *of_place)) and (not of_row or row["visit"] in with_row)
+        if all(did(row["visit"]) for did in who_did)
     ]
     start, end = question.start, question.end
     return Plain(
         [row for row in activity if is_within(row["visited_ms"], start, end)],
         [row for row in visits if is_within(row["started_ms"], start, end)],
     )
+
+
+def _who_did(made: Made, wanted: Filter) -> Callable[[int], bool]:
+    """Whether a visit has a row of what was done, or, with "is not", none."""
+    has_not = wanted.operator is Operator.IS_NOT
+    done = replace(wanted, operator=Operator.IS) if has_not else wanted
+    visits = {row["visit"] for row in made.activity if passes(row, done)}
+    return lambda visit: (visit in visits) is not has_not
 
 
 def is_within(milliseconds: int, start: datetime, end: datetime) -> bool:

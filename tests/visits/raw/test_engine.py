@@ -17,6 +17,7 @@ from tests.visits.raw.made_rows import (
     PAGES,
     START,
     Made,
+    Row,
     ask_plainly,
     by_value,
     make_filters,
@@ -31,6 +32,7 @@ from webapp.visits.models import Dimension
 from webapp.visits.questions import Figures, Filter, Operator, Question, TooManyPointsError, told_of
 from webapp.visits.raw import engine
 from webapp.visits.raw.frames import PLACE, SOURCE
+from webapp.visits.raw.selection import ROW_FIELDS
 
 END = START + timedelta(days=DAYS)
 TOLD_EMPTY = ("entry_page", "exit_page", "referrer")
@@ -185,11 +187,7 @@ def test_values_of_visits_are_counted_without_what_was_taken_back(
             for value, rows in by_value(ask_plainly(made, question).visits, field).items():
                 if not sum(row["sign"] for row in rows) or (not value and field not in TOLD_EMPTY):
                     continue
-                figures = replace(
-                    plain_figures([], rows),
-                    pageview_count=sum(row["sign"] * row["pageview_count"] for row in rows),
-                    event_count=sum(row["sign"] * row["event_count"] for row in rows),
-                )
+                figures = replace(plain_figures([], rows), **count_rows(made, question, rows))
                 expected[value] = told_of(field, figures)
             found = engine.breakdown(question, field, 50)
             assert {line.value: line.figures for line in found} == expected, question
@@ -258,10 +256,24 @@ def test_another_organisations_rows_are_not_read(asked: tuple[Made, Question, Ra
         assert engine.totals(replace(question, organisation_id=other)).pageview_count == 0
 
 
+def count_rows(made: Made, question: Question, visits: list[Row]) -> dict[str, int]:
+    """What the visits' own rows add up to, as far as they pass filters of rows."""
+    if not question.rows and not any(wanted.field == "page" for wanted in question.filters):
+        return {
+            "pageview_count": sum(row["sign"] * row["pageview_count"] for row in visits),
+            "event_count": sum(row["sign"] * row["event_count"] for row in visits),
+        }
+    standing = {row["visit"] for row in visits}
+    whole = replace(question, start=START, end=END + timedelta(days=2))
+    figures = plain_figures([row for row in ask_plainly(made, whole).activity if row["visit"] in standing], [])
+    return {"pageview_count": figures.pageview_count, "event_count": figures.event_count}
+
+
 def ask_at_random(everything: Question, random: Random) -> Question:
     start = START + timedelta(hours=random.choice((0, 0, 5, 30)))
     end = START + timedelta(days=random.choice((2, 4, DAYS)))
-    return replace(everything, start=start, end=end, filters=make_filters(random))
+    rows = tuple(one for one in make_filters(random) if one.field in ROW_FIELDS)
+    return replace(everything, start=start, end=end, filters=make_filters(random), rows=random.choice(((), (), rows)))
 
 
 assert datetime(2026, 3, 29, 1, tzinfo=UTC) > START, "the range holds a clock change"

@@ -22,7 +22,7 @@ MINUTE = timedelta(minutes=1)
 NEWS = {"referrer": "https://news.example/"}
 ENGAGED = {"kind": int(Kind.ENGAGEMENT), "engaged_ms": 7_000}
 Asked = tuple[int, int, int]
-Ask = Callable[[str, str], Asked]
+Ask = Callable[..., Asked]
 
 
 @pytest.fixture
@@ -45,14 +45,14 @@ def count(app: APIFlask, services: Settings, site: Site) -> Callable[..., None]:
 def ask(request: pytest.FixtureRequest, app: APIFlask, services: Settings, site: Site) -> Ask:
     """Pageviews, engaged time and visits of the day that pass a filter."""
 
-    def ask(field: str, value: str) -> Asked:
+    def ask(field: str, value: str, operator: Operator = Operator.IS) -> Asked:
         with app.app_context():
             if request.param == "sealed":
                 tasks.seal_chunks()
                 assert scalar(services, "SELECT count(*) FROM raw_chunks") == 0
             question = Question(
                 site.organisation_id, (site.id,), AT - 10 * 60 * MINUTE, AT + 10 * 60 * MINUTE,
-                (Filter(field, Operator.IS, (value,)),),
+                (Filter(field, operator, (value,)),),
             )  # fmt: skip
             with tenant(site.organisation_id):
                 found = engine.totals(question)
@@ -109,3 +109,35 @@ def test_two_visits_that_stay_apart_are_two(count: Callable[..., None], ask: Ask
     count(AT + 31 * MINUTE, page_url=f"{ORIGIN}/b")
     assert ask("referrer", "news.example") == (1, 0, 1)
     assert ask("entry_page", f"{ORIGIN}/b") == (1, 0, 1)
+
+
+SIGN_UP = {"kind": int(Kind.EVENT), "name": "sign-up"}
+
+
+def test_what_was_done_in_any_part_of_a_joined_visit_was_done_in_all_of_it(
+    count: Callable[..., None], ask: Ask
+) -> None:
+    count(AT, page_url=f"{ORIGIN}/a")
+    count(AT + 50 * MINUTE, page_url=f"{ORIGIN}/b", **SIGN_UP)
+    count(AT + 52 * MINUTE, page_url=f"{ORIGIN}/c")
+    count(AT + 25 * MINUTE, page_url=f"{ORIGIN}/late")
+    count(AT, page_url=f"{ORIGIN}/other", visitor="somebody-else")
+    assert ask("event", "sign-up") == (3, 0, 1)
+    assert ask("event", "sign-up", Operator.IS_NOT) == (1, 0, 1)
+
+
+def test_visits_that_were_joined_again_and_again_did_it_however_far_away(count: Callable[..., None], ask: Ask) -> None:
+    for minutes in (150, 100, 50, 0, 125, 75, 25):
+        count(AT + minutes * MINUTE, page_url=f"{ORIGIN}/{minutes}", **(SIGN_UP if minutes == 125 else {}))
+    assert ask("event", "sign-up") == (6, 0, 1)
+    assert ask("event", "sign-up", Operator.IS_NOT) == (0, 0, 0)
+
+
+def test_a_visit_that_took_up_another_behind_the_end_of_the_range_did_what_was_done_there(
+    count: Callable[..., None], ask: Ask
+) -> None:
+    end = AT + 10 * 60 * MINUTE
+    count(end - 10 * MINUTE, page_url=f"{ORIGIN}/a")
+    count(end + 25 * MINUTE, page_url=f"{ORIGIN}/b", **SIGN_UP)
+    count(end + 10 * MINUTE, page_url=f"{ORIGIN}/late")
+    assert ask("event", "sign-up") == (1, 0, 1)

@@ -270,7 +270,7 @@ def test_a_reader_counts_every_row_once_while_others_count_seal_and_merge(
 def rows_now(site: Site) -> int:
     """All activity there is, in whichever place, read as the engine does."""
     from webapp.visits.raw.reading import read
-    from webapp.visits.raw.selection import Parameters
+    from webapp.visits.raw.row_conditions import Parameters
 
     found = read(
         everything(site),

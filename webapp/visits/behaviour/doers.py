@@ -24,11 +24,11 @@ from webapp.visits.models import Site
 from webapp.visits.queries import list_sites
 from webapp.visits.questions import PAGE, Filter, Operator, Question
 from webapp.visits.raw.reading import Reading, read
-from webapp.visits.raw.selection import COMPARISONS, IS_VISITOR, Parameters, row_condition
-from webapp.visits.site_page.filters import with_origins
+from webapp.visits.raw.row_conditions import Parameters, row_condition
+from webapp.visits.raw.selection import IS_VISITOR
+from webapp.visits.site_page.filters import origins_of, with_origins
 
 COUNTED = pl.Schema({"visitor": pl.Int64(), "done_count": pl.Int64()})
-PATH = "regexp_extract(page, '^[^/]*//[^/]*(/.*)$', 1)"
 
 
 def stage_doers(organisation_id: UUID, deed: Deed) -> int:
@@ -97,11 +97,7 @@ def _condition(behaviour: Behaviour, sites: Sequence[Site], parameters: Paramete
 def _page_condition(behaviour: Behaviour, sites: Sequence[Site], parameters: Parameters) -> str:
     """A path is one on each of the sites' origins; of a site that takes visits from anywhere, on any host."""
     operator, value = behaviour.operator or Operator.IS, behaviour.value
-    is_path = value.startswith("/") and operator is not Operator.CONTAINS
-    if is_path and any(not site.origins for site in sites):
-        return COMPARISONS[operator].format(column=PATH, value=parameters.add(value))
-    origins = sorted({origin for site in sites for origin in site.origins})
-    [wanted] = with_origins([Filter(PAGE, operator, (value,))], origins)
+    [wanted] = with_origins([Filter(PAGE, operator, (value,))], origins_of(sites))
     return row_condition(wanted, parameters)
 
 

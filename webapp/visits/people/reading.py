@@ -15,7 +15,8 @@ from webapp.visits.people.spans import Span, plan_spans
 from webapp.visits.questions import Question
 from webapp.visits.raw.frames import TIME_COLUMNS, VISIT_SCHEMA
 from webapp.visits.raw.reading import Reading, read
-from webapp.visits.raw.selection import Parameters, milliseconds
+from webapp.visits.raw.row_conditions import Parameters
+from webapp.visits.raw.selection import milliseconds
 from webapp.visits.raw.sources import list_pieces
 
 BEGINNING = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

@@ -13,7 +13,7 @@ from webapp.lib.clock import utc_now
 from webapp.visits.backlog import Kind
 from webapp.visits.people.reading import AHEAD, BEGINNING, Person, own_activity, own_visits
 from webapp.visits.raw.reading import Reading
-from webapp.visits.raw.selection import Parameters
+from webapp.visits.raw.row_conditions import Parameters
 
 TRAITS = ("device", "browser", "system", "country")
 TOP_PAGES = 10

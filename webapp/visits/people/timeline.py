@@ -17,7 +17,7 @@ from webapp.visits.people.reading import Person, own_activity, own_visits, rows_
 from webapp.visits.people.spans import Span
 from webapp.visits.raw.frames import ATTRIBUTES
 from webapp.visits.raw.reading import Reading
-from webapp.visits.raw.selection import Parameters
+from webapp.visits.raw.row_conditions import Parameters
 
 PAGE_SIZE = 20
 DOINGS_LIMIT = 200

@@ -16,7 +16,8 @@ from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, FIELDS, PAGE, Figures
 from webapp.visits.raw.counts import figures_of, visitor_share
 from webapp.visits.raw.frames import ACTIVITY_SCHEMA, PLACE, SOURCE, TIME_COLUMNS, VISIT_SCHEMA
 from webapp.visits.raw.reading import Reading
-from webapp.visits.raw.selection import EVENT, IS_VISITOR, PRODUCT, PROPERTY, SEPARATOR, VISIT_FIELDS, Parameters
+from webapp.visits.raw.row_conditions import EVENT, PRODUCT, PROPERTY, SEPARATOR, Parameters
+from webapp.visits.raw.selection import IS_VISITOR, VISIT_FIELDS
 
 Counts = dict[str, tuple[Any, ...]]
 CAMPAIGN = frozenset(SOURCE) - {"referrer"}
@@ -29,6 +30,7 @@ PROPERTIES = f"""(
 )"""
 ROW_COUNTS = f"count(*) FILTER (WHERE {IS_PAGEVIEW}), count(*) FILTER (WHERE {IS_EVENT})"
 OWN_VISITS = "sum(sign), coalesce(sum(sign) FILTER (WHERE is_bounce), 0), sum(sign * duration_ms)"
+THEIR_ROWS = "sum(sign * pageview_count)", "sum(sign * event_count)"
 TOLD_OF_VISITS = {
     ENTRY_PAGE: ("sum(sign)", "coalesce(sum(sign) FILTER (WHERE is_bounce), 0)"),
     EXIT_PAGE: ("sum(sign)",),
@@ -40,6 +42,8 @@ def columns_for(kind: RawKind, fields: Iterable[str]) -> list[str]:
     schema = VISIT_SCHEMA if kind is RawKind.VISIT else ACTIVITY_SCHEMA
     usual = {TIME_COLUMNS[kind], "visitor", "kind", "engaged_ms", "sign", "is_bounce", "duration_ms"}
     more = {"pageview_count", "event_count", *fields}
+    if kind is RawKind.VISIT:
+        more.add("visit")
     if PAGE in more:
         more.add(ENTRY_PAGE)
     if not more.isdisjoint(NAMED):
@@ -98,14 +102,34 @@ def _count_entries(reading: Reading, pages: Iterable[str]) -> Counts:
 
 def _list_of_visits(reading: Reading, field: str, limit: int) -> list[Value]:
     """Most visits come by no campaign: that is no value of one."""
-    told = TOLD_OF_VISITS.get(field, (OWN_VISITS, "sum(sign * pageview_count)", "sum(sign * event_count)"))
+    told = TOLD_OF_VISITS.get(field, (OWN_VISITS, *THEIR_ROWS))
     parameters = Parameters()
     statement = f"""
         SELECT {field}, {", ".join(told)} FROM {reading.table(RawKind.VISIT, parameters)}
         WHERE {f"{field} <> ''" if field in CAMPAIGN else "true"}
         GROUP BY 1 HAVING sum(sign) > 0 ORDER BY 2 DESC, 1 LIMIT {parameters.add(limit)}
     """
-    return [Value(value, _of_visits(row)) for value, *row in reading.rows(statement, parameters)]
+    counts = _by_value(reading.rows(statement, parameters))
+    if field not in TOLD_OF_VISITS and reading.selection.row_filters:
+        seen = _count_rows_of_visits(reading, field, counts)
+        counts = {value: (*row[:3], *seen.get(value, (0, 0))) for value, row in counts.items()}
+    return [Value(value, _of_visits(row)) for value, row in counts.items()]
+
+
+def _count_rows_of_visits(reading: Reading, field: str, values: Iterable[str]) -> Counts:
+    """How many of the rows that pass belong to the visits that came by each value."""
+    if not values:
+        return {}
+    parameters = Parameters()
+    selection = reading.selection
+    visits = selection.standing_visits(parameters, reading.table(RawKind.VISIT, parameters), field)
+    rows = selection.passing_rows_of_visits(parameters)
+    statement = f"""
+        WITH {visits} SELECT standing.{field}, {ROW_COUNTS}
+        FROM {rows} AS seen JOIN standing ON standing.number = seen.visit
+        WHERE {_is_one_of(f"standing.{field}", values, parameters)} GROUP BY 1
+    """
+    return _by_value(reading.rows(statement, parameters))
 
 
 def _of_visits(row: Sequence[Any]) -> Figures:

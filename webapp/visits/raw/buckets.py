@@ -9,7 +9,8 @@ from functools import reduce
 from itertools import pairwise
 from math import gcd
 
-from webapp.visits.raw.selection import Parameters, milliseconds
+from webapp.visits.raw.row_conditions import Parameters
+from webapp.visits.raw.selection import milliseconds
 
 
 def bucket_of(column: str, edges: Sequence[datetime], parameters: Parameters) -> str:

@@ -29,7 +29,8 @@ from webapp.visits.raw.breakdowns import columns_for, count_visitors_by, list_ma
 from webapp.visits.raw.buckets import bucket_of
 from webapp.visits.raw.counts import ACTIVITY_COUNTS, VISIT_COUNTS, count_visitors, figures_of, visitor_share
 from webapp.visits.raw.reading import Reading, read
-from webapp.visits.raw.selection import ROW_FIELDS, VISIT_FIELDS, Parameters
+from webapp.visits.raw.row_conditions import Parameters
+from webapp.visits.raw.selection import ROW_FIELDS, VISIT_FIELDS
 from webapp.visits.raw.summary import summarise
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from webapp.visits.backlog import Kind
 from webapp.visits.questions import Filter, Question
 from webapp.visits.raw.reading import Reading, read
-from webapp.visits.raw.selection import Parameters, row_condition
+from webapp.visits.raw.row_conditions import Parameters, row_condition
 
 STEPS = range(1, 4)
 BEFORE, AFTER, ENTERED = "before", "after", "entered"

@@ -14,7 +14,8 @@ from webapp.visits.questions import Filter, Question
 from webapp.visits.raw.buckets import bucket_of
 from webapp.visits.raw.counts import visitor_share
 from webapp.visits.raw.reading import Reading, read
-from webapp.visits.raw.selection import IS_VISITOR, ROW_FIELDS, Parameters, row_condition
+from webapp.visits.raw.row_conditions import Parameters, row_condition
+from webapp.visits.raw.selection import IS_VISITOR, ROW_FIELDS
 
 STEPS = range(2, 9)
 

@@ -14,7 +14,7 @@ from webapp.visits.buckets import local_midnight
 from webapp.visits.product_views.queries import list_windows
 from webapp.visits.questions import Question
 from webapp.visits.raw.reading import Reading, read
-from webapp.visits.raw.selection import Parameters
+from webapp.visits.raw.row_conditions import Parameters
 
 SKU_KEY = "lower(nfc_normalize(trim(name)))"
 """A SKU as it is folded, for all but a few letters of which two programs think differently."""

@@ -19,7 +19,8 @@ from webapp.config import Settings
 from webapp.visits.models import RawKind
 from webapp.visits.questions import Question
 from webapp.visits.raw.duck import duck_cursor
-from webapp.visits.raw.selection import MARGIN, Parameters, Part, Selection, milliseconds
+from webapp.visits.raw.row_conditions import Parameters
+from webapp.visits.raw.selection import Part, Selection, milliseconds, spans_of
 from webapp.visits.raw.sources import LocalRows, RawSources, list_complete_from
 
 OPEN_TRIES = 3
@@ -46,8 +47,12 @@ class Reading:
         """Find the rows that pass once, for several statements; these columns are all that they may name."""
         parameters, name = Parameters(), f"kept_{kind.value}"
         rows = self.table(kind, parameters)
-        self.rows(f"CREATE TEMP TABLE {name} AS SELECT {', '.join(columns)} FROM {rows}", parameters)
+        self.make(name, f"SELECT {', '.join(columns)} FROM {rows}", parameters)
         self._kept[kind] = name
+
+    def make(self, name: str, statement: str, parameters: Parameters) -> None:
+        """A table of what a statement finds, which is gone with the reading."""
+        self.rows(f"CREATE TEMP TABLE {name} AS {statement}", parameters)
 
     def rows(self, statement: str, parameters: Parameters) -> list[tuple[Any, ...]]:
         """The rows that a statement finds."""
@@ -102,10 +107,7 @@ def read(question: Question, ask: Callable[[Reading], Answer]) -> Answer:
 
 def _read(settings: Settings, question: Question, ask: Callable[[Reading], Answer]) -> Answer:
     sources = _sources(settings)
-    spans = {
-        RawKind.ACTIVITY: (question.start, question.end + MARGIN),
-        RawKind.VISIT: (question.start - MARGIN, question.end),
-    }
+    spans = spans_of(question)
     found = sources.read(question.organisation_id, question.site_ids, spans)
     complete_from = list_complete_from(question.organisation_id, question.site_ids)
     files = {
@@ -113,7 +115,10 @@ def _read(settings: Settings, question: Question, ask: Callable[[Reading], Answe
     }
     with duck_cursor(settings, sources.folders) as cursor:
         selection = Selection(question, tuple(files))
-        return ask(Reading(selection, {part.parameter: paths for part, paths in files.items()}, cursor))
+        reading = Reading(selection, {part.parameter: paths for part, paths in files.items()}, cursor)
+        for name, statement, parameters in selection.tables():
+            reading.make(name, statement, parameters)
+        return ask(reading)
 
 
 def _parts(

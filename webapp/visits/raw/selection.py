@@ -1,11 +1,13 @@
 """Which rows answer a question, as SQL for DuckDB. Pure functions.
 
-Three kinds of filters, by what they are about:
+Four kinds of filters, by what they are about:
 
 - of a *place* (country, device, …): rows of both kinds carry it;
 - of a *visit* (its source, its entry and exit page): visits carry it, and activity passes when its visit does;
-- of a *row* (page, event, property, product): activity carries it, and a visit passes when one of its rows passes all
-  filters of rows together.
+- of what was *done* in a visit (event, property, product): a visit passes when one of its rows has it, or, with "is
+  not", when none has; activity passes when its visit does. Several such filters may each be had by another row;
+- of a *row* (page, and what a question asks of `rows`): activity carries it, and a visit passes when one of its rows
+  passes all of them together.
 
 A visit counts where it began, so its rows, and a row's visit, are looked for a day around the range. A row may bear
 the number of a visit that became another one since: such numbers are followed both ways.
@@ -13,22 +15,20 @@ the number of a visit that became another one since: such numbers are followed b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from webapp.visits.backlog import Kind
-from webapp.visits.models import Dimension, RawKind
+from webapp.visits.models import RawKind
 from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, FIELDS, PAGE, Filter, Operator, Question
 from webapp.visits.raw.frames import ACTIVITY_SCHEMA, PLACE, SOURCE, TIME_COLUMNS, VISIT_SCHEMA
+from webapp.visits.raw.row_conditions import NAMED_KINDS, Parameters, one_of, row_conditions
 
 MARGIN = timedelta(days=1)
 VISIT_FIELDS = (*SOURCE, ENTRY_PAGE, EXIT_PAGE)
-EVENT, PROPERTY, PRODUCT = Dimension.EVENT.value, Dimension.PROPERTY.value, Dimension.PRODUCT.value
-NAMED_KINDS = {EVENT: Kind.EVENT, PROPERTY: Kind.EVENT, PRODUCT: Kind.PRODUCT}
 ROW_FIELDS = (PAGE, *NAMED_KINDS)
-SEPARATOR = "\x1f"
+"""What a single row has, as a step of a funnel is."""
 IS_VISITOR = f"kind <> {Kind.ENGAGEMENT.value}"
 COLUMNS = {RawKind.ACTIVITY: ", ".join(ACTIVITY_SCHEMA), RawKind.VISIT: ", ".join(VISIT_SCHEMA)}
 NO_ROWS = {RawKind.ACTIVITY: "no_activity", RawKind.VISIT: "no_visits"}
@@ -49,6 +49,8 @@ FURTHER = """
             ON far.visit = near.joined
     )
 """
+DID = "did_{number}"
+"""Tables of the numbers of visits in which something was done that a filter names."""
 DOUBLINGS = 6
 """Each step follows visits twice as far as the one before: up to 64 joins, one after the other, which is more than
 half hours in the margin. Most sites have few joins, and then a step takes nothing. SQL's own recursion takes twice as
@@ -59,40 +61,31 @@ WITH_JOINED = """
     UNION ALL SELECT became_{last}.{found} FROM became_{last} SEMI JOIN passing ON passing.visit = became_{last}.{known}
 """
 """Numbers that pass, and those that stand for the same visits."""
+DID_IT = """
+    WITH {became}, did AS MATERIALIZED (SELECT visit FROM {rows}),
+    stand AS MATERIALIZED (
+        SELECT visit FROM did
+        UNION ALL SELECT became_{last}.joined FROM became_{last} SEMI JOIN did ON did.visit = became_{last}.visit
+    )
+    SELECT visit FROM stand
+    UNION ALL SELECT became_{last}.visit FROM became_{last} SEMI JOIN stand ON stand.visit = became_{last}.joined
+"""
+"""All numbers under which rows of a visit may be found, of visits of which one row is among these."""
 STANDING = """
-    {became}, signed AS MATERIALIZED (SELECT visit, sign, referrer FROM {rows} WHERE sign <> 0),
+    {became}, signed AS MATERIALIZED (SELECT visit, sign, {told} FROM {rows} WHERE sign <> 0),
     changed AS MATERIALIZED (SELECT visit FROM signed WHERE sign < 0),
     own AS MATERIALIZED (
-        SELECT visit, referrer FROM signed ANTI JOIN changed USING (visit)
+        SELECT visit, {told} FROM signed ANTI JOIN changed USING (visit)
         UNION ALL
-        SELECT visit, referrer FROM signed SEMI JOIN changed USING (visit) GROUP BY ALL HAVING sum(sign) > 0
+        SELECT visit, {told} FROM signed SEMI JOIN changed USING (visit) GROUP BY ALL HAVING sum(sign) > 0
     ),
     standing AS MATERIALIZED (
-        SELECT visit AS number, visit, referrer FROM own
+        SELECT visit AS number, visit, {told} FROM own
         UNION ALL
-        SELECT became_{last}.visit, own.visit, own.referrer
+        SELECT became_{last}.visit, own.visit, own.{told}
         FROM became_{last} JOIN own ON own.visit = became_{last}.joined
     )
 """
-COMPARISONS = {
-    Operator.IS: "{column} = {value}",
-    Operator.IS_NOT: "{column} = {value}",
-    Operator.BEGINS: "starts_with({column}, {value})",
-    Operator.CONTAINS: "contains({column}, {value})",
-}
-
-
-@dataclass
-class Parameters:
-    """Values of a statement, each under a name of its own."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-
-    def add(self, value: Any) -> str:
-        """The placeholder that stands for the value."""
-        name = f"p{len(self.values)}"
-        self.values[name] = value
-        return f"${name}"
 
 
 @dataclass(frozen=True)
@@ -122,45 +115,82 @@ class Selection:
     parts: tuple[Part, ...]
 
     def __post_init__(self) -> None:
-        for wanted in self.question.filters:
+        for wanted in (*self.question.filters, *self.question.rows):
             if wanted.field not in FIELDS:
                 raise ValueError(f"Visits have no field {wanted.field!r}.")
+
+    @property
+    def row_filters(self) -> list[Filter]:
+        """What every row of activity is asked for by itself."""
+        return [*self._filters([PAGE]), *self.question.rows]
 
     def activity(self, parameters: Parameters, condition: str = "") -> str:
         """The activity of the range that passes all filters, and a condition on it."""
         conditions = [condition] if condition else []
-        conditions += _conditions([*self._row_filters, *self._filters(PLACE)], parameters)
+        conditions += row_conditions([*self.row_filters, *self._filters(PLACE)], parameters)
         if self._filters(VISIT_FIELDS):
             conditions.append(f"visit IN ({self._passing_visits(parameters)})")
+        conditions += self._who_did()
         return self._rows(RawKind.ACTIVITY, self.question.start, self.question.end, conditions, parameters)
 
     def visits(self, parameters: Parameters) -> str:
         """The visits that began in the range and pass all filters."""
-        conditions = _conditions(self._filters((*PLACE, *VISIT_FIELDS)), parameters)
-        if self._row_filters:
+        conditions = row_conditions(self._filters((*PLACE, *VISIT_FIELDS)), parameters)
+        if self.row_filters:
             conditions.append(f"visit IN ({self._visits_of_passing_rows(parameters)})")
+        conditions += self._who_did()
         return self._rows(RawKind.VISIT, self.question.start, self.question.end, conditions, parameters)
+
+    def tables(self) -> list[tuple[str, str, Parameters]]:
+        """Names, statements and values of the tables that a reading needs before it asks for rows that pass.
+
+        Activity and visits are both chosen by what was done in a visit: that is found once.
+        """
+        found = []
+        for number, wanted in enumerate(self._filters(NAMED_KINDS)):
+            parameters = Parameters()
+            found.append((DID.format(number=number), self._did(wanted, parameters), parameters))
+        return found
 
     def rows_of_visits(self, parameters: Parameters, condition: str) -> str:
         """All activity that visits of the range may have, whatever the filters."""
         return self._rows(RawKind.ACTIVITY, self.question.start, self.question.end + MARGIN, [condition], parameters)
 
-    def standing_visits(self, parameters: Parameters) -> str:
+    def passing_rows_of_visits(self, parameters: Parameters) -> str:
+        """The same, as far as each row by itself passes the filters."""
+        conditions = row_conditions([*self.row_filters, *self._filters(PLACE)], parameters)
+        return self._rows(RawKind.ACTIVITY, self.question.start, self.question.end + MARGIN, conditions, parameters)
+
+    def standing_visits(self, parameters: Parameters, rows: str = "", told: str = "referrer") -> str:
         """The table `standing` of the visits that began in the range and pass all filters, for WITH.
 
-        It has each `number` under which a visit's rows may be found, with the `visit` itself and its referrer.
+        It has each `number` under which a visit's rows may be found, with the `visit` itself and what is `told` of it.
+        `rows` are those visits, where they are known already.
         """
         became = self._became(parameters)
-        return STANDING.format(rows=self.visits(parameters), became=became, last=DOUBLINGS)
+        return STANDING.format(rows=rows or self.visits(parameters), became=became, last=DOUBLINGS, told=told)
+
+    def _who_did(self) -> list[str]:
+        """Conditions on the number of a visit."""
+        return [
+            f"visit {'NOT ' if wanted.operator is Operator.IS_NOT else ''}IN (SELECT visit FROM {DID.format(number=n)})"
+            for n, wanted in enumerate(self._filters(NAMED_KINDS))
+        ]
+
+    def _did(self, wanted: Filter, parameters: Parameters) -> str:
+        """The rows may lie a day before the range, in a visit that reaches into it, or after it."""
+        start, end = self.question.start - MARGIN, self.question.end + MARGIN
+        rows = self._rows(RawKind.ACTIVITY, start, end, [one_of(wanted, parameters)], parameters)
+        return DID_IT.format(became=self._became(parameters), rows=rows, last=DOUBLINGS)
 
     def _passing_visits(self, parameters: Parameters) -> str:
-        conditions = _conditions(self._filters((*PLACE, *VISIT_FIELDS)), parameters)
+        conditions = row_conditions(self._filters((*PLACE, *VISIT_FIELDS)), parameters)
         start, end = self.question.start - MARGIN, self.question.end
         passing = PASSING_VISITS.format(rows=self._rows(RawKind.VISIT, start, end, conditions, parameters))
         return self._with_joined(passing, "visit", "joined", parameters)
 
     def _visits_of_passing_rows(self, parameters: Parameters) -> str:
-        conditions = [IS_VISITOR, *_conditions([*self._row_filters, *self._filters(PLACE)], parameters)]
+        conditions = [IS_VISITOR, *row_conditions([*self.row_filters, *self._filters(PLACE)], parameters)]
         start, end = self.question.start, self.question.end + MARGIN
         passing = f"SELECT visit FROM {self._rows(RawKind.ACTIVITY, start, end, conditions, parameters)}"
         return self._with_joined(passing, "joined", "visit", parameters)
@@ -170,7 +200,8 @@ class Selection:
         return WITH_JOINED.format(became=became, passing=passing, found=found, known=known, last=DOUBLINGS)
 
     def _became(self, parameters: Parameters) -> str:
-        start, end = self.question.start - MARGIN, self.question.end
+        """Which visits went into others. What a visit of the range took up may have begun after the range."""
+        start, end = self.question.start - MARGIN, self.question.end + MARGIN
         rows = self._rows(RawKind.VISIT, start, end, ["joined <> 0"], parameters)
         steps = [FURTHER.format(before=step, after=step + 1) for step in range(DOUBLINGS)]
         return ", ".join([JOINS.format(rows=rows), *steps])
@@ -188,58 +219,20 @@ class Selection:
         nothing = f"SELECT * FROM {NO_ROWS[kind]} WHERE {' AND '.join([time, *conditions])}"
         return f"({' UNION ALL '.join(tables or [nothing])})"
 
-    @property
-    def _row_filters(self) -> list[Filter]:
-        return self._filters(ROW_FIELDS)
-
     def _filters(self, names: Iterable[str]) -> list[Filter]:
         wanted = set(names)
         return [found for found in self.question.filters if found.field in wanted]
 
 
+def spans_of(question: Question) -> dict[RawKind, tuple[datetime, datetime]]:
+    """Where rows lie that a question may look at."""
+    did = any(wanted.field in NAMED_KINDS for wanted in question.filters)
+    return {
+        RawKind.ACTIVITY: (question.start - MARGIN if did else question.start, question.end + MARGIN),
+        RawKind.VISIT: (question.start - MARGIN, question.end + MARGIN),
+    }
+
+
 def milliseconds(moment: datetime) -> int:
     """A moment as raw rows have it."""
     return round(moment.timestamp() * 1000)
-
-
-def json_pointer(key: str) -> str:
-    """Where DuckDB finds a property in an object of properties."""
-    return "/" + key.replace("~", "~0").replace("/", "~1")
-
-
-def row_condition(wanted: Filter, parameters: Parameters) -> str:
-    """Whether a row passes a filter."""
-    condition = _alternatives(wanted, parameters)
-    return f"(NOT {condition})" if wanted.operator is Operator.IS_NOT else condition
-
-
-def _conditions(filters: list[Filter], parameters: Parameters) -> list[str]:
-    return [row_condition(wanted, parameters) for wanted in filters]
-
-
-def _alternatives(wanted: Filter, parameters: Parameters) -> str:
-    """One of the values. No values at all are passed by nothing."""
-    compare = _comparison_of(wanted)
-    return f"({' OR '.join(compare(value, parameters) for value in wanted.values) or 'false'})"
-
-
-def _comparison_of(wanted: Filter) -> Callable[[str, Parameters], str]:
-    comparison = COMPARISONS[wanted.operator]
-
-    def is_like(value: str, parameters: Parameters) -> str:
-        return comparison.format(column=wanted.field, value=parameters.add(value))
-
-    def is_named(value: str, parameters: Parameters) -> str:
-        kind = NAMED_KINDS[wanted.field].value
-        return f"(kind = {kind} AND {comparison.format(column='name', value=parameters.add(value))})"
-
-    def has_property(value: str, parameters: Parameters) -> str:
-        event, key, text = (*value.split(SEPARATOR, 2), "", "")[:3]
-        found = f"json_extract_string(nullif(props, ''), {parameters.add(json_pointer(key))})"
-        is_equal = comparison.format(column=f"coalesce({found}, '')", value=parameters.add(text))
-        has_key = f"{found} IS NOT NULL"
-        return f"(kind = {Kind.EVENT.value} AND name = {parameters.add(event)} AND {has_key} AND {is_equal})"
-
-    if wanted.field == PROPERTY:
-        return has_property
-    return is_named if wanted.field in NAMED_KINDS else is_like

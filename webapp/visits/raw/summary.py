@@ -18,7 +18,8 @@ from webapp.visits.raw.counts import (
 )
 from webapp.visits.raw.frames import TIME_COLUMNS
 from webapp.visits.raw.reading import Reading
-from webapp.visits.raw.selection import Parameters, milliseconds
+from webapp.visits.raw.row_conditions import Parameters
+from webapp.visits.raw.selection import milliseconds
 
 WHOLE = -1
 """Stands in the place of a bucket for the whole range."""

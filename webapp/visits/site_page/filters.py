@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from webapp.lib.texts import is_keepable
+from webapp.visits.models import Site
 from webapp.visits.questions import FIELDS, Filter, Operator
 from webapp.visits.site_page.fields import LABELS, PAGE_FIELDS, PROPERTY_SEPARATOR, shown_value
 from webapp.visits.site_page.places import country_code
@@ -59,11 +60,20 @@ def write_filter(field: str, operator: Operator, value: str) -> str:
 
 
 def with_origins(filters: Iterable[Filter], origins: Sequence[str]) -> tuple[Filter, ...]:
-    """Pages are kept by their whole address: a path that a filter names is one on each of the site's origins."""
+    """Pages are kept by their whole address: a path that a filter names is one on each of the site's origins.
+
+    Where there are none it stays a path, which raw rows compare with that of each page, whatever its host.
+    """
     return tuple(
         Filter(one.field, one.operator, _with_origins(one, origins)) if one.field in PAGE_FIELDS else one
         for one in filters
     )
+
+
+def origins_of(sites: Iterable[Site]) -> list[str]:
+    """Where a path may be, on these sites; none where one of them takes visits from anywhere: then on any host."""
+    found = [site.origins for site in sites]
+    return sorted({origin for origins in found for origin in origins}) if all(found) else []
 
 
 def chips_of(filters: Iterable[Filter]) -> list[Chip]:
