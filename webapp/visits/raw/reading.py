@@ -22,6 +22,7 @@ from webapp.visits.raw.duck import duck_cursor
 from webapp.visits.raw.row_conditions import Parameters
 from webapp.visits.raw.selection import Part, Selection, milliseconds, spans_of
 from webapp.visits.raw.sources import LocalRows, RawSources, list_complete_from
+from webapp.visits.raw.visit_tables import NAMES
 
 OPEN_TRIES = 3
 BATCH_ROWS = 2_000
@@ -37,6 +38,7 @@ class Reading:
     _files: dict[str, list[str]]
     _cursor: duckdb.DuckDBPyConnection
     _kept: dict[RawKind, str] = field(default_factory=dict)
+    _made: set[str] = field(default_factory=set)
 
     def table(self, kind: RawKind, parameters: Parameters) -> str:
         """The rows that pass all filters, for a statement."""
@@ -67,17 +69,25 @@ class Reading:
             yield batch
 
     def _execute(self, statement: str, parameters: Parameters) -> duckdb.DuckDBPyConnection:
+        for name in NAMES.findall(statement):
+            self._prepare(name)
         wanted = set(PLACEHOLDER.findall(statement))
         known = {**parameters.values, **self._files}
         return self._cursor.execute(statement, {name: known[name] for name in wanted})
+
+    def _prepare(self, name: str) -> None:
+        """Make a table of visits before the first statement that names it."""
+        if name in self._made:
+            return
+        self._made.add(name)
+        parameters = Parameters()
+        self.make(name, self.selection.define(name, parameters), parameters)
 
     def frame(self, statement: str, parameters: Parameters, schema: pl.Schema, **tables: pl.DataFrame) -> pl.DataFrame:
         """The same by column, where no value is missing; the statement may name the tables besides."""
         for name, table in tables.items():
             self._cursor.register(name, _Stream(table))
-        wanted = set(PLACEHOLDER.findall(statement))
-        known = {**parameters.values, **self._files}
-        found = self._cursor.execute(statement, {name: known[name] for name in wanted}).fetchnumpy()
+        found = self._execute(statement, parameters).fetchnumpy()
         return pl.DataFrame({name: numpy.asarray(found[name]) for name in schema}, schema=schema)
 
 
@@ -115,10 +125,7 @@ def _read(settings: Settings, question: Question, ask: Callable[[Reading], Answe
     }
     with duck_cursor(settings, sources.folders) as cursor:
         selection = Selection(question, tuple(files))
-        reading = Reading(selection, {part.parameter: paths for part, paths in files.items()}, cursor)
-        for name, statement, parameters in selection.tables():
-            reading.make(name, statement, parameters)
-        return ask(reading)
+        return ask(Reading(selection, {part.parameter: paths for part, paths in files.items()}, cursor))
 
 
 def _parts(

@@ -24,6 +24,17 @@ from webapp.visits.models import RawKind
 from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, FIELDS, PAGE, Filter, Operator, Question
 from webapp.visits.raw.frames import ACTIVITY_SCHEMA, PLACE, SOURCE, TIME_COLUMNS, VISIT_SCHEMA
 from webapp.visits.raw.row_conditions import NAMED_KINDS, Parameters, one_of, row_conditions
+from webapp.visits.raw.visit_tables import (
+    BECAME,
+    DID,
+    DID_IT,
+    PASSING,
+    PASSING_VISITS,
+    SHOWN,
+    SIGNED,
+    VISITS_OF_ROWS,
+    became,
+)
 
 MARGIN = timedelta(days=1)
 VISIT_FIELDS = (*SOURCE, ENTRY_PAGE, EXIT_PAGE)
@@ -33,46 +44,8 @@ IS_VISITOR = f"kind <> {Kind.ENGAGEMENT.value}"
 COLUMNS = {RawKind.ACTIVITY: ", ".join(ACTIVITY_SCHEMA), RawKind.VISIT: ", ".join(VISIT_SCHEMA)}
 NO_ROWS = {RawKind.ACTIVITY: "no_activity", RawKind.VISIT: "no_visits"}
 """Tables without a row, for when there is no file."""
-PASSING_VISITS = """
-    SELECT visit FROM {rows} AS own ANTI JOIN (SELECT visit FROM {rows} WHERE sign < 0) AS changed USING (visit)
-    WHERE sign > 0
-    UNION ALL
-    SELECT visit FROM {rows} AS own SEMI JOIN (SELECT visit FROM {rows} WHERE sign < 0) AS changed USING (visit)
-    GROUP BY visit HAVING sum(sign) > 0
-"""
-"""Few visits changed after they were written: only those are added up, which saves a fifth of the time."""
-JOINS = "became_0 AS MATERIALIZED (SELECT visit, joined FROM {rows})"
-FURTHER = """
-    became_{after} AS MATERIALIZED (
-        SELECT visit, joined FROM became_{before}
-        UNION SELECT near.visit, far.joined FROM became_{before} AS near JOIN became_{before} AS far
-            ON far.visit = near.joined
-    )
-"""
-DID = "did_{number}"
-"""Tables of the numbers of visits in which something was done that a filter names."""
-DOUBLINGS = 6
-"""Each step follows visits twice as far as the one before: up to 64 joins, one after the other, which is more than
-half hours in the margin. Most sites have few joins, and then a step takes nothing. SQL's own recursion takes twice as
-long for the whole question, since nobody can tell beforehand how many rows it finds."""
-WITH_JOINED = """
-    WITH {became}, passing AS MATERIALIZED ({passing})
-    SELECT visit FROM passing
-    UNION ALL SELECT became_{last}.{found} FROM became_{last} SEMI JOIN passing ON passing.visit = became_{last}.{known}
-"""
-"""Numbers that pass, and those that stand for the same visits."""
-DID_IT = """
-    WITH {became}, did AS MATERIALIZED (SELECT visit FROM {rows}),
-    stand AS MATERIALIZED (
-        SELECT visit FROM did
-        UNION ALL SELECT became_{last}.joined FROM became_{last} SEMI JOIN did ON did.visit = became_{last}.visit
-    )
-    SELECT visit FROM stand
-    UNION ALL SELECT became_{last}.visit FROM became_{last} SEMI JOIN stand ON stand.visit = became_{last}.joined
-"""
-"""All numbers under which rows of a visit may be found, of visits of which one row is among these."""
 STANDING = """
-    {became}, signed AS MATERIALIZED (SELECT visit, sign, {told} FROM {rows} WHERE sign <> 0),
+    signed AS MATERIALIZED (SELECT visit, sign, {told} FROM {rows} WHERE sign <> 0),
     changed AS MATERIALIZED (SELECT visit FROM signed WHERE sign < 0),
     own AS MATERIALIZED (
         SELECT visit, {told} FROM signed ANTI JOIN changed USING (visit)
@@ -82,8 +55,7 @@ STANDING = """
     standing AS MATERIALIZED (
         SELECT visit AS number, visit, {told} FROM own
         UNION ALL
-        SELECT became_{last}.visit, own.visit, own.{told}
-        FROM became_{last} JOIN own ON own.visit = became_{last}.joined
+        SELECT became.visit, own.visit, own.{told} FROM became JOIN own ON own.visit = became.joined
     )
 """
 
@@ -129,7 +101,7 @@ class Selection:
         conditions = [condition] if condition else []
         conditions += row_conditions([*self.row_filters, *self._filters(PLACE)], parameters)
         if self._filters(VISIT_FIELDS):
-            conditions.append(f"visit IN ({self._passing_visits(parameters)})")
+            conditions.append(f"visit IN (SELECT visit FROM {PASSING})")
         conditions += self._who_did()
         return self._rows(RawKind.ACTIVITY, self.question.start, self.question.end, conditions, parameters)
 
@@ -137,20 +109,14 @@ class Selection:
         """The visits that began in the range and pass all filters."""
         conditions = row_conditions(self._filters((*PLACE, *VISIT_FIELDS)), parameters)
         if self.row_filters:
-            conditions.append(f"visit IN ({self._visits_of_passing_rows(parameters)})")
+            conditions.append(f"visit IN (SELECT visit FROM {SHOWN})")
         conditions += self._who_did()
         return self._rows(RawKind.VISIT, self.question.start, self.question.end, conditions, parameters)
 
-    def tables(self) -> list[tuple[str, str, Parameters]]:
-        """Names, statements and values of the tables that a reading needs before it asks for rows that pass.
-
-        Activity and visits are both chosen by what was done in a visit: that is found once.
-        """
-        found = []
-        for number, wanted in enumerate(self._filters(NAMED_KINDS)):
-            parameters = Parameters()
-            found.append((DID.format(number=number), self._did(wanted, parameters), parameters))
-        return found
+    def define(self, name: str, parameters: Parameters) -> str:
+        """What is in a table of `visit_tables`, which a reading makes when a statement names it."""
+        made = {BECAME: self._became, SIGNED: self._signed, PASSING: lambda _: PASSING_VISITS, SHOWN: self._shown}
+        return made[name](parameters) if name in made else self._did(name, parameters)
 
     def rows_of_visits(self, parameters: Parameters, condition: str) -> str:
         """All activity that visits of the range may have, whatever the filters."""
@@ -167,8 +133,7 @@ class Selection:
         It has each `number` under which a visit's rows may be found, with the `visit` itself and what is `told` of it.
         `rows` are those visits, where they are known already.
         """
-        became = self._became(parameters)
-        return STANDING.format(rows=rows or self.visits(parameters), became=became, last=DOUBLINGS, told=told)
+        return STANDING.format(rows=rows or self.visits(parameters), told=told)
 
     def _who_did(self) -> list[str]:
         """Conditions on the number of a visit."""
@@ -177,34 +142,27 @@ class Selection:
             for n, wanted in enumerate(self._filters(NAMED_KINDS))
         ]
 
-    def _did(self, wanted: Filter, parameters: Parameters) -> str:
+    def _did(self, name: str, parameters: Parameters) -> str:
         """The rows may lie a day before the range, in a visit that reaches into it, or after it."""
+        wanted = {DID.format(number=n): found for n, found in enumerate(self._filters(NAMED_KINDS))}[name]
         start, end = self.question.start - MARGIN, self.question.end + MARGIN
-        rows = self._rows(RawKind.ACTIVITY, start, end, [one_of(wanted, parameters)], parameters)
-        return DID_IT.format(became=self._became(parameters), rows=rows, last=DOUBLINGS)
+        return DID_IT.format(rows=self._rows(RawKind.ACTIVITY, start, end, [one_of(wanted, parameters)], parameters))
 
-    def _passing_visits(self, parameters: Parameters) -> str:
-        conditions = row_conditions(self._filters((*PLACE, *VISIT_FIELDS)), parameters)
+    def _signed(self, parameters: Parameters) -> str:
+        """The changes of visits to which activity of the range may belong."""
+        conditions = ["sign <> 0", *row_conditions(self._filters((*PLACE, *VISIT_FIELDS)), parameters)]
         start, end = self.question.start - MARGIN, self.question.end
-        passing = PASSING_VISITS.format(rows=self._rows(RawKind.VISIT, start, end, conditions, parameters))
-        return self._with_joined(passing, "visit", "joined", parameters)
+        return f"SELECT visit, sign FROM {self._rows(RawKind.VISIT, start, end, conditions, parameters)}"
 
-    def _visits_of_passing_rows(self, parameters: Parameters) -> str:
+    def _shown(self, parameters: Parameters) -> str:
         conditions = [IS_VISITOR, *row_conditions([*self.row_filters, *self._filters(PLACE)], parameters)]
         start, end = self.question.start, self.question.end + MARGIN
-        passing = f"SELECT visit FROM {self._rows(RawKind.ACTIVITY, start, end, conditions, parameters)}"
-        return self._with_joined(passing, "joined", "visit", parameters)
-
-    def _with_joined(self, passing: str, found: str, known: str, parameters: Parameters) -> str:
-        became = self._became(parameters)
-        return WITH_JOINED.format(became=became, passing=passing, found=found, known=known, last=DOUBLINGS)
+        return VISITS_OF_ROWS.format(rows=self._rows(RawKind.ACTIVITY, start, end, conditions, parameters))
 
     def _became(self, parameters: Parameters) -> str:
-        """Which visits went into others. What a visit of the range took up may have begun after the range."""
+        """What a visit of the range took up may have begun after the range."""
         start, end = self.question.start - MARGIN, self.question.end + MARGIN
-        rows = self._rows(RawKind.VISIT, start, end, ["joined <> 0"], parameters)
-        steps = [FURTHER.format(before=step, after=step + 1) for step in range(DOUBLINGS)]
-        return ", ".join([JOINS.format(rows=rows), *steps])
+        return became(self._rows(RawKind.VISIT, start, end, ["joined <> 0"], parameters))
 
     def _rows(
         self, kind: RawKind, start: datetime, end: datetime, conditions: list[str], parameters: Parameters
