@@ -14,7 +14,7 @@ from webapp.visits.periods import PRESETS
 from webapp.visits.questions import PAGE
 from webapp.visits.raw.flows import STEPS
 from webapp.visits.site_page.choice import Choice, read_choice
-from webapp.visits.site_page.fields import LABELS, OTHER
+from webapp.visits.site_page.fields import OTHER
 from webapp.visits.site_page.filters import WORDS, BadFilterError
 from webapp.visits.site_page.flows import (
     ENDPOINT,
@@ -32,7 +32,7 @@ from webapp.visits.site_page.list_views import FileKind, table_file
 from webapp.visits.site_page.lists import spelled_page
 from webapp.visits.site_page.numbers import per_cent
 from webapp.visits.site_page.tables import as_csv, as_json
-from webapp.visits.site_page.views import find_site, list_chips, list_segment_links, with_comparison
+from webapp.visits.site_page.views import find_site, list_chips, list_field_labels, list_segment_links, with_comparison
 from webapp.visits.views import visits
 
 FILE_LINES = 1_000
@@ -94,7 +94,7 @@ def _frame(choice: Choice, place: Place) -> dict[str, Any]:
         "endpoint": ENDPOINT,
         "more": place.arguments(),
         "presets": PRESETS,
-        "field_labels": LABELS,
+        "field_labels": list_field_labels(choice),
         "operator_words": {operator.value: words for operator, words in WORDS.items()},
         "chips": list_chips(choice, ENDPOINT, **place.arguments()),
         "segments": [] if choice.secret else list_segment_links(choice, ENDPOINT, **place.arguments()),
