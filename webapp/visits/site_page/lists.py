@@ -110,11 +110,10 @@ def list_values(choice: Choice, field: str, limit: int) -> list[Value]:
     return answers.breakdown(choice.list_question(field), field, limit)
 
 
-def lines_of(choice: Choice, field: str, values: Sequence[Value]) -> list[Line]:
-    """Values as lines, each with its share of the largest."""
-    column = columns_of(field)[0]
-    highest = max((column.work_out(value.figures) or 0 for value in values), default=0) or 1
-    return _lines(choice, field, values, highest)
+def lines_of(choice: Choice, field: str, values: Sequence[Value], endpoint: str) -> list[Line]:
+    """Values with their visitors as lines, each with its share of the largest; a click filters the page `endpoint`."""
+    highest = max((value.figures.visitor_count for value in values), default=0) or 1
+    return [_line(choice, field, VISITORS, value, highest, endpoint) for value in values]
 
 
 def toggled(choice: Choice, field: str, value: str, operator: Operator = Operator.IS) -> tuple[Filter, ...]:
@@ -163,7 +162,9 @@ def _whole(field: str, total: Figures, values: Sequence[Value]) -> float:
     return (total.pageview_count if field == PAGE else total.visit_count) or 1
 
 
-def _line(choice: Choice, field: str, column: Metric, value: Value, whole: float) -> Line:
+def _line(
+    choice: Choice, field: str, column: Metric, value: Value, whole: float, endpoint: str = "visits.index"
+) -> Line:
     count = column.work_out(value.figures) or 0
     short, note = _spelled(choice, field, value.value)
     chosen = next((one.values for one in choice.filters if one.field == field and one.operator is Operator.IS), ())
@@ -174,7 +175,7 @@ def _line(choice: Choice, field: str, column: Metric, value: Value, whole: float
         value.value,
         short,
         note,
-        choice.with_filters(toggled(choice, field, key)).url() if is_link else "",
+        choice.with_filters(toggled(choice, field, key)).url(endpoint) if is_link else "",
         count,
         min(1.0, count / whole),
         value.figures,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import delete, func, select
@@ -27,6 +27,7 @@ KEPT_LIMIT = 100
 """The most goals, segments or notes of one site: the page asks about each goal."""
 
 Kept = type[Goal] | type[Segment] | type[Funnel] | type[ChartNote] | type[SharedLink]
+KeptRow = Goal | Segment | Funnel | ChartNote | SharedLink
 T = TypeVar("T", Goal, Segment, Funnel, ChartNote, SharedLink)
 
 
@@ -112,6 +113,11 @@ def share(site: Site, name: str, texts: Sequence[str], *, shows_goals: bool = Fa
     )
 
 
+def get_kept(kind: Kept, organisation_id: UUID, kept_id: UUID) -> KeptRow | None:
+    """What is kept under this id."""
+    return cast("KeptRow | None", db.session.get(kind, (organisation_id, kept_id)))
+
+
 def delete_kept(kind: Kept, organisation_id: UUID, kept_id: UUID) -> bool:
     """Whether there was one, which is gone now."""
     gone = db.session.execute(
@@ -120,16 +126,19 @@ def delete_kept(kind: Kept, organisation_id: UUID, kept_id: UUID) -> bool:
     return gone.first() is not None
 
 
-def restore_kept(kind: Kept, site: Site, values: dict[str, Any]) -> Goal | Segment | Funnel | ChartNote | SharedLink:
+def restore_kept(kind: Kept, site: Site, values: dict[str, Any]) -> KeptRow:
     """Bring back what was deleted, as it was, unless it is back already; raises BadEntryError."""
-    found = db.session.get(kind, (site.organisation_id, values["id"]))
+    found = get_kept(kind, site.organisation_id, values["id"])
     if found is not None:
         return found
     if kind is Goal or kind is Segment or kind is Funnel:
         _checked_name(kind, site, values["name"])
     else:
         _check_room(kind, site)
-    return _added(kind(organisation_id=site.organisation_id, **values))
+    kept = kind(organisation_id=site.organisation_id, **values)
+    db.session.add(kept)
+    db.session.flush()
+    return kept
 
 
 def save_funnel(site: Site, name: str, texts: Sequence[str]) -> Funnel:

@@ -78,7 +78,7 @@ def _delete(kind: str, kept_id: UUID) -> ResponseReturnValue:
 
     What no button could carry is asked for first.
     """
-    kept = db.session.get(KINDS[kind], (current_organisation().id, kept_id))
+    kept = service.get_kept(KINDS[kind], current_organisation().id, kept_id)
     if kept is None:
         abort(404)
     name, site_id, undo = name_of(kept), kept.site_id, carry(kept)
@@ -98,5 +98,6 @@ def _delete(kind: str, kept_id: UUID) -> ResponseReturnValue:
 
 
 def _page_of(kind: str, site_id: UUID) -> str:
-    in_query = kind in {"segment", "funnel"}
-    return url_for(PAGES[kind], **{"site" if in_query else "site_id": str(site_id)})
+    if kind in {"segment", "funnel"}:
+        return url_for(PAGES[kind], site=site_id)
+    return url_for(PAGES[kind], site_id=site_id)

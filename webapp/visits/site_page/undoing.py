@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from flask import current_app, url_for
-from sqlalchemy import inspect
 
 from webapp.config import Settings
 from webapp.lib.signing import sign, unsign
 from webapp.pages import flash_with_undo
 from webapp.visits.questions import Operator
 from webapp.visits.site_page.models import ChartNote, Funnel, Goal, Segment, SharedLink
-from webapp.visits.site_page.service import Kept
+from webapp.visits.site_page.service import Kept, KeptRow
 
 UNDO, UNDO_SECONDS = "deleted-kept", 86_400
 TOKEN_LIMIT = 2_500
 """A browser keeps some 4,000 characters of a session, in which the button waits for the next page."""
 KINDS: Mapping[str, Kept] = {"goal": Goal, "segment": Segment, "funnel": Funnel, "note": ChartNote, "link": SharedLink}
-READ = {"id": UUID, "site_id": UUID, "operator": Operator, "day": date.fromisoformat}
+READ: Mapping[str, Callable[[Any], Any]] = {
+    "id": UUID,
+    "site_id": UUID,
+    "operator": Operator,
+    "day": date.fromisoformat,
+}
 """How values are read that JSON writes as text."""
 NOT_CARRIED = frozenset({"organisation_id", "created_at"})
 
 
-def carry(kept: Goal | Segment | Funnel | ChartNote | SharedLink) -> str:
+def carry(kept: KeptRow) -> str:
     """All of it as a signed text, which only its organisation can use; none where no session would hold it."""
     kind = next(name for name, one in KINDS.items() if isinstance(kept, one))
-    columns = [column.key for column in inspect(type(kept)).columns if column.key not in NOT_CARRIED]
+    columns = [column.key for column in type(kept).__table__.columns if column.key not in NOT_CARRIED]
     content = {"kind": kind, "values": {name: getattr(kept, name) for name in columns}}
     text = sign(_secret(), _purpose(kept.organisation_id), msgspec.json.encode(content).decode())
     return text if len(text) <= TOKEN_LIMIT else ""
@@ -44,7 +48,7 @@ def carried(organisation_id: UUID, text: str) -> tuple[str, dict[str, Any]]:
     return found["kind"], values
 
 
-def name_of(kept: Goal | Segment | Funnel | ChartNote | SharedLink) -> str:
+def name_of(kept: KeptRow) -> str:
     """What people call it."""
     return kept.text if isinstance(kept, ChartNote) else kept.name
 

@@ -89,7 +89,6 @@ def _context(choice: Choice, sites: list[Site]) -> dict[str, Any]:
         "sites": sites,
         "stream_url": live_url(),
         "snippet": snippet_of(choice.site),
-        "segments": list_segment_links(choice),
         "people_url": people_url(choice),
     }
 
@@ -110,21 +109,30 @@ def list_chips(choice: Choice, endpoint: str = HOME, **more: Any) -> list[tuple[
     ]
 
 
-def list_field_labels(choice: Choice) -> dict[str, str]:
+def _list_field_labels(choice: Choice) -> dict[str, str]:
     """What may be compared in the form that adds a filter."""
     return {field: label for field, label in LABELS.items() if choice.may_filter(field)}
+
+
+def toolbar_context(choice: Choice, endpoint: str = HOME, **more: Any) -> dict[str, Any]:
+    """What the toolbar and the chips of a page at `endpoint` need, with `more` in its address."""
+    return {
+        "choice": choice,
+        "endpoint": endpoint,
+        "more": more,
+        "presets": PRESETS,
+        "field_labels": _list_field_labels(choice),
+        "operator_words": {operator.value: words for operator, words in WORDS.items()},
+        "chips": list_chips(choice, endpoint, **more),
+        "segments": [] if choice.secret else list_segment_links(choice, endpoint, **more),
+    }
 
 
 def page_context(choice: Choice) -> dict[str, Any]:
     """What the page shows to members and to strangers with a link."""
     frame = {
-        "choice": choice,
-        "endpoint": HOME,
-        "more": {},
-        "presets": PRESETS,
+        **toolbar_context(choice),
         "comparisons": list(Comparison),
-        "field_labels": list_field_labels(choice),
-        "operator_words": {operator.value: words for operator, words in WORDS.items()},
         "is_heard": queries.has_pageviews(choice.organisation_id, [choice.site.id]),
     }
     return {**frame, **_shown(choice)} if frame["is_heard"] else frame
@@ -149,7 +157,6 @@ def _shown(choice: Choice) -> dict[str, Any]:
         "goals": goals,
         "goal_lines": list_goal_lines(choice, goals, total) if can_convert(choice) else None,
         "cards": list_cards(choice, total, {**found.lists, **others}),
-        "chips": list_chips(choice),
         "exact_limit": EXACT_LIMIT,
         "error_percent": ERROR_PERCENT,
     }
