@@ -35,6 +35,7 @@ def init_app(app: APIFlask) -> None:
         kept_views,
         list_views,
         now_views,
+        undo_views,
     )
     from webapp.visits.site_page.shared_views import shared_visits
     from webapp.visits.sites_api import api_sites

@@ -187,7 +187,8 @@ def test_values_of_visits_are_counted_without_what_was_taken_back(
             for value, rows in by_value(ask_plainly(made, question).visits, field).items():
                 if not sum(row["sign"] for row in rows) or (not value and field not in TOLD_EMPTY):
                     continue
-                figures = replace(plain_figures([], rows), **count_rows(made, question, rows))
+                pageview_count, event_count = count_rows(made, question, rows)
+                figures = replace(plain_figures([], rows), pageview_count=pageview_count, event_count=event_count)
                 expected[value] = told_of(field, figures)
             found = engine.breakdown(question, field, 50)
             assert {line.value: line.figures for line in found} == expected, question
@@ -256,17 +257,15 @@ def test_another_organisations_rows_are_not_read(asked: tuple[Made, Question, Ra
         assert engine.totals(replace(question, organisation_id=other)).pageview_count == 0
 
 
-def count_rows(made: Made, question: Question, visits: list[Row]) -> dict[str, int]:
-    """What the visits' own rows add up to, as far as they pass filters of rows."""
+def count_rows(made: Made, question: Question, visits: list[Row]) -> tuple[int, int]:
+    """Pageviews and events: what the visits' own rows add up to, as far as they pass filters of rows."""
     if not question.rows and not any(wanted.field == "page" for wanted in question.filters):
-        return {
-            "pageview_count": sum(row["sign"] * row["pageview_count"] for row in visits),
-            "event_count": sum(row["sign"] * row["event_count"] for row in visits),
-        }
+        pageview_count = sum(row["sign"] * row["pageview_count"] for row in visits)
+        return pageview_count, sum(row["sign"] * row["event_count"] for row in visits)
     standing = {row["visit"] for row in visits}
     whole = replace(question, start=START, end=END + timedelta(days=2))
     figures = plain_figures([row for row in ask_plainly(made, whole).activity if row["visit"] in standing], [])
-    return {"pageview_count": figures.pageview_count, "event_count": figures.event_count}
+    return figures.pageview_count, figures.event_count
 
 
 def ask_at_random(everything: Question, random: Random) -> Question:

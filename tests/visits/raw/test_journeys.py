@@ -68,6 +68,19 @@ def test_visitors_who_come_again_count_by_their_first_week(asked: tuple[Made, Qu
         assert retention_by_week(question, EDGES) == Cohorts(tuple(map(tuple, expected)), False)
 
 
+def test_who_came_before_the_weeks_is_new_in_none_of_them(asked: tuple[Made, Question]) -> None:
+    made, question = asked
+    edges = EDGES[2:]
+    weeks: dict[int, set[int]] = defaultdict(set)
+    for row in made.visits:
+        weeks[row["visitor"]].add(bisect_right(edges, datetime.fromtimestamp(row["started_ms"] / 1000, UTC)) - 1)
+    new = [sum(min(own) == week for own in weeks.values()) for week in range(WEEKS - 2)]
+    assert any(min(own) < 0 <= max(own) for own in weeks.values()), "somebody comes again"
+    with tenant(question.organisation_id):
+        found = retention_by_week(question, edges)
+    assert [counts[0] for counts in found.visitor_counts] == new
+
+
 def test_a_funnel_of_one_step_is_none(asked: tuple[Made, Question]) -> None:
     with pytest.raises(ValueError, match="2 to 8"):
         funnel(asked[1], STEPS[:1])

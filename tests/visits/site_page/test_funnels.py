@@ -101,9 +101,9 @@ def test_a_deletion_is_taken_back_once_and_for_all(alice: Person, site: Site, se
     undo = re.search(r'name="undo" value="([^"]+)"', page)
     assert undo is not None
     for _ in range(2):
-        assert alice.client.post("/visits/funnels/restore", data={"undo": undo[1]}).status_code == 303
+        assert alice.client.post("/visits/kept/restore", data={"undo": undo[1]}).status_code == 303
     assert rows_of(services, "SELECT id, name, steps FROM visit_funnels") == before
-    assert alice.client.post("/visits/funnels/restore", data={"undo": f"{undo[1]}x"}).status_code == 422
+    assert alice.client.post("/visits/kept/restore", data={"undo": f"{undo[1]}x"}).status_code == 422
 
 
 def test_charlie_can_neither_see_nor_change_nor_bring_back_alices_funnels(
@@ -117,7 +117,7 @@ def test_charlie_can_neither_see_nor_change_nor_bring_back_alices_funnels(
     alice.client.post(address(page, "delete"))
     undo = re.search(r'name="undo" value="([^"]+)"', page_of(alice, site))
     assert undo is not None
-    assert charlie.client.post("/visits/funnels/restore", data={"undo": undo[1]}).status_code == 422
+    assert charlie.client.post("/visits/kept/restore", data={"undo": undo[1]}).status_code == 422
     assert rows_of(services, SAVED) == []
 
 

@@ -78,6 +78,36 @@ def test_those_who_come_again_are_counted_in_the_week_in_which_they_do(
     assert re.findall(r">(\d+)%</td>", first)[:3] == ["0", "50", "0"]
 
 
+def test_who_came_before_the_shown_weeks_is_not_new(app: APIFlask, alice: Person, site: Site) -> None:
+    store(app, site, visit(8, ["/"], yesterday() - timedelta(weeks=14)), visit(8, ["/"], yesterday()))
+    page = alice.client.get(f"/visits/retention?site={site.id}").text
+    assert "Nobody came in these weeks" not in page
+    new = [re.findall(NUMBER, row)[0] for row in page.partition("<tbody>")[2].split("</tr>")[:-1]]
+    assert sum(map(int, new)) == len({1, 2, 3})
+
+
+def test_retention_and_funnels_are_filtered_by_the_form_and_freed_by_a_chip(alice: Person, site: Site) -> None:
+    step = "page:is:/pricing"
+    form = {"site": str(site.id), "field": "country", "operator": "is", "value": "France"}
+    for page, more in (("retention", {}), ("funnel", {"step": [step, "page:is:/checkout"]})):
+        answer = alice.client.get(f"/visits/{page}", query_string={**form, **more})
+        assert answer.status_code == 303
+        assert answer.location.startswith(f"/visits/{page}?")
+        assert "where=country:is:FR" in answer.location
+        filtered = alice.client.get(answer.location).text
+        assert "Country is France" in filtered
+        removal = re.search(r'href="([^"]+)"[^>]*aria-label="Remove the filter “Country is France”"', filtered)
+        assert removal is not None
+        assert "country" not in removal[1]
+        assert (step in removal[1]) is (page == "funnel")
+        days = re.search(r'href="([^"]+)"[^>]*>7 days</a>', filtered)
+        assert days is not None
+        assert days[1].startswith(f"/visits/{page}?")
+        assert "country:is:FR" in days[1]
+        dates = filtered.partition('id="dates"')[2].partition("</form>")[0]
+        assert dates.count('name="step"') == len(more.get("step", []))
+
+
 def test_nobody_yet_is_said(app: APIFlask, alice: Person) -> None:
     empty = add_site(app, alice.organisation_id)
     assert "Nobody came in these weeks" in alice.client.get(f"/visits/retention?site={empty.id}").text

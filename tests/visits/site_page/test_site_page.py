@@ -7,11 +7,13 @@ from datetime import timedelta
 
 import pytest
 from apiflask import APIFlask
+from sqlalchemy import update
 
 from tests.conftest import Person
 from tests.visits.site_page.support import json_of, store, visit, yesterday
 from tests.visits.support import add_rows, add_site, count_all, make_row
 from webapp.config import Settings
+from webapp.extensions import db, tenant
 from webapp.lib.clock import utc_now
 from webapp.visits.models import Site
 
@@ -186,3 +188,44 @@ def test_several_sites_are_shown_at_a_glance(app: APIFlask, alice: Person, site:
     assert f"/visits?site={site.id}&amp;range=7d" in page
     assert f"/visits?site={other.id}" in page
     assert "No visits in these days" in page
+
+
+def test_an_event_is_a_filter_of_visits(alice: Person, site: Site) -> None:
+    assert numbers_of(alice, site, "event:is:sign-up") == {"visits": 1, "pageviews": 2, "events": 1}
+    assert numbers_of(alice, site, "event:is_not:sign-up") == {"visits": 3, "pageviews": 5, "events": 0}
+    assert numbers_of(alice, site, "event:is:sign-up", "page:is:/") == {"visits": 1, "pageviews": 1, "events": 0}
+    page = alice.client.get(f"/visits?site={site.id}&range=yesterday&where=event:is:sign-up").text
+    pages = page.partition('id="pages-title"')[2].partition("</section>")[0]
+    assert "/pricing" in pages
+    assert "Nothing passes" not in pages
+
+
+def test_goals_are_worked_out_of_visits_with_an_event(alice: Person, site: Site) -> None:
+    goals = f"/visits/sites/{site.id}/goals"
+    alice.client.post(goals, data={"kind": "page", "value": "/pricing", "name": "Saw the prices"})
+    alice.client.post(goals, data={"kind": "event", "value": "sign-up", "name": "Signed up"})
+    for where, rates in (("event:is:sign-up", ["100.0%", "100.0%"]), ("event:is_not:sign-up", ["66.7%", "0.0%"])):
+        page = alice.client.get(f"/visits?site={site.id}&range=yesterday&where={where}").text
+        assert re.findall(r'tops__share">([\d.]+%)', page.partition('id="goals-title"')[2]) == rates
+
+
+def test_lists_of_sources_count_the_views_of_a_filtered_page(alice: Person, site: Site) -> None:
+    query = {"site": str(site.id), "where": "page:is:/pricing", **DAY}
+    told = {field: json_of(alice.client, f"/visits/lists/{field}/json", **query) for field in ("channel", "country")}
+    assert {row["channel"]: row["pageviews"] for row in told["channel"]} == {"search": 2, "direct": 1}
+    assert {row["country"]: row["pageviews"] for row in told["country"]} == {"DE": 2, "FR": 1}
+
+
+def test_a_path_is_found_on_any_host_of_a_site_without_addresses(
+    app: APIFlask, alice: Person, services: Settings, site: Site
+) -> None:
+    with app.app_context(), tenant(site.organisation_id):
+        db.session.execute(update(Site).where(Site.organisation_id == site.organisation_id).values(origins=[]))
+        db.session.commit()
+    assert numbers_of(alice, site, "page:is:/pricing") == {"visits": 3, "pageviews": 3, "events": 1}
+    assert numbers_of(alice, site, "entry_page:begins:/blog") == {"visits": 1, "pageviews": 3, "events": 0}
+    assert numbers_of(alice, site, "page:is_not:/pricing")["pageviews"] == 4
+    funnel = alice.client.get(
+        f"/visits/funnel?site={site.id}&range=yesterday&step=page:is:/&step=page:is:/pricing"
+    ).text
+    assert re.findall(r'table__number">(\d+)</td>', funnel) == ["3", "2"]

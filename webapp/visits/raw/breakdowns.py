@@ -40,10 +40,8 @@ TOLD_OF_VISITS = {
 def columns_for(kind: RawKind, fields: Iterable[str]) -> list[str]:
     """The columns that summaries and the lists of these fields name."""
     schema = VISIT_SCHEMA if kind is RawKind.VISIT else ACTIVITY_SCHEMA
-    usual = {TIME_COLUMNS[kind], "visitor", "kind", "engaged_ms", "sign", "is_bounce", "duration_ms"}
+    usual = {TIME_COLUMNS[kind], "visitor", "visit", "kind", "engaged_ms", "sign", "is_bounce", "duration_ms"}
     more = {"pageview_count", "event_count", *fields}
-    if kind is RawKind.VISIT:
-        more.add("visit")
     if PAGE in more:
         more.add(ENTRY_PAGE)
     if not more.isdisjoint(NAMED):
@@ -123,10 +121,10 @@ def _count_rows_of_visits(reading: Reading, field: str, values: Iterable[str]) -
     parameters = Parameters()
     selection = reading.selection
     visits = selection.standing_visits(parameters, reading.table(RawKind.VISIT, parameters), field)
-    rows = selection.passing_rows_of_visits(parameters)
+    within, after = reading.table(RawKind.ACTIVITY, parameters), selection.passing_rows_after(parameters)
     statement = f"""
-        WITH {visits} SELECT standing.{field}, {ROW_COUNTS}
-        FROM {rows} AS seen JOIN standing ON standing.number = seen.visit
+        WITH {visits}, seen AS (SELECT visit, kind FROM {within} UNION ALL SELECT visit, kind FROM {after})
+        SELECT standing.{field}, {ROW_COUNTS} FROM seen JOIN standing ON standing.number = seen.visit
         WHERE {_is_one_of(f"standing.{field}", values, parameters)} GROUP BY 1
     """
     return _by_value(reading.rows(statement, parameters))

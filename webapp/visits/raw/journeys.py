@@ -48,9 +48,10 @@ def funnel(question: Question, steps: Sequence[Filter]) -> Funnel:
 
 
 def retention_by_week(question: Question, edges: Sequence[datetime]) -> Cohorts:
-    """Visitors by the week of their first visit in the range, and the weeks in which they came again.
+    """Visitors by the week of their first visit, and the weeks in which they came again.
 
-    `edges` are the beginnings of the weeks, and the end of the last.
+    `edges` are the beginnings of the weeks, and the end of the last. The question's range may begin before them: who
+    came then is new in none of them.
     """
     return read(question, lambda reading: _retention(reading, edges))
 
@@ -83,12 +84,15 @@ def _retention(reading: Reading, edges: Sequence[datetime]) -> Cohorts:
     selection, parameters = reading.selection, Parameters()
     [[visit_count]] = reading.rows(f"SELECT coalesce(sum(sign), 0) FROM {selection.visits(parameters)}", parameters)
     share, parameters = visitor_share(visit_count), Parameters()
+    before = [selection.question.start] if selection.question.start < edges[0] else []
+    week = f"{bucket_of('started_ms', [*before, *edges], parameters)} - {len(before)}"
     statement = f"""
         WITH weeks AS MATERIALIZED (
-            SELECT visitor, {bucket_of("started_ms", edges, parameters)} AS week FROM {selection.visits(parameters)}
+            SELECT visitor, {week} AS week FROM {selection.visits(parameters)}
             WHERE visitor & {share - 1} = 0 GROUP BY 1, 2 HAVING sum(sign) > 0
         ), firsts AS (SELECT visitor, min(week) AS first_week FROM weeks GROUP BY 1)
-        SELECT first_week, week - first_week, count(*) FROM weeks JOIN firsts USING (visitor) GROUP BY 1, 2
+        SELECT first_week, week - first_week, count(*) FROM weeks JOIN firsts USING (visitor)
+        WHERE first_week >= 0 GROUP BY 1, 2
     """
     found = {(row[0], row[1]): row[2] * share for row in reading.rows(statement, parameters)}
     weeks = len(edges) - 1

@@ -122,10 +122,18 @@ class Selection:
         """All activity that visits of the range may have, whatever the filters."""
         return self._rows(RawKind.ACTIVITY, self.question.start, self.question.end + MARGIN, [condition], parameters)
 
-    def passing_rows_of_visits(self, parameters: Parameters) -> str:
-        """The same, as far as each row by itself passes the filters."""
-        conditions = row_conditions([*self.row_filters, *self._filters(PLACE)], parameters)
-        return self._rows(RawKind.ACTIVITY, self.question.start, self.question.end + MARGIN, conditions, parameters)
+    def visits_nearby(self, parameters: Parameters) -> str:
+        """All visits of which activity of the range may be, whatever the filters."""
+        start, end = self.question.start - MARGIN, self.question.end
+        return self._rows(RawKind.VISIT, start, end, ["sign <> 0"], parameters)
+
+    def passing_rows_after(self, parameters: Parameters) -> str:
+        """Activity behind the range that visits of it may have, as far as each row by itself passes the filters."""
+        end = self.question.end
+        # Files that lie inside the range are not asked for the time by themselves.
+        conditions = [f"visited_ms >= {parameters.add(milliseconds(end))}"]
+        conditions += row_conditions([*self.row_filters, *self._filters(PLACE)], parameters)
+        return self._rows(RawKind.ACTIVITY, end, end + MARGIN, conditions, parameters)
 
     def standing_visits(self, parameters: Parameters, rows: str = "", told: str = "referrer") -> str:
         """The table `standing` of the visits that began in the range and pass all filters, for WITH.

@@ -19,6 +19,7 @@ from webapp.visits.periods import CUSTOM, DEFAULT_PRESET, BadPeriodError, Period
 from webapp.visits.questions import Filter, Question
 from webapp.visits.site_page.fields import CARDS, Card, Tab
 from webapp.visits.site_page.filters import BadFilterError, read_filters, with_origins, write_filters
+from webapp.visits.site_page.limits import is_told, may_be_asked, rows_told
 from webapp.visits.site_page.numbers import METRICS, VISITORS, Metric
 
 
@@ -89,6 +90,20 @@ class Choice:
         first = self.site.raw_complete_from
         return first.astimezone(self.period.zone).date() if first and first > start else None
 
+    @property
+    def cards(self) -> list[Card]:
+        """The cards with those of their lists that this may tell."""
+        told = [replace(card, tabs=tuple(tab for tab in card.tabs if self.tells(tab.field))) for card in CARDS]
+        return [card for card in told if card.tabs]
+
+    def tells(self, field: str) -> bool:
+        """Whether the list of a field may be seen."""
+        return is_told(self.locked, field)
+
+    def may_filter(self, field: str) -> bool:
+        """Whether it may be filtered by a field."""
+        return may_be_asked(self.locked, field)
+
     def tab_of(self, card: Card) -> Tab:
         """The list of a card that is shown."""
         return card.tab(self.tabs.get(card.name, ""))
@@ -99,6 +114,10 @@ class Choice:
         return Question(
             self.organisation_id, (self.site.id,), start or self.period.start, end or self.period.end, filters
         )
+
+    def list_question(self, field: str) -> Question:
+        """The question of which the list of a field is told."""
+        return replace(self.question(), rows=rows_told(self.locked, field))
 
     def url(self, endpoint: str = "visits.index", **changes: Any) -> str:
         """The address of this choice with some of it changed; None leaves something out."""

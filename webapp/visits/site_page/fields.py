@@ -17,6 +17,8 @@ PROPERTY_SEPARATOR = "\x1f"
 CAMPAIGN = "utm_campaign"
 PAGE_FIELDS = (PAGE, ENTRY_PAGE, EXIT_PAGE)
 EVENT_FIELDS = (Dimension.EVENT.value, Dimension.PROPERTY.value, Dimension.PRODUCT.value)
+ROW_FIELDS = (PAGE, *EVENT_FIELDS)
+"""What single rows of a visit have: filters by these may tell some of what a visit did from the rest."""
 LABELS: Mapping[str, str] = MappingProxyType(
     {
         PAGE: "Page",

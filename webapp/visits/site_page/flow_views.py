@@ -10,12 +10,11 @@ from flask.typing import ResponseReturnValue
 from webapp.lib.clock import utc_now
 from webapp.pages import render_page
 from webapp.visits import answers, queries
-from webapp.visits.periods import PRESETS
 from webapp.visits.questions import PAGE
 from webapp.visits.raw.flows import STEPS
 from webapp.visits.site_page.choice import Choice, read_choice
-from webapp.visits.site_page.fields import LABELS, OTHER
-from webapp.visits.site_page.filters import WORDS, BadFilterError
+from webapp.visits.site_page.fields import OTHER
+from webapp.visits.site_page.filters import BadFilterError
 from webapp.visits.site_page.flows import (
     ENDPOINT,
     HEADER,
@@ -32,7 +31,7 @@ from webapp.visits.site_page.list_views import FileKind, table_file
 from webapp.visits.site_page.lists import spelled_page
 from webapp.visits.site_page.numbers import per_cent
 from webapp.visits.site_page.tables import as_csv, as_json
-from webapp.visits.site_page.views import find_site, list_chips, list_segment_links, with_comparison
+from webapp.visits.site_page.views import find_site, toolbar_context, with_comparison
 from webapp.visits.views import visits
 
 FILE_LINES = 1_000
@@ -89,15 +88,8 @@ def _read_choice() -> Choice:
 def _frame(choice: Choice, place: Place) -> dict[str, Any]:
     """What the page shows around the journeys."""
     return {
-        "choice": choice,
+        **toolbar_context(choice, ENDPOINT, **place.arguments()),
         "place": place,
-        "endpoint": ENDPOINT,
-        "more": place.arguments(),
-        "presets": PRESETS,
-        "field_labels": LABELS,
-        "operator_words": {operator.value: words for operator, words in WORDS.items()},
-        "chips": list_chips(choice, ENDPOINT, **place.arguments()),
-        "segments": [] if choice.secret else list_segment_links(choice, ENDPOINT, **place.arguments()),
         "depths": [(step, choice.url(ENDPOINT, **place.arguments(steps=step))) for step in STEPS],
         "can_follow": can_follow(choice),
         "is_heard": queries.has_pageviews(choice.organisation_id, [choice.site.id]),

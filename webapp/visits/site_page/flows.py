@@ -12,7 +12,7 @@ from webapp.visits.raw.flows import STEPS, Came, Flow, FlowStep
 from webapp.visits.site_page.choice import Choice
 from webapp.visits.site_page.fields import OTHER, shown_value
 from webapp.visits.site_page.filters import VALUE_LIMIT, BadFilterError, read_filters, with_origins
-from webapp.visits.site_page.goals import ROW_FIELDS
+from webapp.visits.site_page.limits import is_narrow
 from webapp.visits.site_page.lists import spelled_page, toggled
 from webapp.visits.site_page.numbers import per_cent
 from webapp.visits.site_page.service import pattern_of
@@ -93,7 +93,7 @@ def read_place(arguments: Mapping[str, str]) -> Place:
 
 def can_follow(choice: Choice) -> bool:
     """Whether a link may show journeys: one that is limited to some pages must not tell what else was seen."""
-    return not any(one.field in ROW_FIELDS for one in choice.locked)
+    return not is_narrow(choice.locked)
 
 
 def get_flow(choice: Choice, place: Place, limit: int) -> Flow:

@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from webapp.visits import answers
 from webapp.visits.questions import PAGE, Figures, Filter, Operator
 from webapp.visits.site_page.choice import Choice
-from webapp.visits.site_page.fields import EVENT_FIELDS
 from webapp.visits.site_page.filters import WORDS, with_origins
+from webapp.visits.site_page.limits import is_narrow
 from webapp.visits.site_page.lists import toggled
 from webapp.visits.site_page.models import Goal
 
 EVENTS_LIMIT = 1_000
-ROW_FIELDS = (PAGE, *EVENT_FIELDS)
-"""Filters by these let pass what happened on a page or as an event: what was done elsewhere is not among it."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,8 @@ def words_of(goal: Goal) -> str:
 
 
 def can_convert(choice: Choice) -> bool:
-    """Whether reaching a goal can be seen through the choice's filters."""
-    return not any(one.field in ROW_FIELDS for one in (*choice.locked, *choice.filters))
+    """Whether reaching a goal can be seen through the choice's filters: of other pages nothing passes one by pages."""
+    return not is_narrow(choice.locked) and not any(one.field == PAGE for one in choice.filters)
 
 
 def list_goal_lines(choice: Choice, goals: Sequence[Goal], total: Figures) -> list[GoalLine]:

@@ -9,18 +9,19 @@ from flask.typing import ResponseReturnValue
 
 from webapp.lib.clock import utc_now
 from webapp.pages import render_page
-from webapp.visits.periods import PRESETS
 from webapp.visits.questions import PAGE, Filter
 from webapp.visits.raw.journeys import STEPS
 from webapp.visits.site_page.choice import Choice, read_choice
-from webapp.visits.site_page.filters import BadFilterError, chips_of, write_filters
+from webapp.visits.site_page.filters import BadFilterError, write_filters
 from webapp.visits.site_page.goals import words_of as words_of_goal
-from webapp.visits.site_page.journeys import WEEKS, list_steps, list_weeks, read_steps, week_edges
+from webapp.visits.site_page.journeys import WEEKS, list_steps, list_weeks, looked_back_to, read_steps, week_edges
 from webapp.visits.site_page.models import Goal
 from webapp.visits.site_page.queries import list_funnels, list_goals
 from webapp.visits.site_page.service import pattern_of
-from webapp.visits.site_page.views import find_site
+from webapp.visits.site_page.views import find_site, toolbar_context, with_comparison
 from webapp.visits.views import visits
+
+FUNNEL, RETENTION = "visits.show_funnel", "visits.show_retention"
 
 
 @visits.get("/funnel")
@@ -32,6 +33,8 @@ def show_funnel() -> ResponseReturnValue:
         steps = read_steps(request.args.getlist("step"))
     except BadFilterError as problem:
         steps, error = [], str(problem)
+    if request.args.get("value") and "field" in request.args:
+        return redirect(with_comparison(choice).url(FUNNEL, step=write_filters(steps)), code=303)
     if request.args.get("value") and len(steps) < STEPS[-1]:
         return redirect(funnel_url(choice, [*steps, _typed_step()]), code=303)
     return funnel_page(choice, steps, error)
@@ -41,28 +44,32 @@ def show_funnel() -> ResponseReturnValue:
 def show_retention() -> ResponseReturnValue:
     """In which weeks those come again who came for the first time in one."""
     choice = read_choice(find_site(request.args.get("site", "")), request.args, utc_now())
-    now = utc_now()
-    weeks, is_estimate = list_weeks(choice, now)
+    if request.args.get("value"):
+        return redirect(with_comparison(choice).url(RETENTION), code=303)
+    weeks, is_estimate = list_weeks(choice)
+    zone, last = choice.period.zone, choice.period.last
     return render_page(
         "visits/retention.html",
-        choice=choice,
+        block="figures",
+        status=422 if choice.error else 200,
+        **toolbar_context(choice, RETENTION),
         weeks=weeks,
         is_estimate=is_estimate,
         week_count=WEEKS,
-        chips=chips_of(choice.filters),
-        first_day=choice.kept_from(week_edges(choice.period.zone, now)[0]),
+        first_day=choice.kept_from(week_edges(zone, last)[0]),
+        back_day=choice.kept_from(looked_back_to(zone, last)),
     )
 
 
 def funnel_page(choice: Choice, steps: list[Filter], error: str = "") -> ResponseReturnValue:
     """The page of these steps, with the funnels that are saved."""
-    return render_page("visits/funnel.html", status=422 if error else 200, **_context(choice, steps), error=error)
+    status = 422 if error else 200
+    return render_page("visits/funnel.html", block="figures", status=status, **_context(choice, steps), error=error)
 
 
-def funnel_url(choice: Choice, steps: list[Filter], preset: str | None = None) -> str:
+def funnel_url(choice: Choice, steps: list[Filter]) -> str:
     """The address of these steps."""
-    changes: dict[str, Any] = {"range": preset, "from": None, "to": None} if preset else {}
-    return choice.url("visits.show_funnel", step=write_filters(steps), **changes)
+    return choice.url(FUNNEL, step=write_filters(steps))
 
 
 def _context(choice: Choice, steps: list[Filter]) -> dict[str, Any]:
@@ -71,8 +78,7 @@ def _context(choice: Choice, steps: list[Filter]) -> dict[str, Any]:
     goals = list_goals(choice.organisation_id, choice.site.id)
     shown = list_steps(choice, steps)
     return {
-        "choice": choice,
-        "presets": [(label, preset, funnel_url(choice, steps, preset)) for preset, label in PRESETS.items()],
+        **toolbar_context(choice, FUNNEL, step=texts),
         "steps": [
             (step, funnel_url(choice, [*steps[:index], *steps[index + 1 :]])) for index, step in enumerate(shown)
         ],
@@ -80,7 +86,6 @@ def _context(choice: Choice, steps: list[Filter]) -> dict[str, Any]:
         "saved": [(one, funnel_url(choice, read_steps(one.steps)), one.steps == texts) for one in saved],
         "is_saved": any(one.steps == texts for one in saved),
         "goals": [(goal.name, words_of_goal(goal), funnel_url(choice, [*steps, _step_of(goal)])) for goal in goals],
-        "chips": chips_of(choice.filters),
         "is_full": len(steps) >= STEPS[-1],
         "least": STEPS[0],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from webapp.visits.buckets import local_midnight
@@ -66,17 +66,23 @@ def words_of(step: Filter) -> str:
     return f"{step.field} {WORDS[step.operator]} {' or '.join(step.values)}"
 
 
-def week_edges(zone: ZoneInfo, now: datetime) -> list[datetime]:
-    """The Mondays of the last weeks, this one included, and the next."""
-    today = now.astimezone(zone).date()
-    monday = today - timedelta(days=today.weekday())
+def week_edges(zone: ZoneInfo, last: date) -> list[datetime]:
+    """The Mondays of the weeks up to the one of a day, that one included, and the next."""
+    monday = last - timedelta(days=last.weekday())
     return [local_midnight(monday + timedelta(weeks=week), zone) for week in range(1 - WEEKS, 2)]
 
 
-def list_weeks(choice: Choice, now: datetime) -> tuple[list[Week], bool]:
+def looked_back_to(zone: ZoneInfo, last: date) -> datetime:
+    """From when on nobody may have come who is new: as long before the weeks as there are weeks."""
+    return week_edges(zone, last - timedelta(weeks=WEEKS))[0]
+
+
+def list_weeks(choice: Choice) -> tuple[list[Week], bool]:
     """Every week in which somebody came for the first time, and whether these are estimates."""
-    edges = week_edges(choice.period.zone, now)
-    cohorts: Cohorts = journeys.retention_by_week(choice.question(edges[0], edges[-1]), edges)
+    zone, last = choice.period.zone, choice.period.last
+    edges = week_edges(zone, last)
+    question = choice.question(looked_back_to(zone, last), edges[-1])
+    cohorts: Cohorts = journeys.retention_by_week(question, edges)
     weeks = [
         Week(starts_at, counts[0], [_share(count, counts[0]) for count in counts[1:]])
         for starts_at, counts in zip(edges, cohorts.visitor_counts, strict=False)

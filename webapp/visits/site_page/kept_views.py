@@ -1,25 +1,24 @@
-"""Goals, segments and notes: making, listing and deleting what is kept beside a site's visits."""
+"""Goals, segments and notes: making and listing what is kept beside a site's visits."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from flask import abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from webapp.accounts.current import current_organisation
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.pages import render_page
 from webapp.visits.models import Site
 from webapp.visits.questions import PAGE
 from webapp.visits.site_page import service
-from webapp.visits.site_page.choice import read_choice
-from webapp.visits.site_page.filters import write_filters
+from webapp.visits.site_page.choice import Choice, read_choice
+from webapp.visits.site_page.filters import chips_of, read_filters, write_filters
 from webapp.visits.site_page.goals import words_of
-from webapp.visits.site_page.models import ChartNote, Goal, Segment
-from webapp.visits.site_page.queries import list_all_notes, list_goals
-from webapp.visits.site_page.service import BadEntryError, Kept
+from webapp.visits.site_page.queries import find_segment, list_all_notes, list_goals
+from webapp.visits.site_page.service import BadEntryError, NameTakenError
 from webapp.visits.site_page.views import find_site
 from webapp.visits.views import visits
 
@@ -42,12 +41,6 @@ def add_goal(site_id: UUID) -> ResponseReturnValue:
     return redirect(url_for("visits.show_goals", site_id=site.id), code=303)
 
 
-@visits.post("/goals/<uuid:goal_id>/delete")
-def delete_goal(goal_id: UUID) -> ResponseReturnValue:
-    goal = db.session.get(Goal, (current_organisation().id, goal_id))
-    return _delete(Goal, goal, "visits.show_goals")
-
-
 @visits.get("/sites/<uuid:site_id>/notes")
 def show_notes(site_id: UUID) -> ResponseReturnValue:
     """The notes on the site's chart, and the form that adds one."""
@@ -65,40 +58,49 @@ def add_note(site_id: UUID) -> ResponseReturnValue:
     return redirect(url_for("visits.show_notes", site_id=site.id), code=303)
 
 
-@visits.post("/notes/<uuid:note_id>/delete")
-def delete_note(note_id: UUID) -> ResponseReturnValue:
-    note = db.session.get(ChartNote, (current_organisation().id, note_id))
-    return _delete(ChartNote, note, "visits.show_notes")
-
-
 @visits.post("/sites/<uuid:site_id>/segments")
 def save_segment(site_id: UUID) -> ResponseReturnValue:
     """Keep the filters of a page under a name, and show that page again."""
     choice = read_choice(find_site(site_id), request.form, utc_now())
+    name, replaces = request.form.get("name", ""), request.form.get("replace") == "yes"
     try:
-        service.save_segment(choice.site, request.form.get("name", ""), write_filters(choice.filters))
+        service.save_segment(choice.site, name, write_filters(choice.filters), replaces=replaces)
+    except NameTakenError:
+        return _ask_to_replace(choice, name.strip())
     except BadEntryError as error:
         abort(422, str(error))
     db.session.commit()
     return redirect(choice.url(), code=303)
 
 
-@visits.post("/segments/<uuid:segment_id>/delete")
-def delete_segment(segment_id: UUID) -> ResponseReturnValue:
-    segment = db.session.get(Segment, (current_organisation().id, segment_id))
-    return _delete(Segment, segment, "visits.index")
+def _ask_to_replace(choice: Choice, name: str) -> ResponseReturnValue:
+    """Whether the segment of this name shall be these filters from now on."""
+    segment = find_segment(choice.organisation_id, choice.site.id, name)
+    filters = write_filters(choice.filters)
+    return render_page(
+        "visits/sure.html",
+        status=409,
+        title=f"Replace “{name}”?",
+        text=f"There is a segment of this name: {_in_words(segment.filters if segment else [])}."
+        f" It would be these filters from now on: {_in_words(filters)}.",
+        action="Replace it",
+        fields=[("name", name), ("replace", "yes"), *_fields_of(choice)],
+        back=choice.url(),
+    )
 
 
-def _delete(kind: Kept, kept: Goal | Segment | ChartNote | None, endpoint: str) -> ResponseReturnValue:
-    """Delete it, and go back to its site's page; somebody else's is not there."""
-    if kept is None:
-        abort(404)
-    site_id = str(kept.site_id)
-    service.delete_kept(kind, kept.organisation_id, kept.id)
-    db.session.commit()
-    if endpoint == "visits.index":
-        return redirect(url_for(endpoint, site=site_id), code=303)
-    return redirect(url_for(endpoint, site_id=site_id), code=303)
+def _fields_of(choice: Choice) -> list[tuple[str, str]]:
+    """What a form posts to come back to the choice."""
+    return [
+        (name, one)
+        for name, value in choice.arguments().items()
+        if value and name != "site"
+        for one in (value if isinstance(value, list) else [value])
+    ]
+
+
+def _in_words(filters: Sequence[str]) -> str:
+    return "; ".join(chip.text for chip in chips_of(read_filters(filters)))
 
 
 def _goals_page(site: Site, values: dict[str, str], errors: dict[str, str], status: int) -> ResponseReturnValue:

@@ -117,6 +117,8 @@ def _read_choice() -> Choice:
 def _lines(choice: Choice, field: str) -> list[Line]:
     """Those whose text holds what is searched."""
     columns_of_or_404(field)
+    if not choice.tells(field):
+        abort(404)
     lines = list_lines(choice, field, answers.totals(choice.question()), WHOLE_LIMIT)
     searched = request.args.get("q", "").casefold()
     return [line for line in lines if searched in line.label.casefold() or searched in line.value.casefold()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from webapp.visits import answers
 from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, PAGE, Figures, Filter, Operator, Value
 from webapp.visits.site_page.choice import Choice
-from webapp.visits.site_page.fields import CARDS, EVENT_FIELDS, LABELS, OTHER, PAGE_FIELDS, Card, Tab, shown_value
+from webapp.visits.site_page.fields import EVENT_FIELDS, LABELS, OTHER, PAGE_FIELDS, Card, Tab, shown_value
 from webapp.visits.site_page.filters import read_filters, write_filter, write_filters
 from webapp.visits.site_page.numbers import BOUNCE_RATE, PAGES_PER_VISIT, VISIT_DURATION, Metric, per_cent, seconds
 
@@ -91,25 +91,29 @@ def columns_of(field: str) -> tuple[Metric, ...]:
 
 def fields_of(choice: Choice) -> list[str]:
     """The fields of the cards' open tabs."""
-    return [choice.tab_of(card).field for card in CARDS]
+    return [choice.tab_of(card).field for card in choice.cards]
 
 
 def list_cards(choice: Choice, total: Figures, lists: Mapping[str, Sequence[Value]]) -> list[ShownCard]:
     """Every card with the top of its list; of each there is one more, if there are so many."""
-    return [_card(choice, card, total, lists[choice.tab_of(card).field]) for card in CARDS]
+    return [_card(choice, card, total, lists[choice.tab_of(card).field]) for card in choice.cards]
 
 
 def list_lines(choice: Choice, field: str, total: Figures, limit: int) -> list[Line]:
     """The values of a field that are most counted."""
-    values = answers.breakdown(choice.question(), field, limit)
+    values = list_values(choice, field, limit)
     return _lines(choice, field, values, _whole(field, total, values))
 
 
-def lines_of(choice: Choice, field: str, values: Sequence[Value]) -> list[Line]:
-    """Values as lines, each with its share of the largest."""
-    column = columns_of(field)[0]
-    highest = max((column.work_out(value.figures) or 0 for value in values), default=0) or 1
-    return _lines(choice, field, values, highest)
+def list_values(choice: Choice, field: str, limit: int) -> list[Value]:
+    """The same as they are counted."""
+    return answers.breakdown(choice.list_question(field), field, limit)
+
+
+def lines_of(choice: Choice, field: str, values: Sequence[Value], endpoint: str) -> list[Line]:
+    """Values with their visitors as lines, each with its share of the largest; a click filters the page `endpoint`."""
+    highest = max((value.figures.visitor_count for value in values), default=0) or 1
+    return [_line(choice, field, VISITORS, value, highest, endpoint) for value in values]
 
 
 def toggled(choice: Choice, field: str, value: str, operator: Operator = Operator.IS) -> tuple[Filter, ...]:
@@ -158,17 +162,20 @@ def _whole(field: str, total: Figures, values: Sequence[Value]) -> float:
     return (total.pageview_count if field == PAGE else total.visit_count) or 1
 
 
-def _line(choice: Choice, field: str, column: Metric, value: Value, whole: float) -> Line:
+def _line(
+    choice: Choice, field: str, column: Metric, value: Value, whole: float, endpoint: str = "visits.index"
+) -> Line:
     count = column.work_out(value.figures) or 0
     short, note = _spelled(choice, field, value.value)
     chosen = next((one.values for one in choice.filters if one.field == field and one.operator is Operator.IS), ())
     key = short if field in PAGE_FIELDS and not note else value.value
+    is_link = value.value != OTHER and choice.may_filter(field)
     return Line(
         field,
         value.value,
         short,
         note,
-        "" if value.value == OTHER else choice.with_filters(toggled(choice, field, key)).url(),
+        choice.with_filters(toggled(choice, field, key)).url(endpoint) if is_link else "",
         count,
         min(1.0, count / whole),
         value.figures,

@@ -23,6 +23,12 @@ def list_segments(organisation_id: UUID, site_id: UUID) -> list[Segment]:
     return list(db.session.scalars(wanted.order_by(Segment.name)))
 
 
+def find_segment(organisation_id: UUID, site_id: UUID, name: str) -> Segment | None:
+    """The site's segment of this name."""
+    wanted = select(Segment).where(Segment.organisation_id == organisation_id, Segment.site_id == site_id)
+    return db.session.scalars(wanted.where(Segment.name == name)).first()
+
+
 def list_funnels(organisation_id: UUID, site_id: UUID) -> list[Funnel]:
     """The site's saved funnels by their name."""
     wanted = select(Funnel).where(Funnel.organisation_id == organisation_id, Funnel.site_id == site_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import delete, func, select
@@ -18,6 +18,7 @@ from webapp.visits.raw.journeys import STEPS
 from webapp.visits.site_page.filters import VALUE_LIMIT, BadFilterError, read_filters, write_filters
 from webapp.visits.site_page.journeys import read_steps
 from webapp.visits.site_page.models import ChartNote, Funnel, Goal, Segment, SharedLink
+from webapp.visits.site_page.queries import find_segment
 from webapp.visits.site_page.secrets import new_secret
 
 NAME_LIMIT = 100
@@ -26,6 +27,7 @@ KEPT_LIMIT = 100
 """The most goals, segments or notes of one site: the page asks about each goal."""
 
 Kept = type[Goal] | type[Segment] | type[Funnel] | type[ChartNote] | type[SharedLink]
+KeptRow = Goal | Segment | Funnel | ChartNote | SharedLink
 T = TypeVar("T", Goal, Segment, Funnel, ChartNote, SharedLink)
 
 
@@ -35,6 +37,10 @@ class BadEntryError(ValueError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+class NameTakenError(BadEntryError):
+    """Something else has this name, and is not to be replaced unasked."""
 
 
 def create_goal(site: Site, name: str, kind: str, value: str) -> Goal:
@@ -58,23 +64,21 @@ def create_goal(site: Site, name: str, kind: str, value: str) -> Goal:
     return _added(goal)
 
 
-def save_segment(site: Site, name: str, texts: Sequence[str]) -> Segment:
-    """These filters under a name, in place of what had it before; raises BadEntryError."""
+def save_segment(site: Site, name: str, texts: Sequence[str], *, replaces: bool = False) -> Segment:
+    """These filters under a name; raises BadEntryError, NameTakenError where that would replace other filters."""
     filters = _checked_filters(texts)
     if not filters:
         raise BadEntryError("filters", "Add a filter first; a segment is a name for filters.")
-    found = db.session.scalars(
-        select(Segment).where(
-            Segment.organisation_id == site.organisation_id, Segment.site_id == site.id, Segment.name == name.strip()
+    found = find_segment(site.organisation_id, site.id, name.strip())
+    if found is None:
+        name = _checked_name(Segment, site, name.strip())
+        return _added(
+            Segment(organisation_id=site.organisation_id, id=uuid7(), site_id=site.id, name=name, filters=filters)
         )
-    ).first()
-    if found is not None:
-        found.filters = filters
-        return found
-    name = _checked_name(Segment, site, name.strip())
-    return _added(
-        Segment(organisation_id=site.organisation_id, id=uuid7(), site_id=site.id, name=name, filters=filters)
-    )
+    if found.filters != filters and not replaces:
+        raise NameTakenError("name", f"There is a segment called “{found.name}” already.")
+    found.filters = filters
+    return found
 
 
 def add_note(site: Site, day: str, text: str) -> ChartNote:
@@ -109,6 +113,11 @@ def share(site: Site, name: str, texts: Sequence[str], *, shows_goals: bool = Fa
     )
 
 
+def get_kept(kind: Kept, organisation_id: UUID, kept_id: UUID) -> KeptRow | None:
+    """What is kept under this id."""
+    return cast("KeptRow | None", db.session.get(kind, (organisation_id, kept_id)))
+
+
 def delete_kept(kind: Kept, organisation_id: UUID, kept_id: UUID) -> bool:
     """Whether there was one, which is gone now."""
     gone = db.session.execute(
@@ -117,13 +126,26 @@ def delete_kept(kind: Kept, organisation_id: UUID, kept_id: UUID) -> bool:
     return gone.first() is not None
 
 
-def save_funnel(site: Site, name: str, texts: Sequence[str], funnel_id: UUID | None = None) -> Funnel:
-    """These steps under a name that no other funnel has; raises BadEntryError. An id brings back a deleted one."""
+def restore_kept(kind: Kept, site: Site, values: dict[str, Any]) -> KeptRow:
+    """Bring back what was deleted, as it was, unless it is back already; raises BadEntryError."""
+    found = get_kept(kind, site.organisation_id, values["id"])
+    if found is not None:
+        return found
+    if kind is Goal or kind is Segment or kind is Funnel:
+        _checked_name(kind, site, values["name"])
+    else:
+        _check_room(kind, site)
+    kept = kind(organisation_id=site.organisation_id, **values)
+    db.session.add(kept)
+    db.session.flush()
+    return kept
+
+
+def save_funnel(site: Site, name: str, texts: Sequence[str]) -> Funnel:
+    """These steps under a name that no other funnel has; raises BadEntryError."""
     steps = checked_steps(texts)
     name = _checked_name(Funnel, site, name.strip())
-    return _added(
-        Funnel(organisation_id=site.organisation_id, id=funnel_id or uuid7(), site_id=site.id, name=name, steps=steps)
-    )
+    return _added(Funnel(organisation_id=site.organisation_id, id=uuid7(), site_id=site.id, name=name, steps=steps))
 
 
 def change_funnel(site: Site, funnel: Funnel, name: str | None, texts: Sequence[str] | None) -> None:

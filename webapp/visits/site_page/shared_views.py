@@ -9,7 +9,7 @@ from flask import Blueprint, abort, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
-from webapp.accounts.current import current_organisation, enter_organisation
+from webapp.accounts.current import enter_organisation
 from webapp.accounts.models import Organisation
 from webapp.config import Settings
 from webapp.extensions import db, enter_tenant
@@ -20,6 +20,7 @@ from webapp.visits.site_page import service
 from webapp.visits.site_page.choice import Choice, read_choice
 from webapp.visits.site_page.filters import read_filters, words_of
 from webapp.visits.site_page.flow_views import journeys_file, journeys_page
+from webapp.visits.site_page.limits import is_narrow
 from webapp.visits.site_page.list_views import list_file, list_page, numbers_file
 from webapp.visits.site_page.models import SharedLink
 from webapp.visits.site_page.queries import find_shared_link, list_segments, list_shared_links
@@ -29,6 +30,9 @@ from webapp.visits.site_page.tables import as_csv, as_json
 from webapp.visits.site_page.views import TEMPLATE, find_site, page_context, with_comparison
 from webapp.visits.views import visits
 
+NOT_ASKED = (
+    "This link shows some pages, events or products alone. It can't be filtered by what else its visits saw or did."
+)
 shared_visits = Blueprint("shared_visits", __name__, url_prefix="/shared")
 
 
@@ -48,22 +52,22 @@ def show_list(secret: str, field: str) -> ResponseReturnValue:
 
 @shared_visits.get("/<secret>/lists/<field>/csv")
 def list_csv(secret: str, field: str) -> ResponseReturnValue:
-    return list_file(_read_shared(secret), field, as_csv)
+    return list_file(_read_for_file(secret), field, as_csv)
 
 
 @shared_visits.get("/<secret>/lists/<field>/json")
 def list_json(secret: str, field: str) -> ResponseReturnValue:
-    return list_file(_read_shared(secret), field, as_json)
+    return list_file(_read_for_file(secret), field, as_json)
 
 
 @shared_visits.get("/<secret>/numbers/csv")
 def numbers_csv(secret: str) -> ResponseReturnValue:
-    return numbers_file(_read_shared(secret), as_csv)
+    return numbers_file(_read_for_file(secret), as_csv)
 
 
 @shared_visits.get("/<secret>/numbers/json")
 def numbers_json(secret: str) -> ResponseReturnValue:
-    return numbers_file(_read_shared(secret), as_json)
+    return numbers_file(_read_for_file(secret), as_json)
 
 
 @shared_visits.get("/<secret>/journeys")
@@ -73,12 +77,12 @@ def show_journeys(secret: str) -> ResponseReturnValue:
 
 @shared_visits.get("/<secret>/journeys/csv")
 def journeys_csv(secret: str) -> ResponseReturnValue:
-    return journeys_file(_read_shared(secret), as_csv)
+    return journeys_file(_read_for_file(secret), as_csv)
 
 
 @shared_visits.get("/<secret>/journeys/json")
 def journeys_json(secret: str) -> ResponseReturnValue:
-    return journeys_file(_read_shared(secret), as_json)
+    return journeys_file(_read_for_file(secret), as_json)
 
 
 @shared_visits.after_request
@@ -107,18 +111,6 @@ def add_link(site_id: UUID) -> ResponseReturnValue:
     return redirect(url_for("visits.show_links", site_id=site.id), code=303)
 
 
-@visits.post("/links/<uuid:link_id>/delete")
-def delete_link(link_id: UUID) -> ResponseReturnValue:
-    """Whoever has the link sees nothing from now on."""
-    link = db.session.get(SharedLink, (current_organisation().id, link_id))
-    if link is None:
-        abort(404)
-    site_id = link.site_id
-    service.delete_kept(SharedLink, link.organisation_id, link.id)
-    db.session.commit()
-    return redirect(url_for("visits.show_links", site_id=site_id), code=303)
-
-
 def _read_shared(secret: str) -> Choice:
     """What is asked of the link's site; no such page where there is no such link."""
     link = _find_link(secret)
@@ -128,7 +120,25 @@ def _read_shared(secret: str) -> Choice:
         abort(404)
     enter_organisation(organisation)
     choice = read_choice(site, request.args, utc_now())
-    return replace(choice, secret=secret, locked=read_filters(link.filters), shows_goals=link.shows_goals)
+    locked = read_filters(link.filters)
+    shows_goals = link.shows_goals and not is_narrow(locked)
+    return _as_limited(replace(choice, secret=secret, locked=locked, shows_goals=shows_goals))
+
+
+def _as_limited(choice: Choice) -> Choice:
+    """Without filters that would tell what the link is not about."""
+    asked = [one for one in choice.filters if choice.may_filter(one.field)]
+    if len(asked) == len(choice.filters):
+        return choice
+    return replace(choice.with_filters(asked), error=NOT_ASKED)
+
+
+def _read_for_file(secret: str) -> Choice:
+    """The same for a file, which has no room to say what was left out."""
+    choice = _read_shared(secret)
+    if choice.error == NOT_ASKED:
+        abort(422, NOT_ASKED)
+    return choice
 
 
 def _find_link(secret: str) -> SharedLink:

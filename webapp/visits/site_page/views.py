@@ -26,7 +26,7 @@ from webapp.visits.site_page.fields import LABELS
 from webapp.visits.site_page.figures import get_compared, list_buckets, list_numbers
 from webapp.visits.site_page.filters import WORDS, BadFilterError, chips_of, read_filters, write_filters, written_value
 from webapp.visits.site_page.goals import can_convert, list_goal_lines
-from webapp.visits.site_page.lists import TOP_COUNT, fields_of, list_cards
+from webapp.visits.site_page.lists import TOP_COUNT, fields_of, list_cards, list_values
 from webapp.visits.site_page.models import Segment
 from webapp.visits.site_page.people_links import people_url
 from webapp.visits.site_page.queries import list_goals, list_segments
@@ -89,7 +89,6 @@ def _context(choice: Choice, sites: list[Site]) -> dict[str, Any]:
         "sites": sites,
         "stream_url": live_url(),
         "snippet": snippet_of(choice.site),
-        "segments": list_segment_links(choice),
         "people_url": people_url(choice),
     }
 
@@ -110,16 +109,30 @@ def list_chips(choice: Choice, endpoint: str = HOME, **more: Any) -> list[tuple[
     ]
 
 
+def _list_field_labels(choice: Choice) -> dict[str, str]:
+    """What may be compared in the form that adds a filter."""
+    return {field: label for field, label in LABELS.items() if choice.may_filter(field)}
+
+
+def toolbar_context(choice: Choice, endpoint: str = HOME, **more: Any) -> dict[str, Any]:
+    """What the toolbar and the chips of a page at `endpoint` need, with `more` in its address."""
+    return {
+        "choice": choice,
+        "endpoint": endpoint,
+        "more": more,
+        "presets": PRESETS,
+        "field_labels": _list_field_labels(choice),
+        "operator_words": {operator.value: words for operator, words in WORDS.items()},
+        "chips": list_chips(choice, endpoint, **more),
+        "segments": [] if choice.secret else list_segment_links(choice, endpoint, **more),
+    }
+
+
 def page_context(choice: Choice) -> dict[str, Any]:
     """What the page shows to members and to strangers with a link."""
     frame = {
-        "choice": choice,
-        "endpoint": HOME,
-        "more": {},
-        "presets": PRESETS,
+        **toolbar_context(choice),
         "comparisons": list(Comparison),
-        "field_labels": LABELS,
-        "operator_words": {operator.value: words for operator, words in WORDS.items()},
         "is_heard": queries.has_pageviews(choice.organisation_id, [choice.site.id]),
     }
     return {**frame, **_shown(choice)} if frame["is_heard"] else frame
@@ -128,7 +141,10 @@ def page_context(choice: Choice) -> dict[str, Any]:
 def _shown(choice: Choice) -> dict[str, Any]:
     now, zone = utc_now(), choice.period.zone
     edges = choice.period.edges(choice.aggregation)
-    found = answers.overview(choice.question(), edges, fields_of(choice), TOP_COUNT + 1)
+    question, fields = choice.question(), fields_of(choice)
+    alike = [field for field in fields if choice.list_question(field) == question]
+    found = answers.overview(question, edges, alike, TOP_COUNT + 1)
+    others = {field: list_values(choice, field, TOP_COUNT + 1) for field in fields if field not in alike}
     total, compared = found.summary.total, get_compared(choice, now)
     buckets, annotations = list_buckets(choice, found.summary.points, compared), list_annotations(choice)
     goals = list_goals(choice.organisation_id, choice.site.id) if choice.shows_goals else []
@@ -140,8 +156,7 @@ def _shown(choice: Choice) -> dict[str, Any]:
         "annotations": annotations,
         "goals": goals,
         "goal_lines": list_goal_lines(choice, goals, total) if can_convert(choice) else None,
-        "cards": list_cards(choice, total, found.lists),
-        "chips": list_chips(choice),
+        "cards": list_cards(choice, total, {**found.lists, **others}),
         "exact_limit": EXACT_LIMIT,
         "error_percent": ERROR_PERCENT,
     }
