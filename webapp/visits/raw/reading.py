@@ -22,11 +22,12 @@ from webapp.visits.raw.duck import duck_cursor
 from webapp.visits.raw.row_conditions import Parameters
 from webapp.visits.raw.selection import Part, Selection, milliseconds, spans_of
 from webapp.visits.raw.sources import LocalRows, RawSources, list_complete_from
-from webapp.visits.raw.visit_tables import NAMES
+from webapp.visits.raw.visit_tables import BECAME, NAMES, follow
 
 OPEN_TRIES = 3
 BATCH_ROWS = 2_000
 PLACEHOLDER = re.compile(r"\$(\w+)")
+PAIRS = pl.Schema({"visit": pl.Int64(), "joined": pl.Int64()})
 Answer = TypeVar("Answer")
 
 
@@ -78,10 +79,22 @@ class Reading:
     def _prepare(self, name: str) -> None:
         """Make a table of visits before the first statement that names it."""
         if name in self._made:
-            return
+            return None
         self._made.add(name)
+        if name == BECAME:
+            return self._follow_joins()
         parameters = Parameters()
-        self.make(name, self.selection.define(name, parameters), parameters)
+        return self.make(name, self.selection.define(name, parameters), parameters)
+
+    def _follow_joins(self) -> None:
+        """Few visits go into others, most often none: they are followed here, however far."""
+        parameters = Parameters()
+        joined = self.rows(self.selection.joins(parameters), parameters)
+        pairs = pl.DataFrame(follow(joined), schema=PAIRS, orient="row")
+        self._cursor.execute(f"CREATE TEMP TABLE {BECAME} (visit BIGINT, joined BIGINT)")
+        if not pairs.is_empty():
+            self._cursor.register("pairs", _Stream(pairs))
+            self._cursor.execute(f"INSERT INTO {BECAME} SELECT visit, joined FROM pairs")
 
     def frame(self, statement: str, parameters: Parameters, schema: pl.Schema, **tables: pl.DataFrame) -> pl.DataFrame:
         """The same by column, where no value is missing; the statement may name the tables besides."""

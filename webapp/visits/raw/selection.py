@@ -25,7 +25,6 @@ from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, FIELDS, PAGE, Filter,
 from webapp.visits.raw.frames import ACTIVITY_SCHEMA, PLACE, SOURCE, TIME_COLUMNS, VISIT_SCHEMA
 from webapp.visits.raw.row_conditions import NAMED_KINDS, Parameters, one_of, row_conditions
 from webapp.visits.raw.visit_tables import (
-    BECAME,
     DID,
     DID_IT,
     PASSING,
@@ -33,7 +32,6 @@ from webapp.visits.raw.visit_tables import (
     SHOWN,
     SIGNED,
     VISITS_OF_ROWS,
-    became,
 )
 
 MARGIN = timedelta(days=1)
@@ -115,8 +113,13 @@ class Selection:
 
     def define(self, name: str, parameters: Parameters) -> str:
         """What is in a table of `visit_tables`, which a reading makes when a statement names it."""
-        made = {BECAME: self._became, SIGNED: self._signed, PASSING: lambda _: PASSING_VISITS, SHOWN: self._shown}
+        made = {SIGNED: self._signed, PASSING: lambda _: PASSING_VISITS, SHOWN: self._shown}
         return made[name](parameters) if name in made else self._did(name, parameters)
+
+    def joins(self, parameters: Parameters) -> str:
+        """Visits that went into another. What a visit of the range took up may have begun after the range."""
+        start, end = self.question.start - MARGIN, self.question.end + MARGIN
+        return f"SELECT visit, joined FROM {self._rows(RawKind.VISIT, start, end, ['joined <> 0'], parameters)}"
 
     def rows_of_visits(self, parameters: Parameters, condition: str) -> str:
         """All activity that visits of the range may have, whatever the filters."""
@@ -166,11 +169,6 @@ class Selection:
         conditions = [IS_VISITOR, *row_conditions([*self.row_filters, *self._filters(PLACE)], parameters)]
         start, end = self.question.start, self.question.end + MARGIN
         return VISITS_OF_ROWS.format(rows=self._rows(RawKind.ACTIVITY, start, end, conditions, parameters))
-
-    def _became(self, parameters: Parameters) -> str:
-        """What a visit of the range took up may have begun after the range."""
-        start, end = self.question.start - MARGIN, self.question.end + MARGIN
-        return became(self._rows(RawKind.VISIT, start, end, ["joined <> 0"], parameters))
 
     def _rows(
         self, kind: RawKind, start: datetime, end: datetime, conditions: list[str], parameters: Parameters

@@ -7,22 +7,13 @@ to look up a thousand visits among them, which was 30 times as slow.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
 BECAME, SIGNED, PASSING, SHOWN = "became", "signed_visits", "passing_visits", "visits_of_rows"
 DID = "did_{number}"
 """Numbers of visits in which something was done that a filter names."""
 NAMES = re.compile(rf"\b({BECAME}|{SIGNED}|{PASSING}|{SHOWN}|{DID.format(number='[0-9]+')})\b")
-DOUBLINGS = 6
-"""Each step follows visits twice as far as the one before: up to 64 joins, one after the other, which is more than
-half hours in the margin. Most sites have few joins, and then a step takes nothing. SQL's own recursion takes longer,
-since nobody can tell beforehand how many rows it finds."""
-FURTHER = """
-    step_{after} AS MATERIALIZED (
-        SELECT visit, joined FROM step_{before}
-        UNION SELECT near.visit, far.joined FROM step_{before} AS near JOIN step_{before} AS far
-            ON far.visit = near.joined
-    )
-"""
 PASSING_VISITS = f"""
     WITH changed AS MATERIALIZED (SELECT visit FROM {SIGNED} WHERE sign < 0),
     passing AS MATERIALIZED (
@@ -51,8 +42,19 @@ DID_IT = f"""
 """All numbers under which rows of a visit may be found, of visits of which one row is among these."""
 
 
-def became(rows: str) -> str:
-    """Which visits went into which others, at once or by others between them, from visits that were joined."""
-    steps = [FURTHER.format(before=step, after=step + 1) for step in range(DOUBLINGS)]
-    first = f"step_0 AS MATERIALIZED (SELECT visit, joined FROM {rows})"
-    return f"WITH {', '.join([first, *steps])} SELECT visit, joined FROM step_{DOUBLINGS}"
+def follow(joined: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Each visit that went into another with all that it became, at once or by others between them."""
+    onward: dict[int, set[int]] = defaultdict(set)
+    for visit, into in joined:
+        onward[visit].add(into)
+    return [(visit, into) for visit in onward for into in _reached(visit, onward) - {visit}]
+
+
+def _reached(visit: int, onward: Mapping[int, set[int]]) -> set[int]:
+    reached: set[int] = set()
+    waiting = [visit]
+    while waiting:
+        further = onward.get(waiting.pop(), set()) - reached
+        reached |= further
+        waiting += further
+    return reached
