@@ -45,7 +45,8 @@ REFUSALS = {
 }
 IDENTIFIER_DESCRIPTION = (
     "Who visited: any text that stays the same. An e-mail address, a customer number or a SKU, in whatever case,"
-    " is found again at the contact or product that has it. Without it, `ip` and `userAgent` make one for the day."
+    " is found again at the contact or product that has it, since the key proves who says so: `/collect` believes it"
+    " with a signature only. Without it, `ip` and `userAgent` make one for the day."
 )
 
 

@@ -25,7 +25,8 @@ ENGAGED_MS_LIMIT = 24 * 3600 * 1000
 ID_MAX_AGE = timedelta(hours=48)
 """How long a retry may take: for so long at least, the ids of counted beacons are kept."""
 ID_MAX_AHEAD = timedelta(hours=24)
-VISIT_MAX_AGE = timedelta(days=31)
+VISIT_MAX_AGE = ID_MAX_AGE
+"""What anybody may tell of the past: the tracker's queue holds a day, and no id may be older than this."""
 VISIT_MAX_AHEAD = timedelta(minutes=5)
 OLDEST_VISIT = datetime(2000, 1, 1, tzinfo=UTC)
 """A server with an API key or a signature may report visits from as long ago as this."""
@@ -119,7 +120,8 @@ def check_visited_at(beacon: Beacon, now_ms: int, *, is_trusted: bool) -> int:
     if visited_ms > now_ms + _VISIT_MAX_AHEAD_MS:
         raise RefusedError(422, "visit-in-future", "`visitedAt` lies in the future.")
     if visited_ms < (_OLDEST_VISIT_MS if is_trusted else now_ms - _VISIT_MAX_AGE_MS):
-        raise RefusedError(422, "visit-too-old", "`visitedAt` lies too far back to be counted.")
+        detail = "`visitedAt` may lie 48 hours back; with an API key or a signature, as far as the year 2000."
+        raise RefusedError(422, "visit-too-old", detail)
     return min(visited_ms, now_ms)
 
 

@@ -66,6 +66,7 @@ EXPLANATIONS = {
     "bad-signature": "A signature did not fit what it signs. Does your server use this site's secret?",
     "bad-sku": "A product view had no SKU, or one that is too long.",
     "bad-time": "The time of the visit could not be read.",
+    "guessable-identifier": "`identify` came for a visitor with an identifier that anybody could guess.",
     "id-in-future": "The beacon's id was made by a clock that runs ahead by more than a day.",
     "id-too-old": "The beacon was sent again after more than 48 hours, too late to be counted once only.",
     "missing-id": "A signed beacon had no id, without which it could be sent and counted again.",
@@ -75,7 +76,7 @@ EXPLANATIONS = {
     "rate-limited": "The picture for pages without scripts was asked for more often than one address or the site may.",
     SITE_DELETED: "The site was deleted, and its pages still reported visits.",
     "visit-in-future": "The visit's time lay in the future.",
-    "visit-too-old": "The visit lay more than 31 days back.",
+    "visit-too-old": "The visit lay more than 48 hours back, which the site's own server alone may tell of.",
     "wrong-fields": "A field was missing or of the wrong type.",
 }
 """What a site's owner reads about each reason."""
