@@ -118,6 +118,28 @@ def test_what_was_refused_after_that_shows_with_its_reason(app: APIFlask, alice:
     assert "does not take visits" not in page_of(alice, site, part="/heard")
 
 
+@pytest.mark.parametrize("is_list", [False, True])
+def test_a_field_that_is_wrong_is_told_with_its_page(
+    app: APIFlask, alice: Person, services: Settings, is_list: bool
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    beacon = make_beacon(site.site_key, pageUrl=f"{ORIGIN}/broken", identifier=7)
+    post(services, [beacon] if is_list else beacon)
+    part = page_of(alice, site, part="/heard")
+    assert "The beacon's fields are not as they should be" in part
+    assert f"{ORIGIN}/broken" in part
+
+
+def test_of_a_list_that_is_taken_in_part_both_show(app: APIFlask, alice: Person, services: Settings) -> None:
+    site = add_site(app, alice.organisation_id)
+    refused = make_beacon(site.site_key, screen="wide", pageUrl=f"{ORIGIN}/wide")
+    post(services, [make_beacon(site.site_key), refused])
+    part = page_of(alice, site, part="/heard")
+    assert "We heard from your site" in part
+    assert "`screen` must be width and height" in part
+    assert f"{ORIGIN}/wide" in part
+
+
 def test_what_was_left_out_lately_is_listed_by_reason(app: APIFlask, alice: Person) -> None:
     site = add_site(app, alice.organisation_id)
     today = utc_now().date()

@@ -78,7 +78,7 @@ def _heard(site: Site) -> dict[str, Any]:
     """What was heard of the site, what was refused after that, and what is known of the days before."""
     taken, refused, can_tell = _read(site)
     now = utc_now()
-    is_newer = refused and (not taken or refused.at > taken.at)
+    is_newer = refused and (not taken or refused.at >= taken.at)
     return {
         "now": now,
         "can_tell": can_tell,

@@ -81,7 +81,7 @@ def test_every_refusal_has_its_reason_and_can_be_read_across_origins(
         assert (answer.problem["status"], answer.problem["reason"]) == (status, reason)
         assert answer.problem["detail"]
     assert waiting(services) == []
-    assert drops(services) == {"wrong-fields": 1, "bad-page-url": 1}  # the others name no site
+    assert drops(services) == {"wrong-fields": 1, "bad-page-url": 1, "too-large": 1}  # the others name no site
 
 
 def test_a_body_in_many_parts_is_one_body(app: APIFlask, alice: Person, services: Settings) -> None:
