@@ -28,7 +28,7 @@
 
   // Nothing that goes wrong, now or later, may reach the page: not as an error, not as a rejection.
   const guard = (work) => (...given) => {
-    attempt(() => Promise.resolve(work(...given)).catch(() => {}))
+    (async () => work(...given))().catch(() => {})
   }
 
   guard(() => {
@@ -49,6 +49,7 @@
     const exclusions = (settings.exclude || '').split(',').map(
       (text) => new RegExp(`^${text.trim().replace(/\W/g, (mark) => mark === '*' ? '.*' : '\\' + mark)}$`)
     )
+    const keys = (settings.query || '').split(',')
     const memory = {} // what is not stored lives as long as the page
     const unanswered = {} // this page's own beacons, by storage key
     let tokens = BURST
@@ -85,8 +86,7 @@
       for (let i = 5; i >= 0; i--, time /= 256) bytes[i] = time
       bytes[6] = bytes[6] & 15 | 112
       bytes[8] = bytes[8] & 63 | 128
-      return Array.from(bytes, (byte) => (byte + 256).toString(16).slice(1)).join('')
-        .replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+      return Array.from(bytes, (byte, i) => (i % 2 || i < 4 || i > 10 ? '' : '-') + (byte + 256).toString(16).slice(1)).join('')
     }
 
     const allowed = (now) => {
@@ -98,6 +98,8 @@
     // What is seen and done -------------------------------------------------------------------------
 
     const path = () => location.pathname + (withHash ? location.hash : '')
+    // What tells pages apart: of the query only what the server keeps.
+    const place = () => path() + keys.map((key) => new URLSearchParams(location.search).getAll(key))
     const address = () => (withHash ? location.href : location.href.split('#')[0]).slice(0, URL_LIMIT)
     const bare = (url) => url.split(/[?#]/)[0].slice(0, TEXT_LIMIT)
 
@@ -149,7 +151,7 @@
       const referrer = countedUrl || document.referrer
       attempt(engage)
       engagedMs = deepest = 0
-      countedPath = path()
+      countedPath = place()
       countedUrl = address()
       engagedUrl = report(undefined, { referrer }) && countedUrl
       if (isFirst && chosen('404') && performance.getEntriesByType('navigation')[0].responseStatus === 404) {
@@ -159,11 +161,14 @@
 
     const look = () => {
       if (document.hidden) {
-        engage()
+        attempt(leave)
         return drain()
       }
       settle()
-      if (auto && path() !== countedPath) count()
+      // A link by which this browser's own visits are left out, or counted again.
+      const wish = location.hash.split('#footfall-')[1]
+      if (wish) localStorage.setItem(IGNORE, wish === 'ignore')
+      if (auto && place() !== countedPath) count()
     }
 
     // A signature stands for its identity, and tells nobody who it is. What was read until now was the former person's.
@@ -190,7 +195,7 @@
       const link = target.closest('a[href],area[href]')
       if (button && (button > 1 || !link)) return // of the other buttons only the middle one follows links
       const declared = target.closest(`[${EVENT}]`)
-      if (declared && declared.tagName !== 'FORM') declare(declared)
+      if (declared && !declared.action) declare(declared)
       if (!link || !/^https?:/.test(link.protocol)) return
       const props = { url: bare(link.href) }
       if (chosen('downloads') && (link.hasAttribute('download') || files.test(link.pathname))) track('download', props)
@@ -208,7 +213,7 @@
     const next = () => queue().reduce((best, key) => {
       const now = Date.now()
       const item = readJson(key)
-      if (!item || !item.beacon || !(now - Date.parse(item.beacon.visitedAt) < DAY)) return remove(key), best
+      if (!attempt(() => now - Date.parse(item.beacon.visitedAt) < DAY)) return remove(key), best
       if (item.beacon.siteKey !== siteKey || Math.abs(now - item.heldAt) < LEASE) return best
       return best && best.tries < item.tries ? best : Object.assign(item, { key })
     }, null)
@@ -221,10 +226,10 @@
     }
 
     const rest = (retryAfter) => {
-      const seconds = +retryAfter || (Date.parse(retryAfter) - Date.now()) / 1e3
-      const told = seconds > 0
+      const asked = retryAfter * 1e3 || Date.parse(retryAfter) - Date.now()
+      const told = asked > 0
       const failures = pause().failures || 0
-      const wait = (told ? seconds * 1e3 : Math.min(1e3 * 2 ** failures, 3e5)) * (1 + Math.random() / 2)
+      const wait = (told ? asked : Math.min(1e3 * 2 ** failures, 3e5)) * (1 + Math.random() / 2)
       write(PAUSE, JSON.stringify({ until: Date.now() + Math.min(wait, DAY), failures: failures + 1, told }))
     }
 
@@ -247,6 +252,7 @@
       if (!answer.status || answer.status === 429 || answer.status >= 500) {
         rest(answer.headers && answer.headers.get('Retry-After'))
         hold(item, 0)
+        unanswered[item.key] = true
       } else {
         [item.key, PAUSE].forEach(remove)
         delete unanswered[item.key]
@@ -266,15 +272,15 @@
       if (queue().length) timer = setTimeout(guard(drain), wait ? wait + 1 : LEASE)
     }
 
-    // These may arrive twice; under the same id they count once. A server that asked us to wait is left alone.
+    // A page that is hidden may never be heard of again. What goes out here may arrive twice; under the same id it counts
+    // once, and it stays queued until it is answered. A server that asked us to wait is left alone.
     const leave = () => {
       attempt(engage)
-      engagedUrl = ''
       const state = pause()
       if (state.left && state.told) return
       Object.keys(unanswered).forEach((key) => {
         const item = readJson(key)
-        if (item) navigator.sendBeacon(endpoint, body(item.beacon))
+        if (!item || navigator.sendBeacon(endpoint, body(item.beacon))) delete unanswered[key]
       })
     }
 
@@ -282,7 +288,7 @@
 
     // In the window's capture phase all of them are heard, whoever they are meant for and whatever the page does with them.
     const listen = (names, work) => names.split(' ').forEach(
-      (name) => addEventListener(name, guard(work), { capture: true, passive: true })
+      (name) => addEventListener(name, guard(work), true)
     )
 
     const start = () => {
@@ -292,21 +298,22 @@
           identify: guard(identify), product: guard((sku) => report('product', { sku: '' + sku })), pageview: guard(count)
         })
       })
-      for (const name of ['pushState', 'replaceState']) {
-        attempt(() => {
-          const original = history[name]
-          history[name] = function () {
-            const result = original.apply(this, arguments)
-            guard(look)()
-            return result
-          }
-        })
-      }
+      'pushState replaceState'.split(' ').forEach((name) => attempt(() => {
+        const original = history[name]
+        history[name] = function () {
+          const result = original.apply(this, arguments)
+          guard(look)()
+          return result
+        }
+      }))
       listen('popstate hashchange visibilitychange', look)
       listen('focus blur scroll', settle)
       listen('click auxclick', click)
       listen('submit', submit)
-      listen('pagehide', leave)
+      listen('pagehide', () => {
+        leave()
+        engagedUrl = ''
+      })
       listen('pageshow', ({ persisted }) => {
         if (!persisted) return
         countedPath = null // back from the back-forward cache, so seen again

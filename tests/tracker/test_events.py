@@ -9,8 +9,9 @@ from playwright.sync_api import Browser
 
 from tests.tracker.pages import click_without_leaving, visiting, wait_until_answered
 from tests.tracker.support import SITE_KEY, Stage, stage
+from webapp.visits.snippets import QUEUE
 
-QUEUE = "<script>window.footfall=window.footfall||function(){(footfall.q=footfall.q||[]).push(arguments)}</script>"
+STUB = f"<script>{QUEUE}</script>"
 LINKS = """
 <a id="out" href="https://other.example/deep/page?secret=1#part">out</a>
 <a id="in" href="/inside">in</a>
@@ -49,17 +50,19 @@ def test_an_event_carries_its_name_its_properties_and_the_page_it_happened_on(br
 
 
 def test_calls_from_before_the_tracker_has_loaded_are_not_lost(browser: Browser) -> None:
-    early = QUEUE + (
-        "<script>footfall('Early', {n: 1}); footfall('Bare'); footfall(() => footfall.product('SKU-1'))\n"
-        "footfall(() => footfall.identify('alice@example.com', 'ab12'))</script>"
+    early = STUB + (
+        "<script>footfall('Early', {n: 1}); footfall('Bare'); footfall(() => footfall('Called'))\n"
+        "footfall.product('SKU-1'); footfall.identify('alice@example.com', 'ab12'); footfall.pageview()</script>"
     )
     with stage(before=early) as scene, visiting(browser, scene) as watched:
-        scene.collector.wait_for_count(5)
+        scene.collector.wait_for_count(7)
         wait_until_answered(watched.page)
         watched.assert_clean()
-    assert sorted(events_of(scene)) == [("Bare", None), ("Early", {"n": 1})]
+    assert sorted(events_of(scene)) == [("Bare", None), ("Called", None), ("Early", {"n": 1})]
     assert scene.collector.of_kind("product")[0]["sku"] == "SKU-1"
-    assert scene.collector.of_kind("identify")[0]["identity"] == "alice@example.com"
+    identified = scene.collector.of_kind("identify")[0]
+    assert (identified["identity"], identified["signature"]) == ("alice@example.com", "ab12")
+    assert len(scene.collector.of_kind("pageview")) == 2
 
 
 def test_a_product_view_carries_the_sku_as_text(browser: Browser) -> None:
@@ -78,6 +81,7 @@ def test_a_person_is_told_once_a_visit_and_never_stored_in_words(browser: Browse
         watched.page.evaluate("footfall.identify('alice@example.com', 'ab12')")
         watched.page.evaluate("footfall('Last')")
         scene.collector.wait_for_kind("event")
+        wait_until_answered(watched.page)
         stored = watched.page.evaluate("JSON.stringify(localStorage)")
     assert (told_first["identity"], told_first["signature"]) == ("alice@example.com", "ab12")
     assert len(scene.collector.of_kind("identify")) == 1

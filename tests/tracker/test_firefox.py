@@ -12,13 +12,13 @@ import pytest
 from tests.tracker.firefox import Firefox, launch_firefox
 from tests.tracker.pages import QUEUED
 from tests.tracker.support import Answer, Stage, stage
+from webapp.visits.snippets import QUEUE
 
 ERRORS = """<script>
 window.errors = []
 const note = (event) => errors.push(String(event.message || event.reason))
 addEventListener('error', note)
 addEventListener('unhandledrejection', note)
-window.footfall=window.footfall||function(){(footfall.q=footfall.q||[]).push(arguments)}
 </script>"""
 LINKS = """<a id="out" href="https://other.example/a?secret=1">out</a> <a id="file" href="/price.pdf">file</a>
 <button id="buy" data-footfall-event="Buy" data-footfall-event-sku="SKU-1">Buy</button>
@@ -37,7 +37,7 @@ def firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
 @contextmanager
 def visited(firefox: Firefox, path: str = "/", attributes: str = "", body: str = "") -> Iterator[Stage]:
     """A stage whose website is open; at the end the page must have seen no error."""
-    with stage(before=ERRORS, attributes=attributes, body=body) as scene:
+    with stage(before=f"{ERRORS}<script>{QUEUE}</script>", attributes=attributes, body=body) as scene:
         firefox.open(scene.website + path)
         yield scene
         assert firefox.run("return window.errors || []") == []

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser
 from tests.browser_support import new_page
 from tests.tracker.pages import SHOWN, visiting, wait_until_answered
 from tests.tracker.support import Answer, stage
+from webapp.visits.snippets import QUEUE
 
 DNT = "Object.defineProperty(Navigator.prototype, 'doNotTrack', {get: () => '1'});"
 GPC = "Object.defineProperty(Navigator.prototype, 'globalPrivacyControl', {get: () => true, configurable: true});"
@@ -124,11 +125,37 @@ def test_without_the_option_the_servers_own_rule_decides(browser: Browser, wish:
         scene.collector.wait_for_count(1)
 
 
+def test_a_change_of_the_query_is_a_page_where_the_site_keeps_the_key(browser: Browser) -> None:
+    steps = ["/list?q=a", "/list?q=a&sort=name", "/list?sort=age&q=a&page=2", "/list?q=a#end", "/hidden?q=b"]
+    with (
+        stage(attributes='data-query="q,page" data-exclude="/hidden"') as scene,
+        visiting(browser, scene, "/list") as watched,
+    ):
+        for step in steps:
+            watched.page.evaluate("(step) => history.pushState({}, '', step)", step)
+        watched.page.evaluate("footfall('Last')")
+        watched.page.evaluate("history.pushState({}, '', '/end')")
+        scene.collector.wait_for(lambda it: "/end" in it.paths, "the last page counts")
+        wait_until_answered(watched.page)
+    seen = sorted(scene.collector.paths)
+    assert seen == sorted(["/list", "/list?q=a", "/list?sort=age&q=a&page=2", "/list?q=a", "/end"])
+
+
+def test_a_link_switches_ones_own_visits_off_and_on_again(browser: Browser) -> None:
+    with stage() as scene, visiting(browser, scene, "/mine#footfall-ignore") as watched:
+        assert watched.page.evaluate("localStorage.getItem('footfall.ignore')") == "true"
+        watched.page.goto(f"{scene.website}/mine-too")
+        watched.page.evaluate("footfall('Mine')")
+        watched.page.evaluate("location.hash = 'footfall-count'")
+        watched.page.wait_for_function("localStorage.getItem('footfall.ignore') !== 'true'")
+        watched.page.goto(f"{scene.website}/counted")
+        scene.collector.wait_for_count(1)
+        wait_until_answered(watched.page)
+    assert scene.collector.paths == ["/counted"]
+
+
 def test_a_page_that_is_prepared_waits_with_everything_until_it_is_shown(browser: Browser) -> None:
-    early = (
-        "<script>window.footfall=window.footfall||function(){(footfall.q=footfall.q||[]).push(arguments)}\n"
-        "footfall('Early')</script>"
-    )
+    early = f"<script>{QUEUE}\nfootfall('Early')</script>"
     with stage(before=early) as scene, visiting(browser, scene, "/prepared", init_script=PRERENDERING) as watched:
         watched.page.evaluate("footfall('Still early')")
         with new_page(browser) as other:

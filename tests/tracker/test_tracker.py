@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser_support import new_page
-from tests.tracker.pages import HIDDEN, QUEUED, SHOWN, visiting, wait_until_answered
+from tests.tracker.pages import HIDDEN, HIDE, QUEUED, SHOWN, visiting, wait_until_answered
 from tests.tracker.support import (
     SCRIPT,
     SITE_KEY,
@@ -25,6 +26,9 @@ from tests.tracker.support import (
 from tests.visits.support import make_known_site, take_beacon
 
 TRY_NOW = "() => { localStorage.removeItem('footfall.pause'); dispatchEvent(new Event('online')) }"
+SEND_LAST = """async (edge) => {
+    await fetch(edge, {method: 'POST', body: JSON.stringify({id: 'last', kind: 'last'})})
+}"""
 STORAGE_THROWS = """
 Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('denied', 'SecurityError') }});
 """
@@ -280,6 +284,25 @@ def test_views_that_wait_behind_a_slow_answer_are_not_lost_when_the_page_is_left
             watched.page.evaluate("history.pushState({}, '', '/three')")
             watched.page.goto(f"{scene.website}/plain")
             scene.collector.wait_for(lambda it: len(it.paths) == 3, "all three views arrive")
+
+
+def test_a_page_that_is_hidden_sends_at_once_what_waits_and_leaving_it_sends_nothing_again(browser: Browser) -> None:
+    """A telephone may end a hidden tab without a word."""
+    with stage() as scene:
+        scene.collector.answers = [Answer(hang=True)]
+        with visiting(browser, scene, "/one") as watched:
+            scene.collector.wait_for_count(1)
+            watched.page.evaluate("history.pushState({}, '', '/two')")
+            watched.page.evaluate("history.pushState({}, '', '/three')")
+            watched.page.evaluate(HIDE)
+            scene.collector.wait_for(lambda it: len(it.paths) == 3, "all three views arrive")
+            scene.collector.wait_for_count(4)
+            watched.page.goto(f"{scene.website}/plain")
+            watched.page.evaluate(SEND_LAST, scene.edge)
+            scene.collector.wait_for_count(5)
+        sent = Counter(beacon["pageUrl"] for beacon in scene.collector.beacons if beacon["id"] != "last")
+    assert sorted(scene.collector.paths) == ["/one", "/three", "/two"]
+    assert sent == {f"{scene.website}/{page}": count for page, count in (("one", 2), ("two", 1), ("three", 1))}
 
 
 def test_two_tabs_lose_nothing_of_each_others_queue(browser: Browser) -> None:

@@ -40,6 +40,8 @@ BROWSER = (
 CLIENT = "203.0.113.9"
 COUNTRIES = Countries(get_settings().countries_path)
 SALT = b"s" * 32
+VISITOR = "0190f5a2-1c5f-7f0e-9d5b-6d2f8b6f3a11"
+"""A browser, as the tracker calls it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def make_beacon(site_key: str, **changes: object) -> dict[str, object]:
     beacon: dict[str, object] = {
         "id": str(uuid7()),
         "siteKey": site_key,
-        "identifier": "visitor-1",
+        "identifier": VISITOR,
         "pageUrl": f"{ORIGIN}/pricing?utm_source=letter#top",
         "visitedAt": utc_now().isoformat(),
         "referrer": "https://www.google.com/",

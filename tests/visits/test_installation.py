@@ -11,6 +11,7 @@ import pytest
 from apiflask import APIFlask
 
 from tests.conftest import Person
+from tests.visits.collecting.test_lists import change
 from tests.visits.support import ORIGIN, add_site, make_beacon, post
 from webapp.config import Settings
 from webapp.extensions import db, tenant
@@ -19,6 +20,7 @@ from webapp.lib.redis import broker_client
 from webapp.visits.collecting.refusals import EXPLANATIONS
 from webapp.visits.heard import key_of, read_heard
 from webapp.visits.models import DropCount, Site
+from webapp.visits.snippets import QUEUE
 from webapp.visits.tracker_script import tracker_script
 
 
@@ -36,8 +38,26 @@ def snippet_in(page: str) -> str:
 
 def test_the_snippet_has_nothing_in_it_that_was_not_chosen(app: APIFlask, alice: Person, services: Settings) -> None:
     site = add_site(app, alice.organisation_id)
-    expected = f'<script defer src="{services.edge_url}/tracker.js" data-site-key="{site.site_key}"></script>'
-    assert snippet_in(page_of(alice, site)) == expected
+    script = f'<script defer src="{services.edge_url}/tracker.js" data-site-key="{site.site_key}"></script>'
+    assert snippet_in(page_of(alice, site)) == f"<script>{QUEUE}</script>\n{script}"
+    assert snippet_in(page_of(alice, site, "?bare=1")) == script
+
+
+def test_the_query_keys_that_the_site_keeps_are_told_to_the_tracker(
+    app: APIFlask, alice: Person, services: Settings
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    change(services, site, """query_keys = '["q", "a\\"b"]'""")
+    assert ' data-query="q,a&quot;b"></script>' in snippet_in(page_of(alice, site))
+
+
+def test_a_link_to_each_website_leaves_out_ones_own_visits(app: APIFlask, alice: Person, services: Settings) -> None:
+    site = add_site(app, alice.organisation_id)
+    page = page_of(alice, site)
+    assert f'href="{ORIGIN}/#footfall-ignore"' in page
+    assert f'href="{ORIGIN}/#footfall-count"' in page
+    change(services, site, "origins = '[]'")
+    assert "Put <code>#footfall-ignore</code> behind the address" in page_of(alice, site)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +71,6 @@ def test_the_snippet_has_nothing_in_it_that_was_not_chosen(app: APIFlask, alice:
         ("manual", ' data-auto="false">'),
         ("cookieless", " data-cookieless>"),
         ("dnt", " data-respect-dnt>"),
-        ("early", "footfall.q=footfall.q||[]"),
     ],
 )
 def test_each_option_changes_the_snippet_without_any_script(app: APIFlask, alice: Person, name: str, text: str) -> None:
@@ -116,6 +135,28 @@ def test_what_was_refused_after_that_shows_with_its_reason(app: APIFlask, alice:
     assert "This site does not take visits from https://www.shop.example." in part
     post(services, make_beacon(site.site_key))
     assert "does not take visits" not in page_of(alice, site, part="/heard")
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_a_field_that_is_wrong_is_told_with_its_page(
+    app: APIFlask, alice: Person, services: Settings, is_list: bool
+) -> None:
+    site = add_site(app, alice.organisation_id)
+    beacon = make_beacon(site.site_key, pageUrl=f"{ORIGIN}/broken", identifier=7)
+    post(services, [beacon] if is_list else beacon)
+    part = page_of(alice, site, part="/heard")
+    assert "The beacon's fields are not as they should be" in part
+    assert f"{ORIGIN}/broken" in part
+
+
+def test_of_a_list_that_is_taken_in_part_both_show(app: APIFlask, alice: Person, services: Settings) -> None:
+    site = add_site(app, alice.organisation_id)
+    refused = make_beacon(site.site_key, screen="wide", pageUrl=f"{ORIGIN}/wide")
+    post(services, [make_beacon(site.site_key), refused])
+    part = page_of(alice, site, part="/heard")
+    assert "We heard from your site" in part
+    assert "`screen` must be width and height" in part
+    assert f"{ORIGIN}/wide" in part
 
 
 def test_what_was_left_out_lately_is_listed_by_reason(app: APIFlask, alice: Person) -> None:

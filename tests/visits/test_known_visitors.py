@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from apiflask import APIFlask
 from sqlalchemy import Text, column, literal, select, values
 
 from tests.conftest import Person, owner_connection
-from tests.visits.support import add_rows, add_site, count_all, counted, make_beacon, make_row, post, rows_of, utc
+from tests.visits.support import (
+    add_rows,
+    add_site,
+    count_all,
+    counted,
+    make_beacon,
+    make_row,
+    post,
+    read_raw,
+    rows_of,
+    utc,
+)
 from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.lib.redis import beacons_client
 from webapp.visits.backlog import Kind, Row
+from webapp.visits.collecting.signatures import sign
+from webapp.visits.counting.enrichment import visitor_number
 from webapp.visits.known_visitors import VISITOR_LIMITS
-from webapp.visits.models import KnownVisitor
+from webapp.visits.models import KnownVisitor, RawKind
+from webapp.visits.people.identities import visitors_of
 from webapp.visits.tasks import roll_up_once
 from webapp.visits.visitor_keys import KeyKind, kind_of, visitor_key
 from webapp.visits.visitor_queries import (
@@ -89,12 +104,33 @@ def test_what_a_visitor_did_adds_up_over_batches_and_spellings(
 
 def test_a_beacon_that_arrives_again_counts_once(app: APIFlask, alice: Person, services: Settings) -> None:
     site = add_site(app, alice.organisation_id)
-    beacon = make_beacon(site.site_key, identifier=ADA)
-    post(services, beacon, beacon)
-    count_all(app, services)
-    post(services, beacon, make_beacon(site.site_key, identifier=ADA))
-    count_all(app, services)
+    first, second = (json.dumps(make_beacon(site.site_key, identifier=ADA)).encode() for _ in range(2))
+    for bodies in ((first, first), (first, second)):
+        for body in bodies:
+            post(services, body, headers={"x-footfall-signature": sign(site.identify_secret, body)})
+        count_all(app, services)
     assert _pageview_counts(services) == {ADA: 2}
+
+
+def test_a_visitor_whom_nobody_vouches_for_counts_and_is_nobody_that_records_know(
+    app: APIFlask, alice: Person, services: Settings
+) -> None:
+    """Anyone can read the site key on its pages and claim to be ada."""
+    site = add_site(app, alice.organisation_id)
+    own = make_row(site, visitor=ADA)
+    claimed = [make_beacon(site.site_key, identifier=text) for text in (ADA, "Ada@Example.com", "C-17")]
+    answers = post(services, *claimed)
+    _count(app, services, [own])
+    assert {answer.status for answer in answers} == {202}
+    assert counted(services) == (4, 4, 4)
+    assert _pageview_counts(services) == {ADA: 1}
+    visitors = read_raw(services, RawKind.ACTIVITY).get_column("visitor").to_list()
+    assert len(set(visitors)) == 3
+    with app.app_context(), tenant(alice.organisation_id):
+        assert [link.visitor for link in visitors_of(alice.organisation_id, [ADA])] == [
+            visitor_number(site.id.bytes, ADA)
+        ]
+        assert not seen_keys_of(alice.organisation_id) - {ADA}
 
 
 def test_entries_that_are_read_again_count_once(
@@ -217,6 +253,10 @@ def test_another_organisations_visitors_stay_unseen(
             assert get_known_visitor(organisation_id, ADA) is None
             assert are_few_visitors(organisation_id, 0)
             assert db.session.scalar(select(was_seen(organisation_id, literal(ADA)))) is False
+
+
+def seen_keys_of(organisation_id: UUID) -> set[str]:
+    return set(db.session.scalars(seen_visitor_keys(organisation_id)))
 
 
 def _count(app: APIFlask, settings: Settings, rows: list[Row]) -> None:

@@ -160,7 +160,7 @@ def test_another_organisations_site_is_not_there(charlie: Person, site: Site) ->
 def test_the_owner_reads_what_was_not_counted_and_why(
     alice: Person, client: FlaskClient, key: dict[str, str], services: Settings, site: Site
 ) -> None:
-    assert "Everything that came in the last 30 days was counted." in alice.client.get(url_of(site)).text
+    assert "Nothing was left out or refused in the last 30 days." in alice.client.get(url_of(site)).text
     for reason, days_ago, count in (("bot", 0, 3), ("bot", 6, 10), ("bad-id", 29, 1200), ("bot", 30, 99)):
         add_drops(services, site, reason, days_ago, count)
     page = alice.client.get(url_of(site)).text

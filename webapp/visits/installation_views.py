@@ -65,8 +65,8 @@ def _context(site: Site) -> dict[str, Any]:
         "site": site,
         "chosen": chosen,
         "options": snippets.OPTIONS,
-        "more_options": (snippets.EARLY, snippets.NOSCRIPT, snippets.PINNED),
-        "snippet": make_snippet(settings, site.site_key, chosen),
+        "more_options": (snippets.NOSCRIPT, snippets.BARE, snippets.PINNED),
+        "snippet": make_snippet(settings, site.site_key, site.query_keys, chosen),
         "noscript": make_noscript(settings, site.site_key) if snippets.NOSCRIPT.name in chosen.names else "",
         "edge_url": settings.edge_url,
         "stream_url": stream_url(settings, visits_channel(site.organisation_id)),
@@ -78,7 +78,7 @@ def _heard(site: Site) -> dict[str, Any]:
     """What was heard of the site, what was refused after that, and what is known of the days before."""
     taken, refused, can_tell = _read(site)
     now = utc_now()
-    is_newer = refused and (not taken or refused.at > taken.at)
+    is_newer = refused and (not taken or refused.at >= taken.at)
     return {
         "now": now,
         "can_tell": can_tell,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from webapp.config import Settings
 from webapp.visits.tracker_script import tracker_script
 
-QUEUE = "window.footfall=window.footfall||function(){(footfall.q=footfall.q||[]).push(arguments)}"
+QUEUE = (
+    'window.footfall||["identify","product","pageview"].reduce((f,n)=>(f[n]=(...a)=>f(()=>footfall[n](...a)),f),'
+    "window.footfall=function(){(footfall.q=footfall.q||[]).push(arguments)})"
+)
+"""Takes every call, and keeps it until the tracker is there."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,12 @@ PINNED = Option(
     "pinned", "", "This version only", "Kept for a year and checked by its hash. After an upgrade, paste the line anew."
 )
 NOSCRIPT = Option("noscript", "", "Browsers without scripts", "Counts their pages by a picture that nobody sees.")
-EARLY = Option("early", "", "Calls before it has loaded", "Keeps calls of footfall(…) until the tracker is there.")
+BARE = Option(
+    "bare",
+    "",
+    "No line of script in the page",
+    "For pages that forbid it (CSP). Calls before it has loaded fail.",
+)
 
 
 @dataclass(frozen=True)
@@ -49,14 +58,14 @@ class Chosen:
     @classmethod
     def read(cls, arguments: Mapping[str, str]) -> Chosen:
         """What the query of an address asks for; what it does not know it ignores."""
-        known = {option.name for option in (*OPTIONS, PINNED, NOSCRIPT, EARLY)}
+        known = {option.name for option in (*OPTIONS, PINNED, NOSCRIPT, BARE)}
         return cls(frozenset(known & set(arguments)), arguments.get("exclude", "").strip()[:500])
 
 
-def make_snippet(settings: Settings, site_key: str, chosen: Chosen = Chosen()) -> str:
-    """The lines to put into the head of every page."""
-    lines = [f"<script>{QUEUE}</script>"] if EARLY.name in chosen.names else []
-    lines.append(_script(settings, site_key, chosen))
+def make_snippet(settings: Settings, site_key: str, query_keys: Sequence[str] = (), chosen: Chosen = Chosen()) -> str:
+    """The lines to put into the head of every page; what differs in one of the query's keys is another page."""
+    lines = [] if BARE.name in chosen.names else [f"<script>{QUEUE}</script>"]
+    lines.append(_script(settings, site_key, query_keys, chosen))
     return "\n".join(lines)
 
 
@@ -68,9 +77,11 @@ def make_noscript(settings: Settings, site_key: str) -> str:
     return f"<noscript>{picture}</noscript>"
 
 
-def _script(settings: Settings, site_key: str, chosen: Chosen) -> str:
+def _script(settings: Settings, site_key: str, query_keys: Sequence[str], chosen: Chosen) -> str:
     script = tracker_script(settings)
     attributes = [option.attribute for option in OPTIONS if option.name in chosen.names]
+    if query_keys:
+        attributes.append(f'data-query="{html.escape(",".join(query_keys))}"')
     if chosen.exclude:
         attributes.append(f'data-exclude="{html.escape(chosen.exclude)}"')
     address = script.path

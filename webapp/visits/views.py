@@ -38,4 +38,4 @@ def add_site() -> ResponseReturnValue:
 def snippet_of(site: Site) -> str:
     """What a website embeds, without options."""
     settings: Settings = current_app.extensions["settings"]
-    return make_snippet(settings, site.site_key)
+    return make_snippet(settings, site.site_key, site.query_keys)

@@ -18,7 +18,9 @@ EMAIL_LENGTH_LIMIT = 254
 OTHER_LENGTH_LIMIT = 100
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
 # UUIDs; 16 hexadecimal digits and more; 20 letters and digits and more without any break.
-_MACHINE_MADE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}|[0-9a-z]{20,}")
+_MACHINE_MADE = re.compile(
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}|[0-9a-z]{20,}", re.IGNORECASE | re.ASCII
+)
 
 
 class KeyKind(enum.Enum):
@@ -42,12 +44,17 @@ class Seen:
         self.last_ms = max(self.last_ms, other.last_ms)
 
 
+def is_machine_made(identifier: str) -> bool:
+    """Whether a program made it up: then it names no record, and nobody can guess it."""
+    return _MACHINE_MADE.fullmatch(identifier) is not None
+
+
 def visitor_key(identifier: str) -> str | None:
     """The key under which records can ask for this visitor; None for one that no record can be named by."""
     key = fold_key(identifier.strip())
     if "@" in key:
         return key if len(key) <= EMAIL_LENGTH_LIMIT and _EMAIL.fullmatch(key) else None
-    return key if 0 < len(key) <= OTHER_LENGTH_LIMIT and not _MACHINE_MADE.fullmatch(key) else None
+    return key if 0 < len(key) <= OTHER_LENGTH_LIMIT and not is_machine_made(key) else None
 
 
 def kind_of(key: str) -> KeyKind:

@@ -107,7 +107,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"visitedAt": 1}, "wrong-fields"),
     ({"visitedAt": NOW.isoformat(), "sentAt": "soon"}, "bad-time"),
     ({"visitedAt": (NOW + timedelta(minutes=6)).isoformat()}, "visit-in-future"),
-    ({"visitedAt": (NOW - timedelta(days=32)).isoformat()}, "visit-too-old"),
+    ({"visitedAt": (NOW - timedelta(hours=48, seconds=1)).isoformat()}, "visit-too-old"),
     ({"visitedAt": "0001-01-01T00:00:00+14:00"}, "visit-too-old"),
     ({"visitedAt": "9999-12-31T23:59:59-14:00"}, "visit-in-future"),
     (
@@ -148,7 +148,20 @@ def test_a_time_without_a_zone_is_utc() -> None:
 
 def test_only_who_has_a_key_may_report_the_past() -> None:
     assert check(visitedAt="2024-02-29T10:00:00Z", trusted=True).visited_ms == 1_709_200_800_000
-    assert refusal(visitedAt="1999-12-31T00:00:00Z").reason == "visit-too-old"
+    with pytest.raises(RefusedError):
+        check(visitedAt="1999-12-31T00:00:00Z", trusted=True)
+
+
+def test_a_browser_may_tell_what_it_kept_for_two_days_and_nothing_older() -> None:
+    """Anyone can send what no key and no signature vouches for, and must not change the past with it."""
+    at, late = NOW - timedelta(hours=47, minutes=59), NOW - timedelta(days=20)
+    assert check(visitedAt=at.isoformat()).visited_ms == int(at.timestamp() * 1000)
+    assert check(visitedAt=late.isoformat(), trusted=True).visited_ms == int(late.timestamp() * 1000)
+    assert refusal(visitedAt=late.isoformat()).reason == "visit-too-old"
+    ahead = NOW + timedelta(days=2)
+    told: dict[str, Any] = {"visitedAt": (ahead - timedelta(hours=1)).isoformat(), "sentAt": ahead.isoformat()}
+    assert check(**told).visited_ms == NOW_MS - 3_600_000
+    assert refusal(**{**told, "visitedAt": (ahead - timedelta(hours=49)).isoformat()}).reason == "visit-too-old"
 
 
 def test_another_app_is_no_referring_website() -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 from apiflask import APIFlask
 
 from tests.conftest import Person
-from tests.visits.support import MISSING, ORIGIN, add_site, ask, make_beacon, post
+from tests.visits.support import MISSING, ORIGIN, VISITOR, add_site, ask, make_beacon, post
 from webapp.config import Settings
 from webapp.lib.redis import beacons_client
 from webapp.visits import backlog
@@ -46,7 +46,7 @@ def test_a_beacon_is_accepted_once_redis_has_it(app: APIFlask, alice: Person, se
     assert answer.headers["access-control-allow-origin"] == "*"
     (row,) = waiting(services)
     assert (row.organisation_id, row.site_id) == (site.organisation_id.bytes, site.id.bytes)
-    assert row.visitor == "visitor-1"
+    assert row.visitor == VISITOR
 
 
 def test_beacons_that_come_together_are_written_as_one_group(app: APIFlask, alice: Person, services: Settings) -> None:
@@ -81,7 +81,7 @@ def test_every_refusal_has_its_reason_and_can_be_read_across_origins(
         assert (answer.problem["status"], answer.problem["reason"]) == (status, reason)
         assert answer.problem["detail"]
     assert waiting(services) == []
-    assert drops(services) == {"wrong-fields": 1, "bad-page-url": 1}  # the others name no site
+    assert drops(services) == {"wrong-fields": 1, "bad-page-url": 1, "too-large": 1}  # the others name no site
 
 
 def test_a_body_in_many_parts_is_one_body(app: APIFlask, alice: Person, services: Settings) -> None:

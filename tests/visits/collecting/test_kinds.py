@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.visits.support import MISSING, ORIGIN, make_beacon, make_known_site, make_sender, take_beacon
+from tests.visits.support import MISSING, ORIGIN, VISITOR, make_beacon, make_known_site, make_sender, take_beacon
 from webapp.visits.backlog import Kind, Row
 from webapp.visits.collecting.checks import language_of
 from webapp.visits.collecting.intake import KnownSite
 from webapp.visits.collecting.refusals import RefusedError
+from webapp.visits.visitor_keys import visitor_key
 
 NOW_MS = int(datetime(2026, 11, 22, 12, 0, tzinfo=UTC).timestamp() * 1000)
 SECRET = "secret"
@@ -99,7 +100,7 @@ def test_a_product_view_names_its_sku() -> None:
 
 def test_an_identity_counts_with_the_signature_of_the_sites_server() -> None:
     row = take(kind="identify", identity="Alice@example.com", signature=signature_of("Alice@example.com"))
-    assert (row.kind, row.name, row.visitor) == (Kind.IDENTIFY, "Alice@example.com", "visitor-1")
+    assert (row.kind, row.name, row.visitor) == (Kind.IDENTIFY, "Alice@example.com", VISITOR)
     assert take(kind="identify", identity="C-17", signature=signature_of("C-17").upper()).name == "C-17"
     assert take(kind="identify", identity="bob@example.com", trusted=True).name == "bob@example.com"
 
@@ -120,6 +121,23 @@ def test_an_identity_that_nobody_vouches_for_is_refused(changes: dict[str, Any],
     assert reason_of(kind="identify", **changes) == reason
 
 
+@pytest.mark.parametrize("identifier", ["alice@example.com", "C-17", "@alice", "word " * 30])
+def test_who_anybody_may_claim_to_be_is_one_visitor_and_names_no_record(identifier: str) -> None:
+    """Site keys are public: without a key or a signature, an identifier is a claim."""
+    site = make_known_site()
+    claimed = take(site, identifier=identifier).visitor
+    assert visitor_key(claimed) is None
+    assert claimed == take(site, identifier=identifier.upper()).visitor != take(identifier=identifier).visitor
+    assert take(site, identifier=identifier, trusted=True).visitor == identifier
+    assert take(site, identifier=VISITOR.upper()).visitor == VISITOR.upper()
+
+
+def test_nobody_is_tied_to_an_identifier_that_others_can_guess() -> None:
+    signed: dict[str, Any] = {"identity": "C-17", "signature": signature_of("C-17")}
+    assert reason_of(kind="identify", identifier="C-17", **signed) == "guessable-identifier"
+    assert take(kind="identify", identifier="C-17", identity="C-17", trusted=True).visitor == "C-17"
+
+
 def test_a_cookieless_site_ties_nobody_to_a_hash_that_many_may_share() -> None:
     site = make_known_site(is_cookieless=True)
     assert reason_of(site, kind="identify", identity="C-17", signature=signature_of("C-17")) == "missing-identifier"
@@ -129,7 +147,7 @@ def test_without_an_identifier_the_hash_of_the_day_is_the_visitor() -> None:
     site = make_known_site()
     one = take(site, identifier=MISSING).visitor
     assert len(one) == 32
-    assert one == take(site, identifier=None).visitor != "visitor-1"
+    assert one == take(site, identifier=None).visitor != VISITOR
     assert one == take_from(site, "203.0.113.9")
     assert one != take_from(site, "203.0.113.10")
     assert one != take_from(make_known_site(), "203.0.113.9")

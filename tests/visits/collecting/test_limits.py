@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 
 import pytest
 from apiflask import APIFlask
+from flask.testing import FlaskClient
 
 from tests.conftest import Person
 from tests.visits.collecting.test_collect import drops
 from tests.visits.collecting.test_lists import change, reason_of, with_collector
-from tests.visits.support import ORIGIN, Answered, add_site, ask, make_beacon, post
+from tests.visits.support import ORIGIN, Answered, add_site, ask, make_beacon, make_known_site, post
+from webapp.accounts.service import create_api_key
 from webapp.config import Settings
+from webapp.extensions import db, tenant
+from webapp.lib.redis import async_beacons_client, beacons_client
+from webapp.visits.backlog import START, AsyncAdder, Kind, Row, decode_rows, read_after
+from webapp.visits.collecting import uncounted
 from webapp.visits.collecting.collect import Collector
 from webapp.visits.collecting.site_keys import make_site_key
+from webapp.visits.collecting.uncounted import Tally
 from webapp.visits.models import Site
 
 
@@ -38,7 +46,7 @@ def test_an_address_and_a_site_may_send_only_so_much(services: Settings, site: S
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
     assert all(answer.headers["access-control-allow-origin"] == "*" for answer in refused)
     assert other.status == 202
-    assert drops(services) == {}  # they come again
+    assert drops(services) == {"asked-to-return": len(refused)}
     change(services, site, "rate_limit = 1")
     statuses = [answer.status for answer in post(services, *[make_beacon(site.site_key) for _ in range(15)])]
     assert sorted(set(statuses)) == [202, 429]
@@ -57,7 +65,7 @@ def test_a_list_beyond_the_limit_is_taken_as_far_as_it_goes(services: Settings, 
     assert told["accepted"] == 10
     assert {one["reason"] for one in told["refused"]} == {"rate-limited"}
     assert all(one["retryAfter"] >= 1 for one in told["refused"])
-    assert drops(services) == {}  # they come again
+    assert drops(services) == {"asked-to-return": 5}
 
     async def run(collector: Collector) -> Answered:
         body = json.dumps([make_beacon(site.site_key) for _ in range(10)]).encode()
@@ -93,7 +101,66 @@ def test_a_list_of_which_some_may_come_again_is_not_refused_for_good(services: S
     assert [(one["reason"], "retryAfter" in one) for one in told] == [
         ("wrong-fields", False), ("rate-limited", True), ("rate-limited", True),
     ]  # fmt: skip
-    assert drops(services) == {}  # all of it comes again
+    assert drops(services) == {"asked-to-return": 10}  # all else of it comes again, and is noted then
+
+
+def test_a_flood_that_is_refused_is_one_row_of_the_stream(services: Settings, site: Site) -> None:
+    """Counting what is told to wait must not cost what letting it in would."""
+    change(services, site, "rate_limit = 1")
+    answers = post(services, *[make_beacon(site.site_key) for _ in range(300)])
+    refused = [answer for answer in answers if answer.status == 429]
+    assert len(refused) >= 285
+    with beacons_client(services) as client:
+        rows = [row for entry in read_after(client, START, 10**6) for row in decode_rows(entry.content)]
+    [noted] = [row for row in rows if row.kind == Kind.DROPPED]
+    assert (noted.name, noted.engaged_ms) == ("asked-to-return", len(refused))
+
+
+def test_what_was_told_to_wait_is_counted_though_redis_was_away_for_a_while(
+    services: Settings, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uncounted, "WRITE_SECONDS", 0.01)
+    added: list[list[Row]] = []
+
+    class Adder(AsyncAdder):
+        async def add(self, rows: list[Row]) -> None:
+            added.append(rows)
+            if len(added) < 3:
+                raise ConnectionError
+
+    async def run() -> None:
+        tally = Tally(Adder(async_beacons_client(services), 10**6))
+        known = make_known_site()
+        for _ in range(7):
+            tally.add(known, "asked-to-return")
+        while len(added) < 3:
+            await asyncio.sleep(0.01)
+        tally.add(known, "malformed", 2)
+        await tally.close()
+
+    asyncio.run(run())
+    assert [[(row.name, row.engaged_ms) for row in rows] for rows in added] == [
+        *[[("asked-to-return", 7)]] * 3, [("malformed", 2)],
+    ]  # fmt: skip
+    assert len({row.id for rows in added for row in rows}) == 2  # tried again as what it was
+
+
+def test_over_the_api_a_site_takes_no_more_than_its_limit(
+    app: APIFlask, client: FlaskClient, alice: Person, services: Settings, site: Site
+) -> None:
+    with app.app_context(), tenant(alice.organisation_id):
+        _, secret = create_api_key(alice.organisation_id, "Tests")
+        db.session.commit()
+    change(services, site, "rate_limit = 1")
+    key = {"Authorization": f"Bearer {secret}"}
+    answer = client.post("/api/v1/visits", json=[make_beacon(site.site_key) for _ in range(15)], headers=key)
+    assert (answer.status_code, answer.json["accepted"]) == (202, 10)
+    assert {(one["reason"], one["retryAfter"] >= 1) for one in answer.json["refused"]} == {("rate-limited", True)}
+    for late in (make_beacon(site.site_key), [make_beacon(site.site_key)]):
+        answer = client.post("/api/v1/visits", json=late, headers=key)
+        assert (answer.status_code, answer.json["reason"]) == (429, "rate-limited")
+        assert int(answer.headers["Retry-After"]) >= 1
+    assert drops(services) == {"asked-to-return": 7}
 
 
 def test_keys_that_nobody_made_are_limited_before_they_are_looked_up(services: Settings, alice: Person) -> None:

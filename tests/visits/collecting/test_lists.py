@@ -18,7 +18,19 @@ from redis.exceptions import RedisError
 
 from tests.conftest import Person, owner_connection
 from tests.visits.collecting.test_collect import drops, waiting
-from tests.visits.support import BROWSER, MISSING, ORIGIN, Answered, add_site, ask, make_beacon, post
+from tests.visits.support import (
+    BROWSER,
+    MISSING,
+    ORIGIN,
+    Answered,
+    add_site,
+    ask,
+    count_all,
+    counted,
+    make_beacon,
+    post,
+    rows_of,
+)
 from webapp.accounts.service import create_api_key
 from webapp.config import Settings
 from webapp.extensions import db, tenant
@@ -87,6 +99,38 @@ def test_five_hundred_are_one_group_and_more_are_too_many(services: Settings, si
     (answer,) = post(services, [make_beacon(site.site_key) for _ in range(501)])
     assert (answer.status, reason_of(answer)) == (422, "wrong-count")
     assert [reason_of(one) for one in post(services, [], b" [1", b"[" * 9999)] == ["wrong-count", *["malformed"] * 2]
+    assert drops(services) == {"wrong-count": 501}
+
+
+def test_what_is_no_beacon_counts_for_the_site_that_it_names(services: Settings, site: Site) -> None:
+    name = f'{{"siteKey": "{site.site_key}", '.encode()
+    bodies = [
+        name + b'"pageUrl": ',
+        name + b'"pageUrl": "https://shop.example/", "referrer": "\xff"}',
+        name + b'"props": "' + b"x" * 70_000 + b'"}',
+        b"[" + name + b'"props": "' + b"x" * 4_300_000 + b'"}]',
+        b'{"siteKey": "fs_1", ',
+        b"junk",
+    ]
+    answers = post(services, *bodies)
+    assert [(answer.status, reason_of(answer)) for answer in answers] == [
+        *[(400, "malformed")] * 2, *[(413, "too-large")] * 2, *[(400, "malformed")] * 2,
+    ]  # fmt: skip
+    assert drops(services) == {"malformed": 2, "too-large": 2}
+
+
+def test_a_beacon_that_is_dropped_again_is_dropped_once_and_counts_when_it_was_mended(
+    app: APIFlask, services: Settings, site: Site
+) -> None:
+    """A page that is left sends what is unanswered twice; a program sends again what it has mended."""
+    change(services, site, "excluded_pages = '[\"/admin*\"]'")
+    admin, wrong = make_beacon(site.site_key, pageUrl=f"{ORIGIN}/admin"), make_beacon(site.site_key, screen="x")
+    for body in (admin, admin, [admin, wrong], wrong, {**wrong, "screen": "1x1"}, make_beacon(site.site_key, id="x")):
+        post(services, body)
+        count_all(app, services)
+    counts = rows_of(services, "SELECT reason, drop_count FROM drop_counts ORDER BY reason")
+    assert counts == [("bad-id", 1), ("bad-screen", 1), ("excluded-page", 1)]
+    assert counted(services) == (1, 1, 1)
 
 
 def test_a_list_of_which_nothing_can_be_taken_is_refused(services: Settings, site: Site) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.visits.support import make_known_site
+from webapp.visits.click_ids import CHANNEL_OF_CLICK_ID
 from webapp.visits.counting.channels import CHANNELS, channel_of
 
 
@@ -38,3 +40,11 @@ from webapp.visits.counting.channels import CHANNELS, channel_of
 def test_a_source_falls_into_its_channel(source: dict[str, str], channel: str) -> None:
     assert channel_of(**source) == channel
     assert channel in CHANNELS
+
+
+@pytest.mark.parametrize(("name", "channel"), CHANNEL_OF_CLICK_ID.items())
+def test_every_click_id_that_is_taken_out_of_an_address_says_its_channel(name: str, channel: str) -> None:
+    read = make_known_site(query_keys=("q",)).rules.read(f"https://shop.example/?q=1&{name.upper()}=secret")
+    assert (read.page_url, read.click_id) == ("https://shop.example/?q=1", name)
+    assert channel_of("", click_id=read.click_id) == (channel or "Direct")
+    assert channel in {"", *CHANNELS}

@@ -56,11 +56,11 @@ class Maker:
         return self.random.randrange(VISITORS)
 
     def make(self, number: int, *, is_signed: bool = False) -> Made:
-        """A beacon of this visitor, at a moment of the last hour or, if late, of the last 30 days."""
+        """A beacon of this visitor, at a moment of the last hour or, if late, of as long ago as its sender may tell."""
         with self.lock:
             [kind] = self.random.choices(list(WEIGHTS), list(WEIGHTS.values()))
-            visitor, address = f"visitor-{number}@example.com", f"{NETWORKS[number % 5]}.{number}"
-            visited_ms = self._moment(visitor)
+            visitor, address = _identifier(number, is_signed=is_signed), f"{NETWORKS[number % 5]}.{number}"
+            visited_ms = self._moment(visitor, is_signed=is_signed)
             page = f"{self.origin}/page/{self.random.randrange(PAGES)}"
             row = self._row(kind, visitor, visited_ms, page, COUNTRIES.place_of(address).country)
             beacon = self._beacon(row, page)
@@ -69,9 +69,10 @@ class Maker:
             beacon |= {"ip": address, "userAgent": BROWSER}
         return Made(beacon, row, address)
 
-    def _moment(self, visitor: str) -> int:
+    def _moment(self, visitor: str, *, is_signed: bool) -> int:
+        late = timedelta(days=30) if is_signed else timedelta(hours=40)
         while True:
-            reach = timedelta(days=30) if self.random.random() < 0.15 else timedelta(hours=1)
+            reach = late if self.random.random() < 0.15 else timedelta(hours=1)
             at = utc_now() - self.random.random() * reach
             visited_ms = int(at.timestamp() * 1000)
             if (visitor, visited_ms) not in self.taken:
@@ -114,6 +115,11 @@ class Maker:
             row.name = self.random.choice(["alice@example.com", "bob@example.com"])
             signature = sign(self.site.identify_secret, row.name.encode())
             beacon |= {"identity": row.name, "signature": signature}
+
+
+def _identifier(number: int, *, is_signed: bool) -> str:
+    """A server knows addresses, and a browser has the tracker's random number."""
+    return f"visitor-{number}@example.com" if is_signed else f"0190f5a2-1c5f-7f0e-9d5b-{number:012x}"
 
 
 def say_when_sent(made: Made) -> Made:

@@ -9,7 +9,7 @@ import msgspec
 
 from webapp.lib.problem import CONTENT_TYPE, problem_body
 from webapp.visits.collecting.batches import Batch
-from webapp.visits.collecting.refusals import BODY_LIMIT_BYTES, DroppedError, RefusedError, too_large
+from webapp.visits.collecting.refusals import BODY_LIMIT_BYTES, DroppedError, RefusedError, TooLargeError
 
 DRAIN_LIMIT_BYTES = 8 * 1024 * 1024
 
@@ -93,7 +93,7 @@ async def read_body(receive: Receive, limit: int = BODY_LIMIT_BYTES) -> bytes:
     if not message.get("more_body"):
         body: bytes = message.get("body", b"")
         if len(body) > limit:
-            raise too_large()
+            raise TooLargeError(body)
         return body
     return await _read_parts(receive, message, limit)
 
@@ -110,5 +110,5 @@ async def _read_parts(receive: Receive, message: dict[str, Any], limit: int) -> 
             break
         message = await receive()
     if length > limit:
-        raise too_large()
+        raise TooLargeError(b"".join(parts[:2]))
     return b"".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -24,13 +25,22 @@ from webapp.visits import backlog, queries
 from webapp.visits.api import api_visits
 from webapp.visits.backlog import BacklogFullError, Row
 from webapp.visits.collecting.batches import Batch, take_all
-from webapp.visits.collecting.beacon import KINDS, LIST_LIMIT, LIST_LIMIT_BYTES, Beacon, is_list, split_list
+from webapp.visits.collecting.beacon import (
+    KINDS,
+    LIST_LIMIT,
+    LIST_LIMIT_BYTES,
+    Beacon,
+    find_site_key,
+    is_list,
+    split_list,
+)
 from webapp.visits.collecting.countries import Countries
-from webapp.visits.collecting.group_commit import drop_rows
 from webapp.visits.collecting.intake import KnownSite, take
-from webapp.visits.collecting.refusals import FULL_RETRY_SECONDS, RefusedError
+from webapp.visits.collecting.rate_limits import Buckets
+from webapp.visits.collecting.refusals import FULL_RETRY_SECONDS, RefusedError, rate_limited
 from webapp.visits.collecting.senders import Sender, Senders
 from webapp.visits.collecting.site_directory import SETTINGS, rules_of
+from webapp.visits.collecting.uncounted import sum_rows
 from webapp.visits.collecting.visitors import find_salt
 from webapp.visits.models import Site
 from webapp.visits.site_queries import list_deleted_sites
@@ -41,12 +51,16 @@ REFUSALS = {
     403: "No site of the organisation",
     413: "Too large",
     422: "No visit that can be counted",
+    429: "More visits than the site may send; Retry-After says when to come again",
     503: "Try again later",
 }
 IDENTIFIER_DESCRIPTION = (
     "Who visited: any text that stays the same. An e-mail address, a customer number or a SKU, in whatever case,"
-    " is found again at the contact or product that has it. Without it, `ip` and `userAgent` make one for the day."
+    " is found again at the contact or product that has it, since the key proves who says so: `/collect` believes it"
+    " with a signature only. Without it, `ip` and `userAgent` make one for the day."
 )
+
+_by_site, _site_lock = Buckets(), threading.Lock()
 
 
 class BeaconBody(Schema):
@@ -78,6 +92,11 @@ class LeftOut(Schema):
     index = Integer()
     reason = String()
     detail = String()
+    retry_after = Integer(
+        data_key="retryAfter",
+        attribute="retryAfter",
+        metadata={"description": "Where nothing is wrong with it: after how many seconds it may come again."},
+    )
 
 
 class AcceptedAnswer(Schema):
@@ -108,10 +127,10 @@ def create_visits() -> Response | dict[str, Any]:
     try:
         body = _read_body()
         is_many = is_list(body)
-        batch = _take_all(organisation_id, split_list(body) if is_many else [body])
+        batch = _take_all(organisation_id, _split(organisation_id, body) if is_many else [body])
     except RefusedError as refusal:
         return _refuse(refusal)
-    if batch.rows or batch.drops:
+    if batch.rows or batch.uncounted or batch.sums:
         _add(batch)
     return _refuse_all(batch, is_many) or batch.answer()
 
@@ -125,6 +144,18 @@ def _read_body() -> bytes:
         raise RefusedError(413, "too-large", f"At most {limit} at a time, and at most {LIST_LIMIT} visits.") from error
 
 
+def _split(organisation_id: UUID, body: bytes) -> list[bytes]:
+    """The beacons of a list; of one that cannot be read, its site's owner will see that it came."""
+    try:
+        return split_list(body)
+    except RefusedError as refusal:
+        site_key = find_site_key(body)
+        for site in queries.list_sites(organisation_id):
+            if site.site_key == site_key:
+                _add(Batch(sums={(organisation_id.bytes, site.id.bytes, refusal.reason): refusal.beacon_count}))
+        raise
+
+
 def _take_all(organisation_id: UUID, parts: list[bytes]) -> Batch:
     """What becomes of each beacon. The key proves whose they are, so each describes its visitor itself."""
     now_ms = time.time_ns() // 1_000_000
@@ -134,9 +165,18 @@ def _take_all(organisation_id: UUID, parts: list[bytes]) -> Batch:
     server, senders = Sender(is_trusted=True), _senders(_settings())
 
     def take_one(beacon: Beacon, site: KnownSite) -> Row:
+        _charge(site)
         return take(beacon, site, senders.spoken_for(beacon, server), now_ms, salt)
 
     return take_all(parts, lambda site_key: _find_site(site_key, sites), take_one)
+
+
+def _charge(site: KnownSite) -> None:
+    """As at `/collect`: each process that serves pages counts for itself."""
+    with _site_lock:
+        wait = _by_site.wait_seconds(site.site_id, 1, site.rules.rate_limit, time.monotonic())
+    if wait:
+        raise rate_limited(wait)
 
 
 @cache
@@ -181,6 +221,8 @@ def _refuse_all(batch: Batch, is_many: bool) -> Response | None:
 def _refuse(refusal: RefusedError, title: str = "Visit refused", **extensions: object) -> Response:
     """The one shape of every refusal here, the same as the collector's."""
     headers = {"X-Footfall-Dropped": refusal.reason}
+    if refusal.retry_after_seconds is not None:
+        headers["Retry-After"] = str(refusal.retry_after_seconds)
     problem = Problem(refusal.status, title, refusal.detail, headers=headers, reason=refusal.reason, **extensions)
     return answer(problem)
 
@@ -189,7 +231,7 @@ def _add(batch: Batch) -> None:
     settings = _settings()
     try:
         with beacons_client(settings) as client:
-            backlog.add(client, [*batch.rows, *drop_rows(batch.drops)], settings.beacons_limit)
+            backlog.add(client, [*batch.rows, *batch.uncounted, *sum_rows(batch.sums)], settings.beacons_limit)
     except BacklogFullError as error:
         raise _come_back("More visits wait to be counted than may.", "backlog-full") from error
     except RedisError as error:

@@ -8,23 +8,34 @@ from typing import Any
 
 from webapp.metrics import beacon_counter
 from webapp.visits.backlog import Row
-from webapp.visits.collecting.beacon import Beacon, read_beacon, read_site_key
-from webapp.visits.collecting.group_commit import Drops
+from webapp.visits.collecting.beacon import UNREADABLE, Beacon, find_page_url, read_beacon, read_site_key
 from webapp.visits.collecting.ids import beacon_id
 from webapp.visits.collecting.intake import KnownSite
-from webapp.visits.collecting.refusals import DroppedError, RefusedError
+from webapp.visits.collecting.refusals import ASKED_TO_RETURN, DroppedError, RefusedError
+from webapp.visits.collecting.uncounted import Outcome, Sums, add_to, reason_of, uncounted_row
 
 FindSite = Callable[[str], KnownSite]
 """The site of a key; raises RefusedError when there is none."""
 Take = Callable[[Beacon, KnownSite], Row]
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A beacon that is not counted, as the check of its site's installation tells of it."""
+
+    site: KnownSite
+    page_url: str
+    outcome: Outcome
+
+
 @dataclass
 class Batch:
-    """What became of the beacons of one request."""
+    """What became of the beacons of one request: rows to be counted, and uncounted ones as rows or summed up."""
 
     rows: list[Row] = field(default_factory=list)
-    drops: Drops = field(default_factory=dict)
+    uncounted: list[Row] = field(default_factory=list)
+    sums: Sums = field(default_factory=dict)
+    notes: dict[bytes, Note] = field(default_factory=dict)
     dropped: list[dict[str, object]] = field(default_factory=list)
     refused: list[dict[str, object]] = field(default_factory=list)
     first_refusal: RefusedError | None = None
@@ -47,17 +58,23 @@ class Batch:
         ids = [beacon_id(row.id) for row in self.rows]
         return {"accepted": len(ids), "ids": ids, "dropped": self.dropped, "refused": self.refused}
 
-    def leave_out(self, index: int, outcome: RefusedError | DroppedError, site: KnownSite | None) -> None:
-        """Note a beacon that is not counted; a known site's owner will see how many there were."""
+    def leave_out(self, index: int, outcome: Outcome) -> None:
+        """Tell the sender of a beacon that is not counted."""
         beacon_counter(outcome.reason)(1)
         entry: dict[str, object] = {"index": index, "reason": outcome.reason, "detail": outcome.detail}
         if isinstance(outcome, DroppedError):
             self.dropped.append(entry)
         else:
             self._refuse(outcome, entry)
-        if site is not None and not (isinstance(outcome, RefusedError) and outcome.may_come_again):
-            key = (site.organisation_id, site.site_id, outcome.reason)
-            self.drops[key] = self.drops.get(key, 0) + 1
+
+    def note(self, part: bytes, outcome: Outcome, site: KnownSite, beacon: Beacon | None) -> None:
+        """Tell the site's owner, who will see how many there were."""
+        self.notes[site.site_id] = Note(site, beacon.page_url if beacon else find_page_url(part), outcome)
+        reason = reason_of(outcome)
+        if beacon is None or reason != outcome.reason:
+            add_to(self.sums, site, reason)
+        else:
+            self.uncounted.append(uncounted_row(beacon, site, outcome))
 
     def _refuse(self, refusal: RefusedError, entry: dict[str, object]) -> None:
         self.first_refusal = self.first_refusal or refusal
@@ -73,25 +90,25 @@ def take_all(parts: list[bytes], find_site: FindSite, take: Take) -> Batch:
     """What becomes of each beacon."""
     batch = Batch()
     for index, part in enumerate(parts):
-        site = None
+        beacon: Beacon | None = None
+        site: KnownSite | None = None
         try:
-            beacon, site = _read(part, find_site)
+            beacon = read_beacon(part)
+            site = find_site(beacon.site_key)
             batch.rows.append(take(beacon, site))
         except (RefusedError, DroppedError) as outcome:
-            batch.leave_out(index, outcome, site or _site_of_broken(part, outcome, find_site))
+            batch.leave_out(index, outcome)
+            if site := site or _site_of_broken(part, outcome, find_site):
+                batch.note(part, outcome, site, beacon)
     if batch.longest_wait is not None and not batch.rows:
-        batch.drops.clear()  # all of the list comes again, and is noted then
+        batch.uncounted.clear()  # all of the list comes again, and is noted then
+        batch.sums = {key: count for key, count in batch.sums.items() if key[2] == ASKED_TO_RETURN}
     return batch
 
 
-def _read(part: bytes, find_site: FindSite) -> tuple[Beacon, KnownSite]:
-    beacon = read_beacon(part)
-    return beacon, find_site(beacon.site_key)
-
-
-def _site_of_broken(part: bytes, outcome: RefusedError | DroppedError, find_site: FindSite) -> KnownSite | None:
+def _site_of_broken(part: bytes, outcome: Outcome, find_site: FindSite) -> KnownSite | None:
     """Whose it was, when another of its fields was wrong."""
-    if outcome.reason != "wrong-fields":
+    if outcome.reason not in UNREADABLE:
         return None
     try:
         return find_site(read_site_key(part))

@@ -5,12 +5,13 @@ The decoder lets no lone surrogate through, so a text that was read can be store
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
 
 from webapp.visits.backlog import Kind
-from webapp.visits.collecting.refusals import BODY_LIMIT_BYTES, RefusedError, malformed, too_large, wrong_fields
+from webapp.visits.collecting.refusals import BODY_LIMIT_BYTES, RefusedError, TooLargeError, malformed, wrong_fields
 
 LIST_LIMIT = 500
 LIST_LIMIT_BYTES = 4 * 1024 * 1024
@@ -22,6 +23,13 @@ KINDS = {
     "product": Kind.PRODUCT,
     "identify": Kind.IDENTIFY,
 }
+
+
+UNREADABLE = frozenset({"malformed", "too-large", "wrong-fields", "wrong-count"})
+"""Reasons of what is no beacon, and may all the same say for which site it was meant."""
+SEARCHED_BYTES = 8192
+_SITE_KEY = re.compile(rb'"siteKey"\s*:\s*"(fs_[0-9a-f]{48})"')
+_PAGE_URL = re.compile(rb'"pageUrl"\s*:\s*"(https?://[^"\\\x00-\x20\x7f-\xff]{1,2000})"')
 
 
 class Beacon(msgspec.Struct, rename="camel", gc=False, omit_defaults=True):
@@ -60,7 +68,7 @@ _list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 def read_beacon(body: bytes) -> Beacon:
     """The beacon in a body; raises RefusedError."""
     if len(body) > BODY_LIMIT_BYTES:
-        raise too_large()
+        raise TooLargeError(body)
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -77,6 +85,21 @@ def read_site_key(body: bytes) -> str:
         return ""
 
 
+def find_site_key(body: bytes) -> str:
+    """As `read_site_key`, for what may be no JSON: as far as its beginning tells."""
+    return _find(_SITE_KEY, body)
+
+
+def find_page_url(body: bytes) -> str:
+    """On which page a beacon was that cannot be read, as far as its beginning tells."""
+    return _find(_PAGE_URL, body)
+
+
+def _find(pattern: re.Pattern[bytes], body: bytes) -> str:
+    found = pattern.search(body, 0, SEARCHED_BYTES)
+    return found[1].decode() if found else ""
+
+
 def is_list(body: bytes) -> bool:
     """Whether the body holds a list of beacons."""
     return body[:1] == b"[" or body.lstrip()[:1] == b"["
@@ -89,5 +112,5 @@ def split_list(body: bytes) -> list[bytes]:
     except (ValueError, RecursionError) as error:
         raise RefusedError(400, "malformed", f"This is not a list of beacons in JSON: {error}") from error
     if not 1 <= len(parts) <= LIST_LIMIT:
-        raise RefusedError(422, "wrong-count", f"Send 1 to {LIST_LIMIT} beacons at a time.")
+        raise RefusedError(422, "wrong-count", f"Send 1 to {LIST_LIMIT} beacons at a time.", None, len(parts))
     return [bytes(part) for part in parts]

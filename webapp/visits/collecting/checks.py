@@ -10,6 +10,7 @@ import msgspec
 
 from webapp.lib.ids import uuid7
 from webapp.visits.collecting.beacon import Beacon
+from webapp.visits.collecting.ids import read_id
 from webapp.visits.collecting.refusals import RefusedError
 from webapp.visits.collecting.rules import REMEMBERED_LENGTH, URL_LIMIT
 
@@ -25,7 +26,8 @@ ENGAGED_MS_LIMIT = 24 * 3600 * 1000
 ID_MAX_AGE = timedelta(hours=48)
 """How long a retry may take: for so long at least, the ids of counted beacons are kept."""
 ID_MAX_AHEAD = timedelta(hours=24)
-VISIT_MAX_AGE = timedelta(days=31)
+VISIT_MAX_AGE = ID_MAX_AGE
+"""What anybody may tell of the past: the tracker's queue holds a day, and no id may be older than this."""
 VISIT_MAX_AHEAD = timedelta(minutes=5)
 OLDEST_VISIT = datetime(2000, 1, 1, tzinfo=UTC)
 """A server with an API key or a signature may report visits from as long ago as this."""
@@ -35,7 +37,6 @@ _ID_MAX_AHEAD_MS = int(ID_MAX_AHEAD.total_seconds()) * 1000
 _VISIT_MAX_AGE_MS = int(VISIT_MAX_AGE.total_seconds()) * 1000
 _VISIT_MAX_AHEAD_MS = int(VISIT_MAX_AHEAD.total_seconds()) * 1000
 _OLDEST_VISIT_MS = int(OLDEST_VISIT.timestamp()) * 1000
-_ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}")
 _WEB_URL = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#\\\x00-\x20\x7f]{1,255}(?:[/?#][^\x00-\x1f\x7f]*)?")
 _ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x1f\x7f]*")
 _SCREEN = re.compile(r"[0-9]{1,5}x[0-9]{1,5}")
@@ -50,9 +51,9 @@ def check_id(text: str | None, now_ms: int, *, is_signed: bool = False) -> bytes
         if is_signed:
             raise RefusedError(422, "missing-id", "A signed beacon needs an `id`, so that it counts once.")
         return uuid7().bytes
-    if not _ID.fullmatch(text):
+    value = read_id(text)
+    if value is None:
         raise RefusedError(422, "bad-id", "`id` must be a UUIDv7, made when the page was seen and the same on a retry.")
-    value = bytes.fromhex(text.replace("-", ""))
     age_ms = now_ms - int.from_bytes(value[:6])
     if age_ms > _ID_MAX_AGE_MS:
         raise RefusedError(422, "id-too-old", "`id` was made more than 48 hours ago, which is too late to be counted.")
@@ -119,7 +120,8 @@ def check_visited_at(beacon: Beacon, now_ms: int, *, is_trusted: bool) -> int:
     if visited_ms > now_ms + _VISIT_MAX_AHEAD_MS:
         raise RefusedError(422, "visit-in-future", "`visitedAt` lies in the future.")
     if visited_ms < (_OLDEST_VISIT_MS if is_trusted else now_ms - _VISIT_MAX_AGE_MS):
-        raise RefusedError(422, "visit-too-old", "`visitedAt` lies too far back to be counted.")
+        detail = "`visitedAt` may lie 48 hours back; with an API key or a signature, as far as the year 2000."
+        raise RefusedError(422, "visit-too-old", detail)
     return min(visited_ms, now_ms)
 
 

@@ -17,10 +17,12 @@ from webapp.visits.backlog import AsyncAdder, Row
 from webapp.visits.collecting import answers
 from webapp.visits.collecting.admission import Admission, Request
 from webapp.visits.collecting.answers import Receive, Send
-from webapp.visits.collecting.batches import Batch, take_all
+from webapp.visits.collecting.batches import Batch, Note, take_all
 from webapp.visits.collecting.beacon import (
     LIST_LIMIT_BYTES,
     Beacon,
+    find_page_url,
+    find_site_key,
     is_list,
     read_beacon,
     read_site_key,
@@ -31,9 +33,10 @@ from webapp.visits.collecting.countries import Countries
 from webapp.visits.collecting.group_commit import GroupCommit
 from webapp.visits.collecting.intake import KnownSite, take
 from webapp.visits.collecting.pixel import GIF, headers_for, read_pixel
-from webapp.visits.collecting.refusals import DroppedError, RefusedError, try_again, unknown_site
+from webapp.visits.collecting.refusals import DroppedError, RefusedError, TooLargeError, try_again, unknown_site
 from webapp.visits.collecting.senders import Scope, Sender, Senders
 from webapp.visits.collecting.site_directory import DirectoryError, SiteDirectory
+from webapp.visits.collecting.uncounted import Tally, reason_of, uncounted_row
 from webapp.visits.collecting.visitors import Salts
 from webapp.visits.heard import Listener
 
@@ -43,7 +46,8 @@ class Collector:
 
     def __init__(self, settings: Settings) -> None:
         self._redis = async_beacons_client(settings)
-        self._group = GroupCommit(AsyncAdder(self._redis, settings.beacons_limit))
+        adder = AsyncAdder(self._redis, settings.beacons_limit)
+        self._group, self._tally = GroupCommit(adder), Tally(adder)
         self._directory = SiteDirectory(settings.database_url)
         self._senders = Senders(Countries(settings.countries_path), settings.trusted_proxies)
         self._salts = Salts(self._redis)
@@ -57,6 +61,7 @@ class Collector:
 
     async def stop(self) -> None:
         await self._group.close()
+        await self._tally.close()
         await self._directory.close()
         await self._listener.close()
         await self._redis.aclose()
@@ -67,11 +72,12 @@ class Collector:
             await answers.answer_other_method(scope["method"], send)
             return
         try:
-            body = await answers.read_body(receive, LIST_LIMIT_BYTES)
+            sender = self.sender_of(scope)
+            body = await self._read(receive, sender)
             if is_list(body):
-                await answers.tell(await self.take_list(body, self.sender_of(scope)), send)
+                await answers.tell(await self.take_list(body, sender), send)
                 return
-            await self.take_one(body, self.sender_of(scope))
+            await self.take_one(body, sender)
         except DroppedError as outcome:
             beacon_counter(outcome.reason)(1)
             await answers.drop(outcome, send)
@@ -100,12 +106,12 @@ class Collector:
     async def take_one(self, body: bytes, sender: Sender, *, is_sent_again: bool = True) -> None:
         """Done when Redis has the beacon; raises RefusedError or DroppedError once Redis has counted that.
 
-        What comes too fast is no loss yet where its sender tries again, and is counted only where nobody does.
+        What comes too fast is no loss yet where its sender tries again, and is counted as lost only where nobody does.
         """
         try:
             beacon = read_beacon(body)
         except RefusedError as refusal:
-            await self._note(refusal, await self._site_of_broken(body, refusal, sender))
+            await self._note_unreadable(body, refusal, sender)
             raise
         site = self._directory.find_known(beacon.site_key) or await self._find_site(beacon.site_key, sender)
         now_ms = time.time_ns() // 1_000_000
@@ -113,16 +119,23 @@ class Collector:
         try:
             row = self._take(beacon, site, Request(body, sender), now_ms, salt)
         except (RefusedError, DroppedError) as outcome:
-            self._listener.left_out(site.organisation_id, site.site_id, beacon.page_url, outcome.reason, outcome.detail)
-            if not (is_sent_again and isinstance(outcome, RefusedError) and outcome.may_come_again):
-                await self._note(outcome, site)
+            self._say(Note(site, beacon.page_url, outcome))
+            reason = reason_of(outcome)
+            if reason == outcome.reason:
+                await self._group.add_all([], [uncounted_row(beacon, site, outcome)])
+            else:
+                self._tally.add(site, reason if is_sent_again else outcome.reason)
             raise
         await self._group.add(row)
         self._listener.took(row)
 
     async def take_list(self, body: bytes, sender: Sender) -> Batch:
         """What became of each beacon of a list, once Redis has that."""
-        parts = split_list(body)
+        try:
+            parts = split_list(body)
+        except RefusedError as refusal:
+            await self._note_unreadable(body, refusal, sender)
+            raise
         sites = await self._find_sites({read_site_key(part) for part in parts}, sender)
         now_ms = time.time_ns() // 1_000_000
         salt = self._salts.known(now_ms) or await self._find_salt(now_ms)
@@ -135,11 +148,21 @@ class Collector:
 
         request = Request(body, sender)
         batch = take_all(parts, find_site, lambda beacon, site: self._take(beacon, site, request, now_ms, salt))
-        if batch.rows or batch.drops:
-            await self._group.add_all(batch.rows, batch.drops)
+        self._tally.add_all(batch.sums)
+        if batch.rows or batch.uncounted:
+            await self._group.add_all(batch.rows, batch.uncounted)
         for row in batch.rows[-1:]:
             self._listener.took(row)
+        for note in batch.notes.values():
+            self._say(note)
         return batch
+
+    async def _read(self, receive: Receive, sender: Sender) -> bytes:
+        try:
+            return await answers.read_body(receive, LIST_LIMIT_BYTES)
+        except TooLargeError as refusal:
+            await self._note_unreadable(refusal.beginning, refusal, sender)
+            raise
 
     def _take(self, beacon: Beacon, site: KnownSite, request: Request, now_ms: int, salt: bytes) -> Row:
         sender = self._admission.admit(site, request)
@@ -147,20 +170,22 @@ class Collector:
             sender = self._senders.spoken_for(beacon, sender)
         return take(beacon, site, sender, now_ms, salt)
 
-    async def _note(self, outcome: RefusedError | DroppedError, site: KnownSite | None) -> None:
-        """Count a beacon that is not taken; its site's owner will see it."""
-        if site is not None:
-            await self._group.add_all([], {(site.organisation_id, site.site_id, outcome.reason): 1})
+    def _say(self, note: Note) -> None:
+        """Tell the check of the site's installation."""
+        site, outcome = note.site, note.outcome
+        self._listener.left_out(site.organisation_id, site.site_id, note.page_url, outcome.reason, outcome.detail)
 
-    async def _site_of_broken(self, body: bytes, refusal: RefusedError, sender: Sender) -> KnownSite | None:
-        """Whose the beacon was, when only another of its fields was wrong."""
-        if refusal.reason != "wrong-fields":
-            return None
-        site_key = read_site_key(body)
+    async def _note_unreadable(self, body: bytes, refusal: RefusedError, sender: Sender) -> None:
+        """Count what is no beacon, if it says for which site it was meant; its owner will see it."""
+        site_key = read_site_key(body) if refusal.reason == "wrong-fields" else find_site_key(body)
+        if not site_key:
+            return
         try:
-            return self._directory.find_known(site_key) or await self._find_site(site_key, sender)
+            site = self._directory.find_known(site_key) or await self._find_site(site_key, sender)
         except RefusedError:
-            return None
+            return
+        self._tally.add(site, refusal.reason, refusal.beacon_count)
+        self._say(Note(site, find_page_url(body), refusal))
 
     async def _find_sites(self, site_keys: set[str], sender: Sender) -> dict[str, KnownSite | RefusedError]:
         sites: dict[str, KnownSite | RefusedError] = {}

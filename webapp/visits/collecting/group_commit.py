@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 
-from webapp.lib.ids import uuid7
 from webapp.metrics import beacon_counter
-from webapp.visits.backlog import AsyncAdder, BacklogFullError, Kind, Row
+from webapp.visits.backlog import AsyncAdder, BacklogFullError, Row
 from webapp.visits.collecting.refusals import RefusedError, backlog_full, try_again
 
 GATHER_SECONDS = 0.001
 GROUP_LIMIT = 2000
 REDIS_SECONDS = 4.0
 
-Drops = dict[tuple[bytes, bytes, str], int]
-
 logger = logging.getLogger(__name__)
 count_accepted = beacon_counter("accepted")
 
 
 class Group:
-    """What is written together: rows, how many beacons of a site were dropped for a reason, and who waits."""
+    """What is written together: rows that count, rows that say what does not, and who waits."""
 
-    __slots__ = ("drops", "rows", "waiting")
+    __slots__ = ("rows", "uncounted", "waiting")
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
-        self.drops: Drops = {}
+        self.uncounted: list[Row] = []
         self.waiting: list[asyncio.Future[None]] = []
 
 
@@ -47,11 +43,10 @@ class GroupCommit:
         self._open.rows.append(row)
         return self._wait()
 
-    def add_all(self, rows: list[Row], drops: Drops) -> asyncio.Future[None]:
+    def add_all(self, rows: list[Row], uncounted: list[Row]) -> asyncio.Future[None]:
         """As `add`, for what one request held: all of it is in one group."""
         self._open.rows.extend(rows)
-        for key, count in drops.items():
-            self._open.drops[key] = self._open.drops.get(key, 0) + count
+        self._open.uncounted.extend(uncounted)
         return self._wait()
 
     async def close(self) -> None:
@@ -63,7 +58,7 @@ class GroupCommit:
         future = asyncio.get_running_loop().create_future()
         group = self._open
         group.waiting.append(future)
-        if len(group.rows) >= GROUP_LIMIT:
+        if len(group.rows) + len(group.uncounted) >= GROUP_LIMIT:
             self._full.append(group)
             self._open = Group()
         if self._writer is None:
@@ -83,7 +78,7 @@ class GroupCommit:
             self._writer = None
 
     async def _commit(self, group: Group) -> RefusedError | None:
-        rows = [*group.rows, *drop_rows(group.drops)] if group.drops else group.rows
+        rows = [*group.rows, *group.uncounted] if group.uncounted else group.rows
         try:
             async with asyncio.timeout(REDIS_SECONDS):
                 await self._adder.add(rows)
@@ -94,18 +89,6 @@ class GroupCommit:
             return try_again("The queue of beacons cannot be reached.")
         count_accepted(len(group.rows))
         return None
-
-
-def drop_rows(drops: Drops) -> list[Row]:
-    """Dropped beacons as the stream carries them: one row a site and reason, which says how many they are."""
-    now_ms = time.time_ns() // 1_000_000
-    return [
-        Row(
-            organisation_id, site_id, uuid7().bytes, now_ms, now_ms, "", "", "", "",
-            kind=Kind.DROPPED, name=reason, engaged_ms=count,
-        )
-        for (organisation_id, site_id, reason), count in drops.items()
-    ]  # fmt: skip
 
 
 def _tell(waiting: list[asyncio.Future[None]], refusal: RefusedError | None) -> None:

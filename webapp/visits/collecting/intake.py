@@ -37,7 +37,8 @@ from webapp.visits.collecting.refusals import (
 from webapp.visits.collecting.rules import Address, SiteRules
 from webapp.visits.collecting.senders import Sender
 from webapp.visits.collecting.signatures import is_signed
-from webapp.visits.collecting.visitors import cookieless_id
+from webapp.visits.collecting.visitors import cookieless_id, pseudonym
+from webapp.visits.visitor_keys import is_machine_made
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def _visitor_of(beacon: Beacon, site: KnownSite, sender: Sender, salt: bytes | N
     if identifier is not None:
         check_identifier(identifier)
         if not is_cookieless:
-            return identifier
+            return _as_believed(identifier, site, sender)
     if salt is None:
         raise RuntimeError("A visitor without identifier came without the salt of the day.")
     if not sender.is_trusted or sender.place.address:
@@ -141,6 +142,13 @@ def _visitor_of(beacon: Beacon, site: KnownSite, sender: Sender, salt: bytes | N
         detail = "Send the visitor's `identifier`, or the `ip` and `userAgent` out of which one can be made."
         raise RefusedError(422, "missing-identifier", detail)
     return cookieless_id(salt, site.site_id, identifier, b"")
+
+
+def _as_believed(identifier: str, site: KnownSite, sender: Sender) -> str:
+    """Site keys are public, so what could name a contact does so only when the site's own server says it."""
+    if sender.is_trusted or is_machine_made(identifier):
+        return identifier
+    return pseudonym(site.site_id, identifier)
 
 
 def _language_of(beacon: Beacon, sender: Sender) -> str:
@@ -174,4 +182,7 @@ def _identity_of(beacon: Beacon, site: KnownSite, sender: Sender) -> str:
     if not is_signed(site.rules.identify_secret, identity.encode(), signature):
         detail = "`signature` is not the HMAC-SHA256 of the identity with the site's secret, in hexadecimal."
         raise RefusedError(403, "bad-signature", detail)
+    if not is_machine_made(beacon.identifier or ""):
+        detail = "`identify` without an API key needs an `identifier` that nobody can guess, as the tracker makes them."
+        raise RefusedError(422, "guessable-identifier", detail)
     return identity

@@ -12,20 +12,32 @@ AWAY_RETRY_SECONDS = 3
 class RefusedError(Exception):
     """A beacon that is not taken: a status, a short word for programs, and a sentence for people.
 
-    With `retry_after_seconds` nothing is wrong with it, and it may come again after so long.
+    With `retry_after_seconds` nothing is wrong with it, and it may come again after so long. `beacon_count` is how
+    many beacons are refused at once.
     """
 
-    def __init__(self, status: int, reason: str, detail: str, retry_after_seconds: int | None = None) -> None:
+    def __init__(
+        self, status: int, reason: str, detail: str, retry_after_seconds: int | None = None, beacon_count: int = 1
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.reason = reason
         self.detail = detail
         self.retry_after_seconds = retry_after_seconds
+        self.beacon_count = beacon_count
 
     @property
     def may_come_again(self) -> bool:
         """Whether a client that waits sends it again, so that it is not lost yet."""
         return self.retry_after_seconds is not None
+
+
+class TooLargeError(RefusedError):
+    """A body that is not read to its end; its beginning may still say whose it was."""
+
+    def __init__(self, beginning: bytes) -> None:
+        super().__init__(413, "too-large", f"A beacon may be at most {BODY_LIMIT_BYTES // 1024} KiB.")
+        self.beginning = beginning
 
 
 class DroppedError(Exception):
@@ -37,6 +49,7 @@ class DroppedError(Exception):
         self.detail = EXPLANATIONS[reason]
 
 
+ASKED_TO_RETURN = "asked-to-return"
 SITE_DELETED = "site-deleted"
 BOT = "bot"
 DO_NOT_TRACK = "do-not-track"
@@ -46,6 +59,8 @@ EXCLUDED_COUNTRY = "excluded-country"
 EXCLUDED_PAGE = "excluded-page"
 
 EXPLANATIONS = {
+    ASKED_TO_RETURN: "More came at once than one address or the site may send, and was asked to come again later. What"
+    " came again is counted.",
     BOT: "A program asked for the page, not a person.",
     DO_NOT_TRACK: "The browser asks not to be tracked (Do Not Track), which this site respects.",
     PRIVACY_CONTROL: "The browser sends Global Privacy Control, which this site respects.",
@@ -66,23 +81,23 @@ EXPLANATIONS = {
     "bad-signature": "A signature did not fit what it signs. Does your server use this site's secret?",
     "bad-sku": "A product view had no SKU, or one that is too long.",
     "bad-time": "The time of the visit could not be read.",
+    "guessable-identifier": "`identify` came for a visitor with an identifier that anybody could guess.",
     "id-in-future": "The beacon's id was made by a clock that runs ahead by more than a day.",
     "id-too-old": "The beacon was sent again after more than 48 hours, too late to be counted once only.",
+    "malformed": "What was sent was no beacon in JSON.",
     "missing-id": "A signed beacon had no id, without which it could be sent and counted again.",
     "missing-identifier": "Nobody could say whose beacon it was.",
     "needs-signature": "An address, browser or identity was reported without a signature or API key.",
     "origin-not-allowed": "A website that is not among this site's addresses reported visits.",
     "rate-limited": "The picture for pages without scripts was asked for more often than one address or the site may.",
     SITE_DELETED: "The site was deleted, and its pages still reported visits.",
+    "too-large": f"A message was larger than {BODY_LIMIT_BYTES // 1024} KiB, or a list of them than 4 MiB.",
     "visit-in-future": "The visit's time lay in the future.",
-    "visit-too-old": "The visit lay more than 31 days back.",
+    "visit-too-old": "The visit lay more than 48 hours back, which the site's own server alone may tell of.",
+    "wrong-count": "A list held more beacons than may come at a time.",
     "wrong-fields": "A field was missing or of the wrong type.",
 }
 """What a site's owner reads about each reason."""
-
-
-def too_large() -> RefusedError:
-    return RefusedError(413, "too-large", f"A beacon may be at most {BODY_LIMIT_BYTES // 1024} KiB.")
 
 
 def wrong_fields(error: msgspec.ValidationError) -> RefusedError:

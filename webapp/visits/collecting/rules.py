@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
+from webapp.visits.click_ids import CHANNEL_OF_CLICK_ID
 from webapp.visits.collecting.countries import Place
 from webapp.visits.collecting.refusals import RefusedError
 
@@ -21,12 +22,6 @@ CAMPAIGN_LIMIT = 200
 REMEMBERED = 20_000
 REMEMBERED_LENGTH = 300
 CAMPAIGN_KEYS = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
-CLICK_IDS = frozenset(
-    {
-        "gclid", "gbraid", "wbraid", "dclid", "fbclid", "msclkid", "ttclid", "twclid", "li_fat_id", "yclid", "epik",
-        "rdt_cid", "sccid", "irclickid",
-    }
-)  # fmt: skip
 _PAGE_URL = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@\\\x00-\x20\x7f]+(?:[/?#][^\s\x00-\x20\x7f]*)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -150,7 +145,7 @@ def _campaign(pairs: list[tuple[str, str, str]]) -> tuple[str, str, str, str, st
     click_id = ""
     for key, value, _ in pairs:
         name = key.lower()
-        if name in CLICK_IDS:
+        if name in CHANNEL_OF_CLICK_ID:
             click_id = click_id or name
         elif name.startswith("utm_") and name not in found:
             found[name] = _CONTROL.sub("", unquote_plus(value)).strip()[:CAMPAIGN_LIMIT]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from webapp.visits.click_ids import CHANNEL_OF_CLICK_ID
+
 DIRECT, REFERRAL, UNASSIGNED = "Direct", "Referral", "Unassigned"
 SEARCH, SOCIAL, VIDEO, SHOPPING = "search", "social", "video", "shopping"
 MAIL = "E-mail"
@@ -59,12 +61,6 @@ _BY_MEDIUM = {
     **dict.fromkeys(("organic",), "Organic search"),
     **dict.fromkeys(("video",), "Organic video"),
 }  # fmt: skip
-_BY_CLICK_ID = {
-    **dict.fromkeys(("gclid", "gbraid", "wbraid", "gclsrc", "msclkid", "yclid"), "Paid search"),
-    **dict.fromkeys(("dclid",), "Display"),
-    **dict.fromkeys(("ttclid", "twclid", "li_fat_id", "rdt_cid", "scid", "epik"), "Paid social"),
-}
-"""Names in an address by which advertisers know a click. Facebook's fbclid is on every link, paid or not."""
 
 
 def channel_of(
@@ -77,8 +73,8 @@ def channel_of(
         return f"Paid {kind}" if kind in {SEARCH, SOCIAL, VIDEO, SHOPPING} else "Paid other"
     if medium in _BY_MEDIUM:
         return _BY_MEDIUM[medium]
-    if click_id in _BY_CLICK_ID:
-        return _BY_CLICK_ID[click_id]
+    if paid := CHANNEL_OF_CLICK_ID.get(click_id):
+        return paid
     if source in _MAIL_WORDS:
         return MAIL
     return _unpaid(referrer, kind, has_campaign=bool(source or medium or utm_campaign))

@@ -20,14 +20,14 @@ from sqlalchemy import delete, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from webapp.extensions import db, driver_connection
-from webapp.visits.collecting.checks import VISIT_MAX_AGE
 from webapp.visits.counting.statements import wait_for_lock
 from webapp.visits.models import Identity, RefusedMerge, Site
 from webapp.visits.people.identities import identities_of, is_among, own_visitors
 from webapp.visits.people.models import Erasure
 
-REMEMBERED_FOR = VISIT_MAX_AGE + timedelta(days=1)
-"""As long as a beacon of before may still come. A server that is trusted may tell of years ago: that is told anew."""
+REMEMBERED_FOR = timedelta(days=32)
+"""Longer than a beacon of before may still come and wait to be counted. A server that is trusted may tell of years
+ago: that is told anew."""
 BATCH = 500
 PAUSE = timedelta(minutes=1)
 Visitors = Mapping[UUID, Sequence[int]]
