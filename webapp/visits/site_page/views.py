@@ -15,6 +15,8 @@ from webapp.lib.clock import utc_now
 from webapp.live.channels import stream_url, visits_channel
 from webapp.pages import render_page
 from webapp.visits import answers, queries
+from webapp.visits.counting.checks import find_failed_check
+from webapp.visits.counting.rebuilds import find_unfinished_rebuild
 from webapp.visits.counting.sketches import ERROR_PERCENT, EXACT_LIMIT
 from webapp.visits.models import Site
 from webapp.visits.periods import DEFAULT_PRESET, PRESETS, BadPeriodError, make_period
@@ -91,6 +93,8 @@ def _context(choice: Choice, sites: list[Site]) -> dict[str, Any]:
         "snippet": snippet_of(choice.site),
         "segments": list_segment_links(choice),
         "people_url": people_url(choice),
+        "failed_check": find_failed_check(choice.organisation_id, choice.site.id),
+        "rebuild": find_unfinished_rebuild(choice.organisation_id, choice.site.id),
     }
 
 
@@ -116,6 +120,7 @@ def page_context(choice: Choice) -> dict[str, Any]:
         "choice": choice,
         "endpoint": HOME,
         "more": {},
+        "failed_check": None,
         "presets": PRESETS,
         "comparisons": list(Comparison),
         "field_labels": LABELS,
