@@ -181,6 +181,40 @@ def create_site(slug: str, name: str, origin: str) -> None:
         click.echo(made.site_key)
 
 
+@main.group("laid-aside")
+def laid_aside() -> None:
+    """Beacons that were accepted and could not be stored."""
+
+
+@laid_aside.command("list")
+def list_laid_aside() -> None:
+    """How many of which site, and why."""
+    with _app():
+        from webapp.visits.counting.recount_tasks import list_laid_aside
+
+        for line in list_laid_aside():
+            where = f"{line.organisation_name or 'no organisation'}, {line.site_name or 'no site'}"
+            click.echo(
+                f"{line.number:,} of {where}, {line.first_at:%Y-%m-%d} to {line.last_at:%Y-%m-%d}: {line.reason}"
+            )
+
+
+@laid_aside.command("count")
+def count_laid_aside() -> None:
+    """Count them again, each once; what still cannot be stored stays."""
+    with _app():
+        from webapp.extensions import tenant
+        from webapp.visits.counting.recount_tasks import count_again, list_organisations
+
+        counted_count = kept_count = 0
+        for organisation_id in list_organisations():
+            with tenant(organisation_id):
+                for recounted in count_again(organisation_id):
+                    counted_count += recounted.counted_count
+                    kept_count += recounted.kept_count
+        click.echo(f"{counted_count:,} counted, {kept_count:,} still cannot be stored.")
+
+
 @main.group()
 def generate() -> None:
     """Write realistic made-up data to standard output."""

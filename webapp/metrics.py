@@ -61,6 +61,12 @@ _request_seconds = Histogram(
     registry=registry,
 )
 _beacons = Counter("footfall_beacons", "Beacons accepted, or refused for a reason.", ["outcome"], registry=registry)
+_laid_aside = Counter(
+    "footfall_laid_aside_beacons", "Beacons that were accepted and could not be stored.", ["error"], registry=registry
+)
+_upkeep_failures = Counter(
+    "footfall_upkeep_failures", "Sites of which raw rows could not be looked after.", ["part"], registry=registry
+)
 _jobs = Counter("footfall_jobs", "Jobs that ended.", ["kind", "state"], registry=registry)
 _job_wait_seconds = Histogram(
     "footfall_job_wait_seconds", "From when a job was due to its start.", buckets=JOB_BUCKETS, registry=registry
@@ -94,6 +100,16 @@ def count_request(method: str, endpoint: str, status: int, seconds: float) -> No
 def beacon_counter(outcome: str) -> Callable[[float], None]:
     """What counts beacons of one outcome: "accepted", or the reason for which they were refused."""
     return _beacons.labels(outcome).inc
+
+
+def count_laid_aside(error: str, count: int) -> None:
+    """Count beacons that were accepted and could not be stored, by the name of what is wrong with them."""
+    _laid_aside.labels(error).inc(count)
+
+
+def count_upkeep_failure(part: str) -> None:
+    """Count a site of which one part of the upkeep of raw rows failed."""
+    _upkeep_failures.labels(part).inc()
 
 
 def count_job_end(

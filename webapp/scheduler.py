@@ -37,12 +37,30 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Tick:
-    """Something to send every so many seconds, when there is a reason to. `due_at` counts from its start."""
+    """Something to send every so many seconds, when there is a reason to. `due_at` counts from the beginning of work.
+
+    `is_kept` while the server that knows the reason is away.
+    """
 
     every_seconds: float
     actor: dramatiq.Actor[[], None]
     is_wanted: Callable[[], bool]
     due_at: float = 0.0
+    is_kept: bool = False
+
+
+@dataclass
+class Work:
+    """The ticks and their clock, which goes on over lost connections: what is due in an hour is due in that hour."""
+
+    ticks: list[Tick]
+    began_at: float | None = None
+
+    def seconds(self) -> float:
+        """Since this process became the leader for the first time."""
+        if self.began_at is None:
+            self.began_at = time.monotonic()
+        return time.monotonic() - self.began_at
 
 
 def make_ticks() -> list[Tick]:
@@ -69,7 +87,7 @@ def make_ticks() -> list[Tick]:
     from webapp.operations.tasks import sample_queues
     from webapp.pictures.tasks import sweep_pictures
     from webapp.records.tasks import empty_trash
-    from webapp.visits.counting.rebuild_tasks import check_roll_ups
+    from webapp.visits.counting.check_tasks import check_roll_ups
     from webapp.visits.deletion.tasks import erase_deleted_sites
     from webapp.visits.product_views.tasks import move_product_views
     from webapp.visits.raw.tasks import look_after_raw_rows
@@ -120,34 +138,50 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     app = create_app()
     with app.app_context():
+        work = Work(make_ticks())
         while not stop.is_set():
             try:
-                _work(stop, make_ticks())
+                _lead(stop, work)
             except (SQLAlchemyError, RedisError) as error:
                 logger.warning("The scheduler lost a server, trying again: %s", error)
                 stop.wait(QUIET_SECONDS)
 
 
-def _work(stop: threading.Event, ticks: list[Tick]) -> None:
+def _lead(stop: threading.Event, work: Work) -> None:
     with db.engine.connect() as connection:
         connection.detach()  # closed at the end, and with it its lock: back in the pool it would keep it from us
         while not stop.is_set() and not _is_leader(connection):
             stop.wait(QUIET_SECONDS)
         logger.info("The scheduler is at work.")
-        began = time.monotonic()
         while not stop.is_set():
             connection.execute(text("SELECT 1"))
             connection.commit()
-            _run_ticks(ticks, time.monotonic() - began)
+            run_ticks(work.ticks, work.seconds())
             stop.wait(TICK_SECONDS)
 
 
-def _run_ticks(ticks: list[Tick], now: float) -> None:
-    """Send what is due. All is asked before anything is sent, or one tick's message would silence the next."""
-    wanted = [tick for tick in ticks if now >= tick.due_at and tick.is_wanted()]
+def run_ticks(ticks: list[Tick], now: float) -> None:
+    """Send what is due. All is asked before anything is sent, or one tick's message would silence the next.
+
+    A server that is away keeps those ticks that ask it, and no others; they ask again a little later. Where the
+    broker is away, nothing can be sent: that is raised.
+    """
+    wanted = [tick for tick in ticks if now >= tick.due_at and _is_wanted(tick, now)]
     for tick in wanted:
         tick.actor.send()
         tick.due_at = now + tick.every_seconds
+
+
+def _is_wanted(tick: Tick, now: float) -> bool:
+    try:
+        is_wanted = tick.is_wanted()
+    except (SQLAlchemyError, RedisError) as error:
+        if not tick.is_kept:
+            logger.warning("The tick %s has to wait, a server is away: %s", tick.actor.actor_name, error)
+        tick.is_kept, tick.due_at = True, now + QUIET_SECONDS
+        return False
+    tick.is_kept = False
+    return is_wanted
 
 
 def _is_leader(connection: Connection) -> bool:

@@ -15,7 +15,13 @@ from tests.operations.support import add_dead_letters, get, state_of
 from webapp.config import DEMO_OPERATORS, Settings, settings_from
 from webapp.demo_issuer import DEMO_PEOPLE
 
-PAGES = ("/operations", "/operations/jobs", "/operations/dead-letters", "/operations/dead-letters/change?verb=retry")
+PAGES = (
+    "/operations",
+    "/operations/jobs",
+    "/operations/dead-letters",
+    "/operations/dead-letters/change?verb=retry",
+    "/operations/laid-aside",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

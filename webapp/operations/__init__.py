@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 def init_app(app: APIFlask) -> None:
     """Register the pages."""
-    from webapp.operations import dead_letter_views, job_views  # noqa: F401  (they add pages to the blueprint)
+    from webapp.operations import (  # noqa: F401  (they add pages to the blueprint)
+        dead_letter_views,
+        job_views,
+        laid_aside_views,
+    )
     from webapp.operations.views import blueprint
 
     app.register_blueprint(blueprint)

@@ -27,6 +27,7 @@ from webapp.operations.queries import (
     list_dead_letters,
 )
 from webapp.pages import render_page
+from webapp.visits.counting.recount_tasks import list_laid_aside
 
 DEAD_LETTERS_SHOWN = 5
 
@@ -58,6 +59,7 @@ def index() -> Response:
         backlog=ask_backlog(settings),
         jobs=jobs,
         dead_count=dead_count,
+        laid_aside_count=sum(line.number for line in list_laid_aside()),
         dead_letters=list_dead_letters(Wanted(), limit=DEAD_LETTERS_SHOWN).jobs,
         stream=operations_stream(),
     )

@@ -23,6 +23,10 @@ from webapp.visits import backlog
 HELP = {
     "footfall_backlog_beacons": "Beacons that were accepted and are not counted yet.",
     "footfall_backlog_age_seconds": "Age of the oldest of them.",
+    "footfall_beacons_aside": "Beacons that were accepted and could not be stored, and wait to be counted again.",
+    "footfall_count_differences": "Differences that the last checks of all sites found, and nobody mended yet.",
+    "footfall_count_differing_sites": "Sites of which they found some.",
+    "footfall_count_check_age_seconds": "How long ago the site was checked whose last check is the oldest.",
     "footfall_queue_messages": "Messages that no worker has taken; of results and dead_letters what is to be written.",
     "footfall_queue_oldest_age_seconds": "Age of the oldest of them.",
     "footfall_jobs_waiting": "Jobs that are due and not sent; counted up to a limit.",
@@ -34,6 +38,11 @@ JOBS = """
     SELECT queue, waiting_count, in_flight_count, coalesce(extract(epoch FROM now() - oldest_waiting_at), 0)::float
     FROM footfall_queue_state()
 """
+CHECKS = """
+    SELECT difference_count::float, site_count, coalesce(extract(epoch FROM now() - oldest_at), 0)::float
+    FROM footfall_checks()
+"""
+ASIDE = "SELECT coalesce(sum(number), 0)::bigint FROM footfall_laid_aside(1000)"
 
 logger = logging.getLogger(__name__)
 
@@ -103,10 +112,22 @@ def read_jobs(settings: Settings) -> list[Reading]:
     """Jobs that wait in PostgreSQL for their turn."""
     with short_connection(settings) as connection:
         rows = connection.execute(JOBS).fetchall()
+        aside = connection.execute(ASIDE).fetchone() or (0,)
+        checks = connection.execute(CHECKS).fetchone() or (0, 0, 0)
     return [
-        Reading(f"footfall_jobs_{what}", number, "queue", queue)
-        for queue, waiting_count, in_flight_count, age in rows
-        for what, number in (("waiting", waiting_count), ("in_flight", in_flight_count), ("waiting_age_seconds", age))
+        Reading("footfall_beacons_aside", aside[0]),
+        Reading("footfall_count_differences", checks[0]),
+        Reading("footfall_count_differing_sites", checks[1]),
+        Reading("footfall_count_check_age_seconds", checks[2]),
+        *(
+            Reading(f"footfall_jobs_{what}", number, "queue", queue)
+            for queue, waiting_count, in_flight_count, age in rows
+            for what, number in (
+                ("waiting", waiting_count),
+                ("in_flight", in_flight_count),
+                ("waiting_age_seconds", age),
+            )
+        ),
     ]
 
 

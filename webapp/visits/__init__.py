@@ -20,7 +20,9 @@ def init_app(app: APIFlask) -> None:
     )
     from webapp.visits.api import api_visits
     from webapp.visits.collecting import api  # noqa: F401  (so is what takes beacons)
-    from webapp.visits.counting.rebuild_tasks import CHECK, REBUILD
+    from webapp.visits.counting.check_tasks import CHECK
+    from webapp.visits.counting.rebuild_tasks import REBUILD
+    from webapp.visits.counting.recount_tasks import RECOUNT
     from webapp.visits.deletion import api as deletion_api  # noqa: F401  (so do these)
     from webapp.visits.deletion import views as deletion_views  # noqa: F401
     from webapp.visits.deletion.tasks import ERASE as ERASE_SITES
@@ -44,6 +46,7 @@ def init_app(app: APIFlask) -> None:
 
     register_kind(REBUILD)
     register_kind(CHECK)
+    register_kind(RECOUNT)
     register_kind(ERASE_PEOPLE)
     register_kind(ERASE_SITES)
     app.register_blueprint(visits)

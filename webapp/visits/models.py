@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import ARRAY, BigInteger, ForeignKeyConstraint, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy import Identity as Numbered
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -69,9 +69,10 @@ class Site(Model):
 
     `cut_zone` is the zone in which its days and months are counted so far: a changed `time_zone` waits for a rebuild.
     `retention_days` is how long raw rows are kept; without it, for ever. From `raw_complete_from` on there are all raw
-    rows; before it retention has taken some, and without it none. `revision` is raised whenever numbers change
-    otherwise than by counting. `rate_limit` is in beacons a second. With `deleted_at` it is in no list and takes
-    nothing, but may come back; from `erasing_at` on it does not any more.
+    rows; before it retention has taken some, and without it none. Since `broken_at` a kept sketch cannot be read: a
+    rebuild mends it. `revision` is raised whenever numbers change otherwise than by counting. `rate_limit` is in
+    beacons a second. With `deleted_at` it is in no list and takes nothing, but may come back; from `erasing_at` on it
+    does not any more.
     """
 
     __tablename__ = "sites"
@@ -89,6 +90,7 @@ class Site(Model):
     cut_zone: Mapped[str | None]
     retention_days: Mapped[int | None]
     raw_complete_from: Mapped[datetime | None]
+    broken_at: Mapped[datetime | None]
     revision: Mapped[int] = mapped_column(BigInteger, default=0)
     query_keys: Mapped[list[Any]] = mapped_column(default=list)
     excluded_pages: Mapped[list[Any]] = mapped_column(default=list)
@@ -238,6 +240,21 @@ class RawChunk(Model):
     content: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class SiteCheck(Model):
+    """How the last check of what is counted of a site ended; a rebuild leaves nothing of its differences.
+
+    `differences` are sentences, the first of `difference_count`.
+    """
+
+    __tablename__ = "site_checks"
+
+    organisation_id: Mapped[TenantKey]
+    site_id: Mapped[UUID] = mapped_column(primary_key=True)
+    checked_at: Mapped[datetime]
+    difference_count: Mapped[int] = mapped_column(BigInteger)
+    differences: Mapped[list[Any]]
+
+
 class DropCount(Model):
     """How many of a site's beacons were not counted on one day (UTC), by reason."""
 
@@ -315,12 +332,19 @@ class StreamPosition(Model):
 
 
 class DeadBeacon(Model):
-    """A beacon that was accepted and cannot be stored, kept as it came for whoever finds out why."""
+    """A beacon that was accepted and cannot be stored, kept for a while as it came, to be counted again.
+
+    `visitor` is the number of the site's visitor, and `keys` are the folded names that it tells: by them it goes with
+    its site and with its people. A group of beacons that nobody can read is the system's own and has none of them.
+    """
 
     __tablename__ = "dead_beacons"
 
     organisation_id: Mapped[TenantKey]
     id: Mapped[NewId]
+    site_id: Mapped[UUID | None]
+    visitor: Mapped[int | None] = mapped_column(BigInteger)
+    keys: Mapped[list[str]] = mapped_column(ARRAY(Text()))
     content: Mapped[bytes] = mapped_column(LargeBinary)
     reason: Mapped[str]
     created_at: Mapped[CreatedAt]

@@ -16,7 +16,7 @@ from webapp.extensions import db
 from webapp.jobs.announcing import announce
 from webapp.lib.clock import utc_now
 from webapp.pages import render_page
-from webapp.visits.counting.rebuilds import start_rebuild_if_stale
+from webapp.visits.counting.rebuilds import start_rebuild, start_rebuild_if_stale
 from webapp.visits.deletion.service import KEPT_FOR
 from webapp.visits.models import Site
 from webapp.visits.site_queries import find_site, list_drops
@@ -59,6 +59,17 @@ def create_site_secret(site_id: UUID) -> ResponseReturnValue:
     db.session.commit()
     flash("There is a new secret. Put it into your server; the old one ends within half a minute.", "success")
     return redirect(url_for("visits.edit_site", site_id=site.id, show="secret", _anchor="secret"), 303)
+
+
+@visits.post("/sites/<uuid:site_id>/rebuild")
+def rebuild_site(site_id: UUID) -> ResponseReturnValue:
+    """Count its days, months, pages and lists again from its single visits, by a job."""
+    site = _site_or_404(site_id)
+    job = start_rebuild(site.organisation_id, site.id, current_user.id)
+    db.session.commit()
+    announce(job)
+    flash("It is being counted again. Visits that come meanwhile are counted as ever.", "success")
+    return redirect(url_for("visits.index", site=site.id), 303)
 
 
 def _site_or_404(site_id: UUID) -> Site:

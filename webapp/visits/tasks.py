@@ -18,9 +18,11 @@ from webapp.lib.clock import utc_now
 from webapp.lib.redis import beacons_client
 from webapp.live.channels import visits_channel
 from webapp.live.publish import publish
+from webapp.metrics import count_laid_aside
 from webapp.visits import backlog
 from webapp.visits.counting.ahead import Ahead
 from webapp.visits.counting.rebuild_tasks import rebuild_stale_sites
+from webapp.visits.counting.recount_tasks import tidy
 from webapp.visits.counting.roll_up import Counted, begin_batch, count_batch
 
 ROLL_UP_SECONDS = 20.0
@@ -72,6 +74,8 @@ def _roll_up_batch(stream: redis.Redis, batch: int, ahead: Ahead) -> bool:
     backlog.trim(stream, counted.position if counted else position)
     if counted:
         this_worker().count_done("visits", counted.row_count)
+        for error, count in counted.laid_aside.items():
+            count_laid_aside(error, count)
         _tell_pages(counted)
         for organisation_id in counted.stale_organisations:
             rebuild_stale_sites(organisation_id)
@@ -80,10 +84,15 @@ def _roll_up_batch(stream: redis.Redis, batch: int, ahead: Ahead) -> bool:
 
 @actor("default")
 def make_partitions() -> None:
-    """Make the coming days' partitions; drop ids that no beacon can carry any more, and visits that none can change."""
+    """Make the coming days' partitions; drop ids that no beacon can carry any more, and visits that none can change.
+
+    What was laid aside is looked after in between.
+    """
     today = utc_now().date()
     days = {"first": today - timedelta(days=1), "last": today + timedelta(days=DAYS_AHEAD)}
     db.session.execute(text("SELECT footfall_make_partitions(:first, :last)"), days)
+    db.session.commit()
+    tidy()  # while the ids are known by which it tells what was counted
     db.session.execute(text("SELECT footfall_drop_seen_partitions(:day)"), {"day": today - timedelta(days=SEEN_DAYS)})
     db.session.commit()
     db.session.execute(

@@ -189,11 +189,10 @@ def test_beacons_laid_aside_go_with_their_site(app: APIFlask, services: Settings
     with owner_connection(services) as connection:
         for one in (site, other):
             connection.execute(
-                "INSERT INTO dead_beacons (organisation_id, id, content, reason, created_at)"
-                " VALUES (%s, gen_random_uuid(), %s, 'x', now())",
-                [one.organisation_id, b"\x9a" + one.organisation_id.bytes + one.id.bytes],
+                "INSERT INTO dead_beacons (organisation_id, id, site_id, keys, content, reason, created_at)"
+                " VALUES (%s, gen_random_uuid(), %s, '{}', 'x', 'x', now())",
+                [one.organisation_id, one.id],
             )
     delete_long_ago(services, site)
     erase_all(app)
-    [(content,)] = rows_of(services, "SELECT content FROM dead_beacons")
-    assert other.id.bytes in content
+    assert rows_of(services, "SELECT site_id FROM dead_beacons") == [(other.id,)]

@@ -28,7 +28,7 @@ OLD = timedelta(days=400)
 STEPS = ("prepare", "announce", "store", "list")
 
 
-class DiedError(Exception):
+class DiedError(BaseException):
     """A process was killed here."""
 
 

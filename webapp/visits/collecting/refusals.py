@@ -51,6 +51,7 @@ class DroppedError(Exception):
 
 ASKED_TO_RETURN = "asked-to-return"
 SITE_DELETED = "site-deleted"
+CANNOT_BE_STORED = "cannot-be-stored"
 BOT = "bot"
 DO_NOT_TRACK = "do-not-track"
 PRIVACY_CONTROL = "privacy-control"
@@ -66,6 +67,7 @@ EXPLANATIONS = {
     PRIVACY_CONTROL: "The browser sends Global Privacy Control, which this site respects.",
     EXCLUDED_ADDRESS: "Visits from this address are left out by the site's settings.",
     EXCLUDED_COUNTRY: "Visits from this country are left out by the site's settings.",
+    CANNOT_BE_STORED: "They were taken and could not be stored. Whoever runs Footfall can have them counted again.",
     EXCLUDED_PAGE: "This page is left out by the site's settings.",
     "bad-engagement": "The engaged time or the scroll depth was no possible number.",
     "bad-id": "The beacon's id was no UUIDv7.",

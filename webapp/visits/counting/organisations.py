@@ -13,6 +13,8 @@ from webapp.visits.backlog import Kind
 from webapp.visits.counting import statements
 from webapp.visits.counting.aside import Aside
 from webapp.visits.counting.batch import Part
+from webapp.visits.counting.erased import without_erased_names
+from webapp.visits.counting.faults import checked_zone
 from webapp.visits.counting.identities import link_identities
 from webapp.visits.counting.roll_ups import Batch, add_to_roll_ups
 from webapp.visits.counting.seen import keep_unseen
@@ -41,7 +43,7 @@ def count_for_organisation(connection: Connection, part: Part) -> tuple[int, int
     if fresh.height < rows.height:
         activity = activity.join(fresh.select("id"), on="id", how="semi", maintain_order="left")
     if not activity.is_empty():
-        _count_activity(connection, tenant, activity)
+        _count_activity(connection, tenant, without_erased_names(connection, tenant, activity))
     return row_count, fresh.filter(pl.col("kind") == Kind.PAGEVIEW).height
 
 
@@ -105,6 +107,6 @@ def _get_sites(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> tupl
     found = connection.execute(
         statements.SITE_ZONES, {"tenant": tenant, "sites": [UUID(bytes=site_id) for site_id in ids]}
     ).fetchall()
-    by_site = {site_id.bytes: zone for site_id, zone in found}
+    by_site = {site_id.bytes: checked_zone(zone) for site_id, zone in found}
     frame = pl.DataFrame({"site": range(len(ids)), "site_id": ids}, schema={"site": pl.UInt32, "site_id": pl.Binary})
     return frame, {number: by_site.get(site_id, UNKNOWN_ZONE) for number, site_id in enumerate(ids)}

@@ -20,10 +20,12 @@ ALWAYS = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 SCHEMAS = {RawKind.ACTIVITY: ACTIVITY_SCHEMA, RawKind.VISIT: VISIT_SCHEMA}
 
 
-def read_raw_rows(organisation_id: UUID, site_id: UUID) -> dict[RawKind, list[str]]:
-    """Local files with all of a site's raw rows, as they are in one moment."""
+def read_raw_rows(
+    organisation_id: UUID, site_id: UUID, span: tuple[datetime, datetime] = ALWAYS
+) -> dict[RawKind, list[str]]:
+    """Local files with all of a site's raw rows of a span, and some around it, as they are in one moment."""
     settings: Settings = current_app.extensions["settings"]
-    found = _sources(settings).read(organisation_id, [site_id], dict.fromkeys(RawKind, ALWAYS))
+    found = _sources(settings).read(organisation_id, [site_id], dict.fromkeys(RawKind, span))
     return {kind: list(rows.paths) for kind, rows in found.items()}
 
 

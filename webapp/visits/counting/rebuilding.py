@@ -229,4 +229,6 @@ GET_SITE = """
 GET_COMPLETE_FROM = "SELECT raw_complete_from FROM sites WHERE organisation_id = %s AND id = %s"
 MOVE = "UPDATE {table} SET site_id = %s WHERE organisation_id = %s AND site_id = %s"
 DELETE = "DELETE FROM {table} WHERE organisation_id = %s AND site_id = %s AND bucket_at >= %s"
-SET_CUT_ZONE = "UPDATE sites SET cut_zone = %s, revision = revision + 1 WHERE organisation_id = %s AND id = %s"
+SET_CUT_ZONE = """
+    UPDATE sites SET cut_zone = %s, broken_at = NULL, revision = revision + 1 WHERE organisation_id = %s AND id = %s
+"""

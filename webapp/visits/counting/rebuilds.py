@@ -20,9 +20,14 @@ PAUSE = timedelta(hours=1)
 
 def start_rebuild(organisation_id: UUID, site_id: UUID, created_by: UUID | None = None) -> Job:
     """The job that counts a site's roll-ups again; one that waits or runs will do. Commit, then announce it."""
-    found = db.session.scalars(_rebuilds(organisation_id).where(Job.state.in_(UNFINISHED_STATES)))
-    waiting = next((job for job in found if job.parameters.get("site_id") == str(site_id)), None)
+    waiting = find_unfinished_rebuild(organisation_id, site_id)
     return waiting or _create(organisation_id, site_id, created_by)
+
+
+def find_unfinished_rebuild(organisation_id: UUID, site_id: UUID) -> Job | None:
+    """The job that will count, or just counts, a site's roll-ups again."""
+    found = db.session.scalars(_rebuilds(organisation_id).where(Job.state.in_(UNFINISHED_STATES)))
+    return next((job for job in found if job.parameters.get("site_id") == str(site_id)), None)
 
 
 def start_rebuild_if_stale(site: Site, created_by: UUID | None = None) -> Job | None:
@@ -44,9 +49,10 @@ def start_stale_rebuilds(organisation_id: UUID, now: datetime) -> list[Job]:
 
 
 def list_stale_sites(organisation_id: UUID) -> list[UUID]:
-    """Sites whose days and months are cut in another zone than theirs."""
+    """Sites whose days and months are cut in another zone than theirs, or of which a sketch could not be read."""
+    is_cut_otherwise = and_(Site.cut_zone.is_not(None), Site.cut_zone != Site.time_zone)
     wanted = select(Site.id).where(
-        Site.organisation_id == organisation_id, Site.cut_zone.is_not(None), Site.cut_zone != Site.time_zone
+        Site.organisation_id == organisation_id, or_(is_cut_otherwise, Site.broken_at.is_not(None))
     )
     return list(db.session.scalars(wanted.where(Site.deleted_at.is_(None)).order_by(Site.id)))
 

@@ -10,22 +10,21 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import polars as pl
 import psycopg
 
 from webapp.accounts.models import SYSTEM_ORGANISATION_ID
-from webapp.lib.ids import uuid7
 from webapp.visits import backlog
 from webapp.visits.backlog import Row
 from webapp.visits.counting import batch, statements
 from webapp.visits.counting.batch import Batch, Part
+from webapp.visits.counting.laid_aside import lay_aside_group, lay_aside_row
 from webapp.visits.counting.organisations import count_for_organisation
 
 POISON = (
@@ -34,17 +33,17 @@ POISON = (
     psycopg.errors.ProgramLimitExceeded,  # too large for an index
     ValueError,
     ArithmeticError,
-    LookupError,  # a time zone that this machine does not know
-    RuntimeError,  # a sketch that cannot be read
     TypeError,
     pl.exceptions.PolarsError,
 )
-"""What one row, or one organisation's rows, can cause: they alone are laid aside. Anything else is a server
-or a lock, and the batch is tried again as a whole."""
-REASON_LIMIT = 500
+"""What a row can cause by what it says: it alone is laid aside. Anything else is a server, a lock, this machine (a time
+zone that it lacks) or something stored, and the batch is kept and tried again as a whole."""
 
-logger = logging.getLogger(__name__)
 Connection = psycopg.Connection[Any]
+Counts = dict[bytes, tuple[int, int]]
+"""How many rows, and pageviews, by organisation."""
+Refuse = Callable[[pl.DataFrame, Exception], None]
+"""What becomes of a row that cannot be stored."""
 
 
 @dataclass
@@ -55,7 +54,8 @@ class Counted:
     row_count: int = 0
     pageview_counts: dict[UUID, int] = field(default_factory=dict)
     """By organisation of which anything was counted."""
-    dead_count: int = 0
+    laid_aside: Counter[str] = field(default_factory=Counter)
+    """How many could not be stored, by the error's name."""
     stale_organisations: set[UUID] = field(default_factory=set)
     """Those with sites whose days are cut in another zone than theirs."""
 
@@ -77,9 +77,15 @@ def count_batch(connection: Connection, prepared: Batch) -> Counted:
     """Count all rows of a batch and move the position behind its entries."""
     counted = Counted(prepared.position)
     for entry, error in prepared.unreadable:
-        _lay_aside(connection, SYSTEM_ORGANISATION_ID, entry.content, error, counted)
+        lay_aside_group(connection, entry.content, error)
+        counted.laid_aside[type(error).__name__] += 1
     counted.row_count = prepared.height
-    _count_or_halve(connection, prepared.rows, counted, prepared.parts)
+
+    def lay_aside(row: pl.DataFrame, error: Exception) -> None:
+        counted.laid_aside[type(error).__name__] += lay_aside_row(connection, row, error)
+
+    for organisation_id, counts in count_or_halve(connection, prepared.rows, lay_aside, prepared.parts).items():
+        counted.add(organisation_id, *counts)
     counted.stale_organisations = {
         organisation_id for organisation_id in counted.pageview_counts if _has_stale_sites(connection, organisation_id)
     }
@@ -88,28 +94,34 @@ def count_batch(connection: Connection, prepared: Batch) -> Counted:
     return counted
 
 
-def _count_or_halve(
-    connection: Connection, rows: pl.DataFrame, counted: Counted, parts: list[Part] | None = None
-) -> None:
-    """Count rows, which may be split already; when PostgreSQL refuses them, halve until the bad ones stand alone."""
+def count_or_halve(
+    connection: Connection, rows: pl.DataFrame, refuse: Refuse, parts: list[Part] | None = None
+) -> Counts:
+    """Count rows, which may be split already; when PostgreSQL refuses them, halve until the bad ones stand alone.
+
+    Those go to `refuse`. How many rows and pageviews were counted, by organisation.
+    """
     if rows.is_empty():
-        return
+        return {}
     try:
         with connection.transaction():
-            counts = _count_parts(connection, batch.split(rows) if parts is None else parts)
+            return _count_parts(connection, batch.split(rows) if parts is None else parts)
     except POISON as error:
         if rows.height == 1:
-            _lay_aside_row(connection, rows, error, counted)
-            return
-        middle = rows.height // 2
-        _count_or_halve(connection, rows.slice(0, middle), counted)
-        _count_or_halve(connection, rows.slice(middle), counted)
-        return
-    for organisation_id, (row_count, pageview_count) in counts.items():
-        counted.add(organisation_id, row_count, pageview_count)
+            refuse(rows, error)
+            return {}
+    middle = rows.height // 2
+    halves = [count_or_halve(connection, half, refuse) for half in (rows.slice(0, middle), rows.slice(middle))]
+    return _add_up(*halves)
 
 
-def _count_parts(connection: Connection, parts: list[Part]) -> dict[bytes, tuple[int, int]]:
+def _add_up(left: Counts, right: Counts) -> Counts:
+    nothing = (0, 0)
+    pairs = {key: (left.get(key, nothing), right.get(key, nothing)) for key in {**left, **right}}
+    return {key: (one[0] + other[0], one[1] + other[1]) for key, (one, other) in pairs.items()}
+
+
+def _count_parts(connection: Connection, parts: list[Part]) -> Counts:
     return {part.organisation_id: count_for_organisation(connection, part) for part in parts}
 
 
@@ -121,20 +133,3 @@ def count_rows(connection: Connection, rows: Iterable[Row]) -> None:
 def _has_stale_sites(connection: Connection, organisation_id: UUID) -> bool:
     statements.set_tenant(connection, organisation_id)
     return statements.has_stale_sites(connection, organisation_id)
-
-
-def _lay_aside_row(connection: Connection, row: pl.DataFrame, error: Exception, counted: Counted) -> None:
-    organisation_id = row.item(0, "organisation_id")
-    is_id = len(organisation_id) == 16
-    owner = UUID(bytes=organisation_id) if is_id else SYSTEM_ORGANISATION_ID
-    _lay_aside(connection, owner, msgspec.msgpack.encode(row.row(0)), error, counted)
-
-
-def _lay_aside(
-    connection: Connection, organisation_id: UUID, content: bytes, error: Exception, counted: Counted
-) -> None:
-    reason = f"{type(error).__name__}: {error}".replace("\x00", "")[:REASON_LIMIT]
-    logger.error("A beacon of organisation %s cannot be stored: %s", organisation_id, reason)
-    statements.set_tenant(connection, organisation_id)
-    statements.insert_dead_beacon(connection, organisation_id, uuid7(), content, reason)
-    counted.dead_count += 1

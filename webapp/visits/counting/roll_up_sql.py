@@ -127,6 +127,9 @@ SKETCHES = f"""
         LIMIT 1
     ) AS kept
 """  # noqa: S608
+MARK_BROKEN = """
+    UPDATE sites SET broken_at = coalesce(broken_at, %s) WHERE organisation_id = %s AND id = ANY(%s::uuid[])
+"""
 ADD_TO_SITES = f"""
     INSERT INTO site_roll_ups (organisation_id, site_id, grain, bucket_at, {_SITE_NAMES}, page_count, visitors)
     SELECT %s, w.site_id, w.grain, {AT.format("w.bucket")}, {_SITE_NAMES}, w.page_count, w.visitors

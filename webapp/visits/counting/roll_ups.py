@@ -1,10 +1,12 @@
 """Adding a tally to the roll-ups: counts by additive upserts in key order, sketches read, merged and written.
 
-One writer at a time does this, under the roll-up's lock.
+One writer at a time does this, under the roll-up's lock. A kept sketch that cannot be read stops no counting: the
+bucket goes on with those visitors who come, and the site is marked, to be counted again from its raw rows.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -14,11 +16,12 @@ from uuid import UUID
 import polars as pl
 import psycopg
 
+from webapp.lib.clock import utc_now
 from webapp.visits.counting import capping, roll_up_sql
 from webapp.visits.counting.aside import Aside
 from webapp.visits.counting.copying import as_csv, copy_csv_in, copy_out
 from webapp.visits.counting.product_views import add_product_views, tally_product_views
-from webapp.visits.counting.sketches import merge, sketch_of
+from webapp.visits.counting.sketches import UnreadableSketchError, is_readable, merge, sketch_of
 from webapp.visits.counting.tallying import (
     DIMENSION_COUNTS,
     PAGE_COUNTS,
@@ -34,6 +37,7 @@ from webapp.visits.models import OTHER_PAGE_ID, Grain
 
 OTHER_PAGE = OTHER_PAGE_ID.bytes
 PAGE_DAY, VALUE_DAY = ["site", "day"], ["site", "day", "dimension"]
+logger = logging.getLogger(__name__)
 Connection = psycopg.Connection[Any]
 Sketches = dict[tuple[UUID, str, int], list[bytes]]
 
@@ -177,7 +181,7 @@ def _merge_named(connection: Connection, batch: Batch, named: pl.DataFrame) -> N
     arrays = [list(column) for column in zip(*keys, strict=True)]
     for *key, sketch in connection.execute(roll_up_sql.NAMED_SKETCHES, [*arrays, batch.tenant], prepare=False):
         made[tuple(key)].append(sketch)
-    merged = [merge(made[key]) for key in keys]
+    merged = _merge_all(connection, batch, [(key[0], made[key]) for key in keys])
     connection.execute(roll_up_sql.SET_NAMED_SKETCHES, [*arrays, merged, batch.tenant])
 
 
@@ -200,7 +204,7 @@ def _add_to_sites(
         roll_up_sql.SKETCHES, [*arrays, batch.tenant], prepare=False
     ):
         sketches.setdefault((site_id, grain, bucket), []).append(kept)
-    merged = [_merged(sketches.get(key, [])) for key in keys]
+    merged = _merge_all(connection, batch, [(key[0], sketches.get(key, [])) for key in keys])
     numbers = [counts.get_column(name).to_list() for name in (*SITE_COUNTS, "new_page_count")]
     connection.execute(roll_up_sql.ADD_TO_SITES, [batch.tenant, *arrays, *numbers, merged], binary=True)
 
@@ -215,6 +219,21 @@ def _sketches_of(batch: Batch, visitors: pl.DataFrame) -> Sketches:
         for grain, bucket in ((Grain.QUARTER, quarter), (Grain.DAY, day), (Grain.MONTH, month)):
             sketches.setdefault((ids[site], grain.value, bucket), []).append(sketch)
     return sketches
+
+
+def _merge_all(connection: Connection, batch: Batch, groups: list[tuple[Any, list[bytes]]]) -> list[bytes]:
+    """Each group of a site's sketches as one, of those that can be read; sites with others are marked."""
+    merged, broken = [], set()
+    for site_id, sketches in groups:
+        try:
+            merged.append(_merged(sketches))
+        except UnreadableSketchError:
+            broken.add(site_id)
+            merged.append(merge(filter(is_readable, sketches)))
+    if broken:
+        logger.error("Sketches of the sites %s cannot be read; they will be counted again.", sorted(map(str, broken)))
+        connection.execute(roll_up_sql.MARK_BROKEN, [utc_now(), batch.tenant, list(broken)])
+    return merged
 
 
 def _merged(sketches: list[bytes]) -> bytes:

@@ -32,6 +32,14 @@ def keep_unseen(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> pl.
     return rows if fresh.height == rows.height else rows[fresh.get_column("row")]
 
 
+def list_seen(connection: Connection, tenant: UUID, ids: list[bytes]) -> list[bytes]:
+    """Those of the ids that were counted."""
+    if not ids:
+        return []
+    wanted = _ids_of(b"".join(ids)).with_columns(second=_SECOND.cast(pl.Int64), id=pl.Series(ids, dtype=pl.Binary))
+    return wanted.join(_known(connection, tenant, wanted), on=_ID, how="semi").get_column("id").to_list()
+
+
 def _ids_of(content: bytes) -> pl.DataFrame:
     """Ids that lie one behind the other, each as two numbers."""
     halves = numpy.frombuffer(content, ">u8").reshape(-1, 2).astype("u8")

@@ -13,6 +13,10 @@ ERROR_PERCENT = 3
 """How far an estimate is from the truth at most, 19 times out of 20: twice 1.04 / sqrt(2 ** LG_K)."""
 
 
+class UnreadableSketchError(Exception):
+    """What is kept as a sketch is none. No beacon's fault, so it is no ValueError."""
+
+
 def sketch_of(visitors: Iterable[int]) -> bytes:
     """A sketch of these visitors, by their numbers."""
     sketch = hll_sketch(LG_K, tgt_hll_type.HLL_4)
@@ -22,19 +26,35 @@ def sketch_of(visitors: Iterable[int]) -> bytes:
 
 
 def merge(sketches: Iterable[bytes]) -> bytes:
-    """One sketch of everyone who is in any of them."""
+    """One sketch of everyone who is in any of them; raises UnreadableSketchError."""
     union = hll_union(LG_K)
     for sketch in sketches:
-        union.update(hll_sketch.deserialize(sketch))
+        union.update(_read(sketch))
     return bytes(union.get_result(tgt_hll_type.HLL_4).serialize_compact())
 
 
 def count_visitors(sketches: Iterable[bytes]) -> int:
-    """How many different visitors are in these sketches together."""
+    """How many different visitors are in these sketches together; raises UnreadableSketchError."""
     union = hll_union(LG_K)
     for sketch in sketches:
-        union.update(hll_sketch.deserialize(sketch))
+        union.update(_read(sketch))
     return round(float(union.get_estimate()))
+
+
+def is_readable(sketch: bytes) -> bool:
+    """Whether this is a sketch."""
+    try:
+        _read(sketch)
+    except UnreadableSketchError:
+        return False
+    return True
+
+
+def _read(sketch: bytes) -> hll_sketch:
+    try:
+        return hll_sketch.deserialize(sketch)
+    except (ValueError, RuntimeError, LookupError) as error:
+        raise UnreadableSketchError(str(error)) from error
 
 
 def is_estimate(visitor_count: int) -> bool:

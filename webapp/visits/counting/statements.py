@@ -1,4 +1,4 @@
-"""The statements around the roll-ups: the writer's lock, the position, ids seen, drops, dead beacons."""
+"""The statements around the roll-ups: the writer's lock, the position, drops, sites."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from uuid import UUID
 import psycopg
 
 from webapp.accounts.models import SYSTEM_ORGANISATION_ID
-from webapp.lib.clock import utc_now
 from webapp.visits.backlog import STREAM
 
 LOCK = 7_305_010
@@ -40,14 +39,8 @@ def set_position(connection: Connection, position: str) -> None:
     connection.execute(SET_POSITION, [SYSTEM_ORGANISATION_ID, STREAM, position])
 
 
-def insert_dead_beacon(
-    connection: Connection, organisation_id: UUID, row_id: UUID, content: bytes, reason: str
-) -> None:
-    connection.execute(INSERT_DEAD, [organisation_id, row_id, content, reason, utc_now()])
-
-
 def has_stale_sites(connection: Connection, organisation_id: UUID) -> bool:
-    """Whether a site's time zone was changed since its days were cut."""
+    """Whether a site's time zone was changed since its days were cut, or a sketch of it could not be read."""
     row = connection.execute(HAS_STALE_SITES, [organisation_id]).fetchone()
     return bool(row and row[0])
 
@@ -56,9 +49,6 @@ GET_POSITION = "SELECT last_id FROM stream_positions WHERE organisation_id = %s 
 SET_POSITION = """
     INSERT INTO stream_positions (organisation_id, name, last_id) VALUES (%s, %s, %s)
     ON CONFLICT (organisation_id, name) DO UPDATE SET last_id = excluded.last_id
-"""
-INSERT_DEAD = """
-    INSERT INTO dead_beacons (organisation_id, id, content, reason, created_at) VALUES (%s, %s, %s, %s, %s)
 """
 ADD_TO_DROPS = """
     INSERT INTO drop_counts (organisation_id, site_id, day, reason, drop_count)
@@ -69,7 +59,8 @@ ADD_TO_DROPS = """
 HAS_STALE_SITES = """
     SELECT EXISTS (
         SELECT 1 FROM sites
-        WHERE organisation_id = %s AND cut_zone IS NOT NULL AND cut_zone <> time_zone AND deleted_at IS NULL
+        WHERE organisation_id = %s AND deleted_at IS NULL
+            AND (broken_at IS NOT NULL OR cut_zone IS NOT NULL AND cut_zone <> time_zone)
     )
 """
 # Deleted ones too, since they may come back; not those that are being removed for good.

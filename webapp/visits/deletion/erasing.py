@@ -65,9 +65,8 @@ def retire_files(connection: Connection, erased: Erased, now: datetime) -> int:
 
 
 def remove_leftovers(connection: Connection, erased: Erased) -> int:
-    """Pages that nobody counts any more, and beacons that were laid aside; while nothing else is counted."""
+    """Pages that nobody counts any more; while nothing else is counted."""
     statements.wait_for_lock(connection)
-    connection.execute(REMOVE_DEAD, [erased.organisation_id, erased.site_id.bytes])
     return connection.execute(REMOVE_PAGES, [erased.organisation_id]).rowcount
 
 
@@ -112,5 +111,4 @@ REMOVE_PAGES = """
         SELECT 1 FROM page_roll_ups r WHERE r.organisation_id = p.organisation_id AND r.page_id = p.id
     )
 """
-REMOVE_DEAD = "DELETE FROM dead_beacons WHERE organisation_id = %s AND position(%s::bytea IN content) > 0"
 REMOVE_SITE = "DELETE FROM sites WHERE organisation_id = %s AND id = %s AND erasing_at IS NOT NULL"

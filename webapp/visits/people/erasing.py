@@ -20,6 +20,7 @@ from sqlalchemy import delete, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from webapp.extensions import db, driver_connection
+from webapp.visits.counting.laid_aside import remove_of_people
 from webapp.visits.counting.statements import wait_for_lock
 from webapp.visits.models import Identity, RefusedMerge, Site
 from webapp.visits.people.identities import identities_of, is_among, own_visitors
@@ -85,9 +86,11 @@ def find_visitors(organisation_id: UUID, identities: Collection[str]) -> Visitor
 
 
 def forget_people(organisation_id: UUID, asked: Mapping[str, datetime], visitors: Visitors, now: datetime) -> None:
-    """Remove links, refused merges and known visitors, and mark the erasures as done, unless asked for once more."""
+    """Remove links, refused merges, known visitors and what was laid aside of them, and mark the erasures as done,
+    unless asked for once more."""
     wait_for_counting()
     own = [(site_id, visitor) for site_id, numbers in visitors.items() for visitor in numbers]
+    remove_of_people(driver_connection(), organisation_id, list(asked), own)
     db.session.execute(
         delete(Identity).where(
             Identity.organisation_id == organisation_id,

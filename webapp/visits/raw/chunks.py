@@ -1,11 +1,12 @@
 """Writing raw rows: one chunk a site and batch, in the transaction that counts them.
 
 Chunks are immutable. A site that sends little would have very many of them, so its small last chunk is joined with
-the new rows, under a new number.
+the new rows, under a new number. One that cannot be read stays as it is: whoever reads raw rows reports it.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,7 @@ from webapp.visits.raw.frames import TIME_COLUMNS, decode, encode
 
 SMALL_CHUNK_ROWS = 2_000
 """A last chunk below so many rows is joined with the next."""
+logger = logging.getLogger(__name__)
 Connection = psycopg.Connection[Any]
 Chunk = tuple[UUID, datetime, datetime, int, bytes]
 """Site, first and last moment, number of rows, content."""
@@ -35,22 +37,33 @@ def write_chunks(connection: Connection, tenant: UUID, kind: RawKind, frames: Ma
         )
 
 
-def take_small(connection: Connection, tenant: UUID, kind: RawKind, site_ids: Iterable[UUID]) -> dict[UUID, bytes]:
-    """Take away the sites' small last chunks: their content, to be written again."""
+def take_small(connection: Connection, tenant: UUID, kind: RawKind, site_ids: Iterable[UUID]) -> dict[UUID, Chunk]:
+    """Take away the sites' small last chunks, to be written again."""
     small = connection.execute(SMALL_LAST_CHUNKS, [list(site_ids), tenant, kind.value, SMALL_CHUNK_ROWS]).fetchall()
     if small:
-        sites, chunks, _ = zip(*small, strict=True)
+        sites, chunks, *_ = zip(*small, strict=True)
         connection.execute(DELETE_CHUNKS, [list(sites), list(chunks), tenant, kind.value])
-    return {site_id: content for site_id, _, content in small}
+    return {site_id: (site_id, *taken) for site_id, _, *taken in small}
 
 
-def encode_chunks(kind: RawKind, frames: Mapping[UUID, pl.DataFrame], small: Mapping[UUID, bytes]) -> list[Chunk]:
+def encode_chunks(kind: RawKind, frames: Mapping[UUID, pl.DataFrame], small: Mapping[UUID, Chunk]) -> list[Chunk]:
     """Each site's rows behind those that it had."""
-    joined = {
-        site_id: pl.concat([decode(small[site_id]), frame]) if site_id in small else frame
-        for site_id, frame in frames.items()
-    }
-    return [_chunk(site_id, frame, TIME_COLUMNS[kind]) for site_id, frame in sorted(joined.items())]
+    chunks: list[Chunk] = []
+    for site_id, frame in sorted(frames.items()):
+        former = _rows_of(small[site_id]) if site_id in small else None
+        if site_id in small and former is None:
+            chunks.append(small[site_id])
+        joined = frame if former is None else pl.concat([former, frame])
+        chunks.append(_chunk(site_id, joined, TIME_COLUMNS[kind]))
+    return chunks
+
+
+def _rows_of(chunk: Chunk) -> pl.DataFrame | None:
+    try:
+        return decode(chunk[-1])
+    except (pl.exceptions.PolarsError, OSError, ValueError):
+        logger.exception("A chunk of raw rows of site %s cannot be read.", chunk[0])
+        return None
 
 
 def insert_chunks(connection: Connection, tenant: UUID, kind: RawKind, chunks: list[Chunk]) -> None:
@@ -69,10 +82,10 @@ def _moment(milliseconds: Any) -> datetime:
 
 
 SMALL_LAST_CHUNKS = """
-    SELECT last.site_id, last.chunk, last.content
+    SELECT last.site_id, last.chunk, last.from_at, last.to_at, last.row_count, last.content
     FROM unnest(%s::uuid[]) AS w (site_id)
     CROSS JOIN LATERAL (
-        SELECT c.site_id, c.chunk, c.row_count, c.content FROM raw_chunks c
+        SELECT c.site_id, c.chunk, c.from_at, c.to_at, c.row_count, c.content FROM raw_chunks c
         WHERE c.organisation_id = %s AND c.site_id = w.site_id AND c.kind = %s ORDER BY c.chunk DESC LIMIT 1
         FOR UPDATE
     ) AS last

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 
 from flask import current_app
 
 from webapp.config import Settings
-from webapp.extensions import db, tenant
+from webapp.extensions import db
 from webapp.jobs.broker import actor
 from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage, storage_at
 from webapp.visits.raw import upkeep
+from webapp.visits.raw.guarding import Guard, do_all
 from webapp.visits.raw.models import SealedFile, SealedState
 from webapp.visits.raw.sealing import (
     SEAL_ROWS,
@@ -25,27 +26,29 @@ from webapp.visits.raw.sealing import (
     list_mergeable_files,
     list_sealable_chunks,
 )
-from webapp.visits.raw.sources import Piece
+from webapp.visits.raw.sources import Piece, RawRowsGoneError
 
 logger = logging.getLogger(__name__)
 
 
 @actor("default")
 def look_after_raw_rows() -> None:
-    """Seal chunks, merge files, take away what is too old, and remove what nobody reads."""
-    seal_chunks()
-    merge_files()
-    expire_rows()
-    sweep_files()
+    """Seal chunks, merge files, take away what is too old, and remove what nobody reads.
+
+    Whatever fails for one site is done for all others, and raised as UpkeepError in the end.
+    """
+    do_all([seal_chunks, merge_files, expire_rows, sweep_files])
 
 
 def seal_chunks() -> None:
     """Make files of the chunks that are enough, or old enough."""
     owners = upkeep.find_chunks_to_seal(utc_now())
     db.session.rollback()
+    guard = Guard("seal")
     for owner in owners:
-        with tenant(owner.organisation_id):
+        with guard.over(owner.organisation_id, owner.site_id):
             _seal(owner)
+    guard.finish()
 
 
 def _seal(owner: Owner) -> None:
@@ -61,19 +64,30 @@ def merge_files() -> None:
     """Make one file of a month's files that are too many."""
     found = upkeep.find_files_to_merge(utc_now())
     db.session.rollback()
+    guard = Guard("merge")
     for owner, month in found:
-        with tenant(owner.organisation_id):
-            _replace(owner, list_mergeable_files(owner, month, upkeep.LARGE_FILE_ROWS))
+        with guard.over(owner.organisation_id, owner.site_id):
+            _merge(owner, month)
+    guard.finish()
+
+
+def _merge(owner: Owner, month: date) -> None:
+    """What is listed still, and cannot be found, is gone: nobody moved it."""
+    pieces = list_mergeable_files(owner, month, upkeep.LARGE_FILE_ROWS)
+    if not _replace(owner, pieces) and list_mergeable_files(owner, month, upkeep.LARGE_FILE_ROWS) == pieces:
+        raise RawRowsGoneError(f"The upload store lacks files of {month:%Y-%m} that are listed.")
 
 
 def expire_rows() -> None:
     """Take away raw rows that sites do not keep any longer."""
     found = upkeep.find_sites_with_retention()
     db.session.rollback()
+    guard = Guard("expire")
     for organisation_id, site_id, days in found:
-        with tenant(organisation_id):
+        with guard.over(organisation_id, site_id):
             upkeep.expire(organisation_id, site_id, utc_now() - timedelta(days=days), utc_now())
             db.session.commit()
+    guard.finish()
 
 
 def sweep_files() -> None:
@@ -81,12 +95,14 @@ def sweep_files() -> None:
     found = upkeep.find_files_to_sweep(utc_now())
     db.session.rollback()
     settings: Settings = current_app.extensions["settings"]
+    guard = Guard("sweep")
     for organisation_id, site_id, file_id, state in found:
-        with tenant(organisation_id):
+        with guard.over(organisation_id, site_id):
             file = upkeep.get_file(organisation_id, site_id, file_id)
             if file is not None and file.state is state:
                 _sweep_one(file, storage_at(settings.uploads_url))
             db.session.commit()
+    guard.finish()
 
 
 def _sweep_one(file: SealedFile, storage: Storage) -> None:

@@ -15,6 +15,8 @@ from webapp.lib.clock import utc_now
 from webapp.live.channels import stream_url, visits_channel
 from webapp.pages import render_page
 from webapp.visits import answers, queries
+from webapp.visits.counting.checks import find_failed_check
+from webapp.visits.counting.rebuilds import find_unfinished_rebuild
 from webapp.visits.counting.sketches import ERROR_PERCENT, EXACT_LIMIT
 from webapp.visits.models import Site
 from webapp.visits.periods import DEFAULT_PRESET, PRESETS, BadPeriodError, make_period
@@ -90,6 +92,8 @@ def _context(choice: Choice, sites: list[Site]) -> dict[str, Any]:
         "stream_url": live_url(),
         "snippet": snippet_of(choice.site),
         "people_url": people_url(choice),
+        "failed_check": find_failed_check(choice.organisation_id, choice.site.id),
+        "rebuild": find_unfinished_rebuild(choice.organisation_id, choice.site.id),
     }
 
 
@@ -132,6 +136,7 @@ def page_context(choice: Choice) -> dict[str, Any]:
     """What the page shows to members and to strangers with a link."""
     frame = {
         **toolbar_context(choice),
+        "failed_check": None,
         "comparisons": list(Comparison),
         "is_heard": queries.has_pageviews(choice.organisation_id, [choice.site.id]),
     }
