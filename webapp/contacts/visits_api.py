@@ -103,6 +103,7 @@ def show_visitor_stats(query: dict[str, Any]) -> ResponseReturnValue:
     """Totals of one person or one visitor: pages, visits, events, time, devices, countries, first and last seen.
 
     Say who: a contact, an e-mail address or customer number, or a site and what it calls its visitor.
+    An address stands for its contact, with those that they had before. Of who lies in the trash nothing is told.
     """
     person = _person(query)
     return {"data": stats_as_json(summarise(person, with_pages=True), len(person.links))}
