@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Installation
-from tests.browser.journeys import find_demo_site, sign_in
+from tests.browser.journeys import drop_file, find_demo_site, sign_in
 from tests.browser_support import WatchedPage, new_page
 
 pytestmark = pytest.mark.alone
@@ -44,6 +44,43 @@ def test_a_person_is_named_looked_at_exported_and_erased(
     page.goto(other_url)
     expect(page.locator(".visit")).to_have_count(1)
     watched.assert_clean()
+
+
+def test_a_file_finds_whom_the_website_knew_before_and_a_new_address_keeps_it(
+    watched: WatchedPage, browser: Browser, installation: Installation
+) -> None:
+    page, mark = watched.page, uuid4().hex[:8]
+    email, changed = f"alice-{mark}@example.com", f"alice-new-{mark}@example.com"
+    sign_in(page, installation.web_url, "demo@example.com")
+    secret = _read_secret(page, installation)
+    with new_page(browser, own_origins=installation.origins) as visitor:
+        _look_around(visitor.page, installation, "/pricing")
+        _say_who(visitor.page, installation, secret, email)
+    url = _import(page, installation, mark, email)
+    page.goto(url)
+    _look_again_until_counted(page, "/pricing")
+    page.goto(f"{url}/edit")
+    page.get_by_label("E-mail").fill(changed)
+    page.get_by_role("button", name="Save").first.click()
+    expect(page).to_have_url(url)
+    _look_again_until_counted(page, "/pricing")
+    expect(page.locator("main")).to_contain_text(f"under earlier addresses: {email}")
+    watched.assert_clean()
+
+
+def _import(page: Page, installation: Installation, mark: str, email: str) -> str:
+    """A file with the person; the address of their contact."""
+    page.goto(f"{installation.web_url}/bulk-actions")
+    drop_file(page, "[data-upload-zone]", f"people-{mark}.csv", f"Email,First name\n{email},Alice\n")
+    start = page.get_by_role("button", name="Start the import")
+    expect(start).to_be_visible(timeout=COUNTED_MILLISECONDS)
+    start.click()
+    done = re.compile("Completed|Done", re.IGNORECASE)
+    expect(page.locator(".badge").first).to_contain_text(done, timeout=COUNTED_MILLISECONDS)
+    page.goto(f"{installation.web_url}/contacts?q={email}")
+    page.locator("tbody a[href*='/contacts/']").first.click()
+    expect(page).to_have_url(re.compile(r"/contacts/[0-9a-f-]{36}$"))
+    return page.url
 
 
 def _read_secret(page: Page, installation: Installation) -> str:

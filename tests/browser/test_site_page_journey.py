@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import Installation
 from tests.browser.journeys import show_demo_site, sign_in
 from tests.browser_support import WatchedPage, new_page
+from webapp.lib.clock import utc_now
 
 pytestmark = pytest.mark.alone
 
@@ -30,6 +32,36 @@ def test_a_sites_visits_are_looked_at_from_all_sides(
     _see_who_is_there(page, browser, installation)
     _keep_a_goal(page, installation)
     watched.assert_clean()
+
+
+def test_dates_are_chosen_with_nothing_but_the_keyboard(watched: WatchedPage, installation: Installation) -> None:
+    page = watched.page
+    sign_in(page, installation.web_url, "demo@example.com")
+    page.goto(f"{installation.web_url}/visits")
+    among_others = page.get_by_role("heading", name="Harbour Coffee", level=2).get_by_role("link")
+    if among_others.count():
+        among_others.click()
+    first, last = (utc_now().date() - timedelta(days=back) for back in (20, 11))
+    _tab_to(page, page.locator("#dates > summary"))
+    page.keyboard.press("Enter")
+    for label, day in (("First day", first), ("Last day", last)):
+        _tab_to(page, page.get_by_label(label))
+        page.keyboard.type(day.strftime("%m%d%Y"))
+        expect(page.get_by_label(label)).to_have_value(day.isoformat())
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(f"from={first}&to={last}"))
+    expect(page.locator("#dates > summary")).to_contain_text(f"{first.day} ")
+    expect(page.locator("#visits-chart")).to_have_attribute("aria-label", re.compile("by day"))
+    watched.assert_clean()
+
+
+def _tab_to(page: Page, wanted: Locator) -> None:
+    """With as many presses as it takes; a page that does not lead there leads around."""
+    for _ in range(80):
+        if wanted.evaluate("one => one === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"the keyboard does not come to {wanted}")
 
 
 def _choose_a_number(page: Page) -> None:

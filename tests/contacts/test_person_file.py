@@ -82,7 +82,7 @@ def test_everything_is_in_the_file(alice: Person, bob: Person, site: Site, conta
     assert content["earlier_versions"][0]["values"] == {"notes": "Likes coffee"}
     assert [link["site_id"] for link in content["browsers"]] == [str(site.id)] * 2
     assert [merge["identity"] for merge in content["refused_links"]] == [BOB]
-    assert content["called_by_address"]["pageview_count"] == 1
+    assert content["called_by_address"][0]["pageview_count"] == 1
     assert len(content["visits"]) == 4
     pages = [row["page"] for row in content["activity"] if row["kind"] == "pageview"]
     assert sorted(pages) == sorted(f"{ORIGIN}/{name}" for name in (0, 0.01, 0.02, 30, 60, "called"))

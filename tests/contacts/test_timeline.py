@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from apiflask import APIFlask
 
+from tests.bulk_actions.support import csv_of, import_file
 from tests.conftest import Person, owner_connection
 from tests.records.people import add_contact
 from tests.visits.support import ORIGIN, add_rows, add_site, count_all, make_row, utc
@@ -84,6 +85,27 @@ def test_visits_from_before_the_contact_and_before_the_name_are_shown(
     summary = read(alice, contact_id, "/summary")
     assert "1 linked browser" in summary
     assert re.search(r"Pageviews</span>\s*<span class=\"stat__value\">1<", summary)
+
+
+def test_visits_from_before_the_contact_arrived_in_a_file_are_shown(
+    app: APIFlask, alice: Person, services: Settings, site: Site
+) -> None:
+    rows: list[dict[str, object]] = [
+        {"page_url": f"{ORIGIN}/unnamed"},
+        {"kind": Kind.IDENTIFY, "name": ADA},
+        {"page_url": f"{ORIGIN}/named"},
+    ]
+    visit(app, services, site, "b1", *rows)
+    done = import_file(app, alice.organisation_id, csv_of([["Ada@Example.com", "Ada"], ["bob@example.com", "Bob"]]))
+    assert done.created_count == 2
+    found = re.search(r'href="/contacts/([0-9a-f-]{36})"', alice.client.get(f"/contacts?q={ADA}").text)
+    assert found
+    contact_id = UUID(found[1])
+    assert f'hx-get="/contacts/{contact_id}/visits"' in alice.client.get(f"/contacts/{contact_id}").text
+    page = read(alice, contact_id)
+    assert "/unnamed" in page
+    assert "/named" in page
+    assert "1 linked browser" in read(alice, contact_id, "/summary")
 
 
 def test_more_is_loaded_by_the_page_before(

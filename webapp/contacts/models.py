@@ -14,7 +14,7 @@ from webapp.extensions import Model
 from webapp.lib.clock import utc_now
 from webapp.lib.columns import CreatedAt, NewId, SortKey, TenantKey
 from webapp.records.entities import Entity, register_entity
-from webapp.records.models import staging_table, tag_table, trash_table
+from webapp.records.models import former_key_table, staging_table, tag_table, trash_table
 
 FULL_NAME = "btrim(coalesce(first_name, '') || ' ' || coalesce(last_name, ''))"
 
@@ -81,7 +81,7 @@ CONTACTS = register_entity(
         fields=FIELDS,
         model=Contact,
         staged=staging_table("contacts", FIELDS),
-        deleted=trash_table("contacts", Contact.__table__),
+        deleted=trash_table("contacts", Contact.__table__, "email_key"),
         tags=tag_table("contact"),
         sorts={
             "name": "name_key",
@@ -94,5 +94,6 @@ CONTACTS = register_entity(
         label_of=lambda contact: contact.full_name,
         shown_columns=("email", "company", "tags"),
         visits_websites=True,
+        former=former_key_table("contact"),
     )
 )

@@ -18,6 +18,7 @@ from flask import current_app
 from sqlalchemy import text
 
 from webapp.config import Settings
+from webapp.contacts.former import list_former
 from webapp.contacts.models import CONTACTS, Contact
 from webapp.contacts.timeline import person_of, site_names
 from webapp.extensions import db, tenant
@@ -49,7 +50,8 @@ ABOUT = {
     "earlier_versions": "What imports and bulk actions changed, kept so that it can be undone.",
     "browsers": "Visitors of websites that are linked with this person.",
     "refused_links": "Links that were refused, since the browser was somebody else's, or this person's, before.",
-    "called_by_address": "What is counted of visitors whom a website calls by this address itself.",
+    "former_addresses": "E-mail addresses that the contact had before, unless another contact has them by now.",
+    "called_by_address": "What is counted of visitors whom a website calls by one of these addresses itself.",
     "visits": "Every visit of the linked browsers that is still kept, the latest month first.",
     "activity": "Every page, event, product and time of these visits, row by row.",
     "not_included": (
@@ -83,10 +85,9 @@ def _pieces(head: bytes, person: Person, spans: list[Span]) -> Iterator[bytes]:
 
 
 def _head(contact: Contact, person: Person) -> dict[str, Any]:
-    organisation_id, key = contact.organisation_id, contact.email_key
+    organisation_id, former = contact.organisation_id, list_former(contact)
+    keys = [contact.email_key, *(key for key, _ in former)]
     context, came_with = context_of(organisation_id), find_import(organisation_id, contact.bulk_action_id)
-    known = get_known_visitor(organisation_id, key)
-    names = ("first_seen_at", "last_seen_at", "pageview_count")
     return {
         "contact": {
             "id": contact.id,
@@ -99,8 +100,9 @@ def _head(contact: Contact, person: Person) -> dict[str, Any]:
         "imported_with": {"file_name": came_with.file_name, "at": came_with.created_at} if came_with else None,
         "earlier_versions": _earlier_versions(organisation_id, contact.id),
         "browsers": [_with_text_number(link_as_json(link)) for link in person.links],
-        "refused_links": [_with_text_number(merge) for merge in _refused(organisation_id, key)],
-        "called_by_address": {name: getattr(known, name) for name in names} if known else None,
+        "refused_links": [_with_text_number(merge) for merge in _refused(organisation_id, keys)],
+        "former_addresses": [{"address": key, "left_at": left_at} for key, left_at in former],
+        "called_by_address": _called(organisation_id, keys),
     }
 
 
@@ -109,10 +111,16 @@ def _earlier_versions(organisation_id: UUID, record_id: UUID) -> list[dict[str, 
     return [dict(row._mapping) for row in found]
 
 
-def _refused(organisation_id: UUID, key: str) -> Iterator[dict[str, Any]]:
+def _called(organisation_id: UUID, keys: list[str]) -> list[dict[str, Any]]:
+    names = ("first_seen_at", "last_seen_at", "pageview_count")
+    found = [(key, get_known_visitor(organisation_id, key)) for key in keys]
+    return [{"address": key, **{name: getattr(known, name) for name in names}} for key, known in found if known]
+
+
+def _refused(organisation_id: UUID, keys: list[str]) -> Iterator[dict[str, Any]]:
     cursor: str | None = ""
     while cursor is not None:
-        page = list_refused_of(organisation_id, key, cursor=cursor or None, limit=500)
+        page = list_refused_of(organisation_id, keys, tells_own=True, cursor=cursor or None, limit=500)
         yield from (refused_as_json(merge) for merge in page.merges)
         cursor = page.next_cursor
 

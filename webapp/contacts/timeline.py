@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from webapp.contacts.former import keys_of
 from webapp.contacts.models import Contact
 from webapp.extensions import db
 from webapp.lib.keys import fold_key
@@ -28,7 +29,7 @@ SHOWN_AT_ONCE = 6
 
 def person_of(contact: Contact) -> Person:
     """The contact with all of their visitors."""
-    return Person(contact.organisation_id, tuple(visitors_of(contact.organisation_id, [contact.email_key])))
+    return Person(contact.organisation_id, tuple(visitors_of(contact.organisation_id, keys_of(contact))))
 
 
 def site_names(organisation_id: UUID) -> dict[UUID, str]:

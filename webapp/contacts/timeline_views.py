@@ -8,6 +8,7 @@ from flask import Response, abort, request, url_for
 
 from webapp.accounts.current import current_organisation
 from webapp.contacts import timeline
+from webapp.contacts.former import keys_of
 from webapp.contacts.models import CONTACTS, Contact
 from webapp.contacts.views import blueprint
 from webapp.lib.pagination import BadCursorError
@@ -49,14 +50,15 @@ def show_visits(record_id: UUID) -> Response:
 def show_visits_summary(record_id: UUID) -> Response:
     """What all visits add up to, and the browsers that are linked."""
     contact = contact_or_404(record_id)
-    person = timeline.person_of(contact)
+    person, keys = timeline.person_of(contact), keys_of(contact)
     return render_page(
         "contacts/visits_summary.html",
         block="summary",
         record=contact,
         person=person,
+        keys=keys,
         summary=summarise(person),
-        refused=list_refused_of(contact.organisation_id, contact.email_key, limit=REFUSED_SHOWN),
+        refused=list_refused_of(contact.organisation_id, keys, limit=REFUSED_SHOWN),
         sites=timeline.site_names(contact.organisation_id),
         shown_value=shown_value,
     )

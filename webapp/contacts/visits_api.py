@@ -13,6 +13,7 @@ from marshmallow.validate import Length, Range
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.contacts.api import bp
+from webapp.contacts.former import find_owner
 from webapp.contacts.models import CONTACTS, Contact
 from webapp.contacts.timeline import person_of
 from webapp.lib.keys import fold_key
@@ -24,6 +25,7 @@ from webapp.records.shared_api import not_found
 from webapp.schemas import Text
 from webapp.visits.api import read_sites
 from webapp.visits.counting.enrichment import visitor_number
+from webapp.visits.people.hiding import is_key_hidden
 from webapp.visits.people.identities import Linked, visitors_of
 from webapp.visits.people.reading import Person
 from webapp.visits.people.schemas import (
@@ -101,6 +103,7 @@ def show_visitor_stats(query: dict[str, Any]) -> ResponseReturnValue:
     """Totals of one person or one visitor: pages, visits, events, time, devices, countries, first and last seen.
 
     Say who: a contact, an e-mail address or customer number, or a site and what it calls its visitor.
+    An address stands for its contact, with those that they had before. Of who lies in the trash nothing is told.
     """
     person = _person(query)
     return {"data": stats_as_json(summarise(person, with_pages=True), len(person.links))}
@@ -119,9 +122,19 @@ def _person(query: dict[str, Any]) -> Person:
     if given == {"contact_id"}:
         return person_of(_contact(query["contact_id"]))
     if given == {"identity"}:
-        return Person(organisation_id, tuple(visitors_of(organisation_id, [fold_key(query["identity"].strip())])))
+        return _person_called(organisation_id, fold_key(query["identity"].strip()))
     if given in ({"site_id", "identifier"}, {"site_id", "visitor"}):
         [site] = read_sites(organisation_id, query["site_id"])
+        if "identifier" in given and is_key_hidden(organisation_id, fold_key(query["identifier"].strip())):
+            return Person(organisation_id, ())
         number = query["visitor"] if "visitor" in given else visitor_number(site.id.bytes, query["identifier"])
         return Person(organisation_id, (Linked(site.id, number, "", None, None),))
     raise Problem(422, "Who is meant?", f"Give one of {WAYS}.")
+
+
+def _person_called(organisation_id: UUID, key: str) -> Person:
+    """Who has the key, or had it last; nobody while they lie in the trash."""
+    if contact := find_owner(organisation_id, key):
+        return person_of(contact)
+    keys = [] if is_key_hidden(organisation_id, key) else [key]
+    return Person(organisation_id, tuple(visitors_of(organisation_id, keys)))

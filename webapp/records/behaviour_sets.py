@@ -138,17 +138,19 @@ def _make(entity: Entity, organisation_id: UUID, deed: Deed) -> KnownSet:
     db.session.add(made)
     db.session.flush()
     if doer_count:
-        made.member_count = _add_members(entity, organisation_id, made.id, doer_count)
+        made.member_count = _add_members(entity, organisation_id, made.id, deed.behaviour.least, doer_count)
         db.session.flush()
     _forget_beyond_limits(organisation_id)
     return KnownSet(made.id, made.member_count, made_at, is_new=True)
 
 
-def _add_members(entity: Entity, organisation_id: UUID, set_id: UUID, doer_count: int) -> int:
-    """Put the records of all staged doers into the set; how many."""
+def _add_members(entity: Entity, organisation_id: UUID, set_id: UUID, least: int, doer_count: int) -> int:
+    """Put the records of all staged doers who did it often enough into the set; how many."""
     found = ONE_BY_ONE if doer_count <= FEW_DOERS else ALL_AT_ONCE
+    if entity.former is not None:
+        found = f"{found} UNION ALL {FORMERLY.replace('{former}', entity.former.name)}"
     records = found.format(table=entity.name, key=entity.key_column)
-    given = {"organisation_id": organisation_id, "set_id": set_id, "ids_per_row": IDS_PER_ROW}
+    given = {"organisation_id": organisation_id, "set_id": set_id, "ids_per_row": IDS_PER_ROW, "least": least}
     return int(db.session.execute(text(ADD_MEMBERS.format(records=records)), given).scalar_one())
 
 
@@ -177,10 +179,25 @@ UNSYNCED = {"synchronize_session": False}
 ONE_BY_ONE = """
     SELECT r.id FROM staged_doers d CROSS JOIN LATERAL (
         SELECT id FROM {table} WHERE organisation_id = :organisation_id AND {key} = d.identity OFFSET 0
-    ) AS r
+    ) AS r WHERE d.done_count >= :least
 """
 ALL_AT_ONCE = """
     SELECT r.id FROM staged_doers d JOIN {table} r ON r.organisation_id = :organisation_id AND r.{key} = d.identity
+    WHERE d.done_count >= :least
+"""
+# Who did it often enough only together with what they did under addresses that they had before.
+FORMERLY = """
+    SELECT r.id FROM (
+        SELECT f.record_id, sum(d.done_count) AS done_count FROM staged_doers d
+        JOIN {former} f ON f.organisation_id = :organisation_id AND f.key = d.identity
+        WHERE NOT EXISTS (
+            SELECT FROM {table} c WHERE c.organisation_id = :organisation_id AND c.{key} = f.key OFFSET 0
+        )
+        GROUP BY f.record_id
+    ) AS before
+    JOIN {table} r ON r.organisation_id = :organisation_id AND r.id = before.record_id
+    LEFT JOIN staged_doers d ON d.identity = r.{key}
+    WHERE coalesce(d.done_count, 0) < :least AND coalesce(d.done_count, 0) + before.done_count >= :least
 """
 ADD_MEMBERS = """
     WITH added AS (

@@ -37,7 +37,7 @@ class Entity:
     order in which a search for a beginning looks. `attached` are columns with their labels that people do not type:
     lists find records with and without them. `beside` are numbers kept beside the records.
     lists find records with and without them. Records that `visits_websites` have the key by which visitors say who
-    they are.
+    they are. `former` has the keys that records had before, of those for which they matter.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Entity:
     attached: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, Beside] = field(default_factory=dict)
     visits_websites: bool = False
+    former: Table | None = None
 
     @cached_property
     def title(self) -> str:
@@ -69,6 +70,13 @@ class Entity:
     def key_column(self) -> str:
         """The column of the key as it is compared."""
         return f"{self.key.name}_key"
+
+    @property
+    def former_keys(self) -> Table:
+        """The table of keys that records had before; only of those that keep them."""
+        if self.former is None:
+            raise LookupError(f"Former keys of {self.name} are not kept.")
+        return self.former
 
     @cached_property
     def fields_by_name(self) -> dict[str, Field]:

@@ -53,11 +53,13 @@ def ids_by_visits(entity: Entity, organisation_id: UUID, limit: int) -> list[Sel
         return []
     model = entity.model
     keys = seen_visitor_keys(organisation_id).subquery()
-    return [
-        select(model.id)
-        .join(keys, keys.c.visitor_key == getattr(model, entity.key_column))
-        .where(model.organisation_id == organisation_id)
-    ]
+    called = select(model.id).join(keys, keys.c.visitor_key == getattr(model, entity.key_column))
+    found = [called.where(model.organisation_id == organisation_id)]
+    if entity.former is not None:
+        former = entity.former.c
+        formerly = select(former.record_id).join(keys, keys.c.visitor_key == former.key)
+        found.append(formerly.where(former.organisation_id == organisation_id))
+    return found
 
 
 def ids_by_search(entity: Entity, organisation_id: UUID, q: str) -> list[Select[tuple[UUID]]]:

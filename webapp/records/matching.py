@@ -12,6 +12,7 @@ from webapp.records.beside import compare_number, number_of
 from webapp.records.entities import ATTRIBUTE_PREFIX, Entity
 from webapp.records.fields import Context, FaultError, Field
 from webapp.records.filters import Condition, Operator, RecordFilter
+from webapp.records.former import was_seen_formerly
 from webapp.records.known_sets import KnownSet, is_wanted
 from webapp.records.phones import beginning_of
 from webapp.visits.queries import was_seen
@@ -31,6 +32,8 @@ def conditions_of(
     found += [bool_of(record.bulk_action_id == wanted.import_id)] if wanted.import_id else []
     if wanted.is_seen is not None:
         seen = was_seen(organisation_id, getattr(record, entity.key_column))
+        if entity.former is not None:
+            seen = or_(seen, was_seen_formerly(entity, organisation_id, record))
         found.append(bool_of(seen if wanted.is_seen else not_(seen)))
     return [*found, *(is_wanted(organisation_id, known, record) for known in settled_sets(wanted))]
 

@@ -63,8 +63,11 @@ def staging_table(name: str, fields: Sequence[Field]) -> Table:
     )
 
 
-def trash_table(name: str, record: FromClause) -> Table:
-    """Deleted records as they were. A deletion moves its rows here, so that no list ever reads a deleted one."""
+def trash_table(name: str, record: FromClause, *found_by: str) -> Table:
+    """Deleted records as they were. A deletion moves its rows here, so that no list ever reads a deleted one.
+
+    `found_by` are columns by which they are looked up, besides their ids.
+    """
     return Table(
         f"deleted_{name}",
         Model.metadata,
@@ -78,6 +81,7 @@ def trash_table(name: str, record: FromClause) -> Table:
         Column("deleted_at", DateTime(timezone=True), nullable=False),
         Index(None, "organisation_id", "deleted_at", "id"),
         Index(None, "organisation_id", "deletion_id", "id"),
+        *(Index(None, "organisation_id", column) for column in found_by),
     )
 
 
@@ -89,6 +93,19 @@ def tag_table(singular: str) -> Table:
         Column("organisation_id", Uuid, primary_key=True),
         Column("tag", TAG, primary_key=True),
         Column("record_id", Uuid, primary_key=True),
+    )
+
+
+def former_key_table(singular: str) -> Table:
+    """Keys that records had before, each with the last that had it; triggers keep it when a key changes or goes."""
+    return Table(
+        f"former_{singular}_keys",
+        Model.metadata,
+        Column("organisation_id", Uuid, primary_key=True),
+        Column("key", Text(collation="C"), primary_key=True),
+        Column("record_id", Uuid, nullable=False),
+        Column("left_at", DateTime(timezone=True), nullable=False),
+        Index(None, "organisation_id", "record_id"),
     )
 
 

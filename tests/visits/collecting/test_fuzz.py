@@ -21,6 +21,8 @@ from webapp.visits.collecting.refusals import DroppedError, RefusedError
 
 NOW_MS = 1_790_000_000_000
 CORPUS = Path(__file__).parent / "corpus"
+TRACKER_BODIES = sorted((Path(__file__).parent / "tracker_bodies").glob("*.json"))
+"""What the real tracker sent from a page, ten minutes before NOW_MS."""
 SITE = make_known_site(query_keys=("q",), excluded_pages=("*/x*",), counts_fragments=True)
 KEYS = [field.encode_name for field in msgspec.structs.fields(Beacon)]
 KINDS = ["pageview", "event", "engagement", "product", "identify"]
@@ -97,3 +99,27 @@ def test_the_corpus_is_refused_or_taken_as_its_name_says(path: Path) -> None:
     reason = "taken" if isinstance(outcome, Row) else outcome.reason
     assert reason == path.stem.rstrip("0123456789").rstrip("-")
     check(path.read_bytes())
+
+
+@pytest.mark.parametrize("path", TRACKER_BODIES, ids=lambda path: path.name)
+def test_what_the_tracker_sends_is_taken(path: Path) -> None:
+    body = path.read_bytes()
+    assert isinstance(outcome_of(body, trusted=False), Row)
+    check(body)
+
+
+@given(st.sampled_from(TRACKER_BODIES), st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_what_the_tracker_sends_with_anything_changed_has_a_reason_or_is_whole(
+    path: Path, changes: dict[str, Any]
+) -> None:
+    check(json.dumps({**json.loads(path.read_bytes()), **changes}).encode())
+
+
+@given(st.lists(BEACONS | VALUES, max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_each_of_a_list_is_as_it_would_be_alone(items: list[Any]) -> None:
+    with contextlib.suppress(RefusedError):
+        for part, item in zip(split_list(json.dumps(items).encode()), items, strict=True):
+            assert json.loads(part) == item
+            check(part)

@@ -32,7 +32,12 @@ from webapp.visits.backlog import Row
 from webapp.visits.counting.checking import find_differences
 from webapp.visits.models import Site
 
-SECONDS = float(os.environ.get("FOOTFALL_KILL_SECONDS", "60"))
+
+def seconds_of(usual: float) -> float:
+    """For how long things are killed: so long in the suite, as long as FOOTFALL_KILL_SECONDS says by hand."""
+    return float(os.environ.get("FOOTFALL_KILL_SECONDS", usual))
+
+
 SENDERS = 6
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC")
 AWAY = (psycopg.OperationalError, RedisError, OSError)
@@ -47,8 +52,14 @@ class Load:
     strict: list[Site]
     """Of their beacons the test knows every moment."""
     loose: Site
+    browsed: Site
+    """Whose visitor has a real browser."""
     ledger: Ledger
     senders: list[Sender]
+
+    @property
+    def sites(self) -> list[Site]:
+        return [*self.strict, self.loose, self.browsed]
 
     def report(self, killer: Killer) -> None:
         """Shown when a test fails, or by `-s`."""
@@ -63,8 +74,8 @@ class Load:
         self.wait(lambda: not any(sender.is_alive() for sender in self.senders), "beacons are still refused")
         self.wait(self.is_all_counted, "the stream is not empty")
 
-    def wait(self, holds: Callable[[], bool], otherwise: str) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+    def wait(self, holds: Callable[[], bool], otherwise: str, seconds: float = PATIENCE_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
         while not self._holds(holds):
             assert time.monotonic() < deadline, f"{otherwise}: {self.ledger.tries}"
             self.outfit.revive()
@@ -132,13 +143,13 @@ def running_load(random: Random, **given: str) -> Iterator[Load]:
     own |= {"ADDRESS_RATE_LIMIT": "100000", "ROLL_UP_SECONDS": "0.25"}
     with running_outfit(VisitsOutfit, **own) as outfit:
         app = create_app(outfit.settings)
-        strict, loose = _add_sites(app, outfit)
+        *strict, loose, browsed = _add_sites(app, outfit)
         outfit.start_programs()
         makers = [Maker(site, Random(random.random())) for site in (*strict, loose)]
         ledger = Ledger()
         seeds = [Random(random.random()) for _ in range(SENDERS)]
         senders = [Sender(outfit.settings.edge_url, makers[:-1], makers[-1], ledger, seed) for seed in seeds]
-        load = Load(outfit, app, strict, loose, ledger, senders)
+        load = Load(outfit, app, strict, loose, browsed, ledger, senders)
         for sender in senders:
             sender.start()
         try:
@@ -150,12 +161,12 @@ def running_load(random: Random, **given: str) -> Iterator[Load]:
                 db.engine.dispose()
 
 
-def _add_sites(app: APIFlask, outfit: VisitsOutfit) -> tuple[list[Site], Site]:
+def _add_sites(app: APIFlask, outfit: VisitsOutfit) -> list[Site]:
+    """One in each zone, one whose moments only the server knows, and a website that a browser can open."""
     organisation_id: UUID = outfit.organisation_id
-    strict = [
-        add_site(app, organisation_id, f"https://shop{number}.example", zone) for number, zone in enumerate(ZONES)
-    ]
-    loose = add_site(app, organisation_id, "https://loose.example")
+    origins = {f"https://shop{number}.example": zone for number, zone in enumerate(ZONES)}
+    origins |= {"https://loose.example": "UTC", f"http://127.0.0.1:{free_port()}": "Europe/Berlin"}
+    sites = [add_site(app, organisation_id, origin, zone) for origin, zone in origins.items()]
     with outfit.connect() as connection:
         connection.execute("UPDATE sites SET rate_limit = 1000000")
-    return strict, loose
+    return sites

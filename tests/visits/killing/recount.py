@@ -33,6 +33,9 @@ PAGE_COLUMNS = "pageview_count, entry_count, exit_count, bounce_count, engaged_m
 VALUE_COLUMNS = "pageview_count, visit_count, bounce_count, visit_ms, event_count"
 KNOWN = {"channel", "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content"}
 """Dimensions of which '' is no value."""
+TOLD = ("kind", "page", "name", "props", "engaged_ms", "scroll")
+LONGEST_WAY_MS = 20_000
+"""A tracker gives a try up after so long."""
 STARTERS = [int(Kind.PAGEVIEW), int(Kind.EVENT), int(Kind.PRODUCT)]
 
 
@@ -123,6 +126,25 @@ def _frames(storage: Any, connection: Connection, site: Site, kind: RawKind) -> 
         frames.append(decode(b"".join(storage.stream(key))))
     columns = frames[0].schema
     return [frame.select(columns.names()).cast(columns) for frame in frames]
+
+
+def assert_browser_is_right(settings: Settings, connection: Connection, site: Site, rows: list[Row]) -> None:
+    """What a tracker made is there, each once, and counts in the buckets of its moments.
+
+    These are the server's, reckoned by the age that the tracker told: later than the browser's by the way to the edge.
+    """
+    kept = read_raw(settings, connection, site)[RawKind.ACTIVITY]
+    found = sorted(kept.select(*TOLD, "visited_ms").iter_rows())
+    made = sorted(rows, key=lambda row: (*_told(row), row.visited_ms))
+    assert [row[:-1] for row in found] == [_told(row) for row in made]
+    late = [row[-1] - sent.visited_ms for row, sent in zip(found, made, strict=True)]
+    assert 0 <= min(late) <= max(late) <= LONGEST_WAY_MS, f"reckoned wrongly: {min(late)} to {max(late)} ms"
+    counted = [msgspec.structs.replace(sent, visited_ms=row[-1]) for row, sent in zip(found, made, strict=True)]
+    assert_counts_what_was_sent(connection, site, counted)
+
+
+def _told(row: Row) -> tuple[Any, ...]:
+    return row.kind, row.page_url, row.name, row.props, row.engaged_ms, row.scroll
 
 
 def assert_raw_rows_say_the_same(

@@ -32,7 +32,10 @@ COUNTED = pl.Schema({"visitor": pl.Int64(), "done_count": pl.Int64()})
 
 
 def stage_doers(organisation_id: UUID, deed: Deed) -> int:
-    """Fill the temporary table `staged_doers` with the identities of all who did it often enough; how many."""
+    """Fill the temporary table `staged_doers` with the identities of all who did it, and how often; their number.
+
+    Whether it was often enough is for whoever knows which identities are one person.
+    """
     sites = _sites_of(organisation_id, deed.behaviour)
     site_ids = [site.id for site in sites]
     counted = _count_deeds(organisation_id, sites, deed, _list_identified(organisation_id, site_ids))
@@ -40,7 +43,7 @@ def stage_doers(organisation_id: UUID, deed: Deed) -> int:
     db.session.execute(text("TRUNCATE staged_deeds, staged_doers"))
     copy_in(driver_connection(), "staged_deeds", counted)
     db.session.execute(text("ANALYZE staged_deeds"))
-    given = {"organisation_id": organisation_id, "site_ids": site_ids, "least": deed.behaviour.least}
+    given = {"organisation_id": organisation_id, "site_ids": site_ids}
     db.session.execute(text(STAGE_DOERS), given)
     db.session.execute(text("ANALYZE staged_doers"))
     return int(db.session.execute(text("SELECT count(*) FROM staged_doers")).scalar_one())
@@ -107,13 +110,13 @@ IDENTIFIED = """
 """
 MAKE_STAGED = """
     CREATE TEMP TABLE IF NOT EXISTS staged_deeds (visitor bigint, done_count bigint) ON COMMIT DELETE ROWS;
-    CREATE TEMP TABLE IF NOT EXISTS staged_doers (identity text COLLATE "C") ON COMMIT DELETE ROWS
+    CREATE TEMP TABLE IF NOT EXISTS staged_doers (identity text COLLATE "C", done_count bigint) ON COMMIT DELETE ROWS
 """
 STAGE_DOERS = """
-    INSERT INTO staged_doers (identity)
-    SELECT i.identity FROM staged_deeds d
+    INSERT INTO staged_doers (identity, done_count)
+    SELECT i.identity, sum(d.done_count) FROM staged_deeds d
     JOIN identities i ON i.visitor = d.visitor
     WHERE i.organisation_id = :organisation_id AND i.site_id = ANY(CAST(:site_ids AS uuid[]))
-    GROUP BY i.identity HAVING sum(d.done_count) >= :least
+    GROUP BY i.identity
 """
 HAS_IDENTITIES = "SELECT EXISTS (SELECT 1 FROM identities WHERE organisation_id = :organisation_id)"

@@ -33,7 +33,7 @@ def list_refused_merges(query: dict[str, Any]) -> ResponseReturnValue:
         raise Problem(422, "Too much at once", "Ask for a site, or for a person.")
     try:
         if identity:
-            page = list_refused_of(organisation_id, fold_key(identity.strip()), cursor=cursor, limit=limit)
+            page = list_refused_of(organisation_id, [fold_key(identity.strip())], cursor=cursor, limit=limit)
         else:
             page = list_refused(organisation_id, site.id if site else None, cursor=cursor, limit=limit)
     except BadCursorError as error:

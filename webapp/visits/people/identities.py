@@ -39,10 +39,10 @@ class Linked:
 
 
 def visitors_of(organisation_id: UUID, identities: Collection[str]) -> list[Linked]:
-    """The visitors of these people, by their folded keys, oldest link first."""
+    """The visitors of one person, by all of their folded keys, oldest link first."""
     if not identities:
         return []
-    found = _linked(_named(organisation_id).where(Identity.identity.in_(identities)))
+    found = _linked(_named(organisation_id, identities).where(Identity.identity.in_(identities)))
     return sorted(found, key=_by_age) + _called_by_their_keys(organisation_id, identities, found)
 
 
@@ -72,13 +72,15 @@ def _linked(query: Named) -> list[Linked]:
     return [Linked(*row) for row in db.session.execute(query)]
 
 
-def _named(organisation_id: UUID) -> Named:
+def _named(organisation_id: UUID, own: Collection[str] = ()) -> Named:
+    """Links, and when somebody else was named first: none of a person's own keys is somebody else."""
     refused = (
         select(func.min(RefusedMerge.at))
         .where(
             RefusedMerge.organisation_id == Identity.organisation_id,
             RefusedMerge.site_id == Identity.site_id,
             RefusedMerge.visitor == Identity.visitor,
+            RefusedMerge.identity.not_in(own),
         )
         .correlate(Identity)
         .scalar_subquery()

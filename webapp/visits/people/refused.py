@@ -1,17 +1,21 @@
-"""Refused merges: somebody else was named on a visitor that is linked already, by site or by person."""
+"""Refused merges: somebody else was named on a visitor that is linked already, by site or by person.
+
+Those of people who are hidden are not told, on either side.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, and_, or_, select, tuple_
+from sqlalchemy import Select, and_, not_, or_, select, tuple_
 
 from webapp.extensions import db
 from webapp.lib.pagination import BadCursorError, decode_cursor, encode_cursor
 from webapp.visits.models import Identity, RefusedMerge
+from webapp.visits.people.hiding import is_hidden
 
 PAGE_SIZE = 50
 SEPARATOR = "\n"
@@ -40,21 +44,31 @@ def list_refused(
     organisation_id: UUID, site_id: UUID | None = None, *, cursor: str | None = None, limit: int = PAGE_SIZE
 ) -> RefusedPage:
     """Those of a site, or of all; raises BadCursorError."""
-    query = _merges(organisation_id)
+    query = _told(organisation_id)
     if site_id is not None:
         query = query.where(RefusedMerge.site_id == site_id)
     return _page(query, cursor, limit)
 
 
 def list_refused_of(
-    organisation_id: UUID, identity: str, *, cursor: str | None = None, limit: int = PAGE_SIZE
+    organisation_id: UUID,
+    identities: Collection[str],
+    *,
+    tells_own: bool = False,
+    cursor: str | None = None,
+    limit: int = PAGE_SIZE,
 ) -> RefusedPage:
-    """Those that concern a person: named on somebody else's visitor, or somebody else on theirs."""
+    """Those that concern who has these keys: named on somebody else's visitor, or somebody else on theirs.
+
+    `tells_own` is for what is held about a person, who may be hidden.
+    """
     own = select(Identity.site_id, Identity.visitor).where(
-        Identity.organisation_id == organisation_id, Identity.identity == identity
+        Identity.organisation_id == organisation_id, Identity.identity.in_(identities)
     )
-    concerned = or_(RefusedMerge.identity == identity, tuple_(RefusedMerge.site_id, RefusedMerge.visitor).in_(own))
-    return _page(_merges(organisation_id).where(concerned), cursor, limit)
+    is_theirs = tuple_(RefusedMerge.site_id, RefusedMerge.visitor).in_(own)
+    is_named = RefusedMerge.identity.in_(identities)
+    concerned = and_(or_(is_theirs, is_named), not_(and_(is_theirs, is_named)))
+    return _page(_told(organisation_id, identities if tells_own else ()).where(concerned), cursor, limit)
 
 
 def _merges(organisation_id: UUID) -> Select[RefusedMerge, str]:
@@ -74,6 +88,12 @@ def _merges(organisation_id: UUID) -> Select[RefusedMerge, str]:
             RefusedMerge.identity.desc(),
         )
     )
+
+
+def _told(organisation_id: UUID, own: Collection[str] = ()) -> Select[RefusedMerge, str]:
+    """Without those of hidden people; own keys are not."""
+    sides = (RefusedMerge.identity, Identity.identity)
+    return _merges(organisation_id).where(*(or_(side.in_(own), ~is_hidden(organisation_id, side)) for side in sides))
 
 
 def _page(query: Select[RefusedMerge, str], cursor: str | None, limit: int) -> RefusedPage:
