@@ -136,7 +136,7 @@ def show_breakdown(query: dict[str, Any]) -> Response:
     """
     asked = read_asked(query)
     field, limit = query["field"], query["limit"]
-    return tagged(asked.question, (field, limit), lambda: _values(asked.question, field, limit))
+    return tagged(asked.question, (field, limit), lambda: list_values(asked.question, field, limit))
 
 
 @api_visits.get("/analytics/event-summary")
@@ -168,7 +168,8 @@ def _timed_numbers(asked: Asked) -> list[dict[str, Any]]:
     return [{"timeframe": utc_iso(start), **_numbers(figures)} for (start, _), figures in buckets]
 
 
-def _values(question: Question, field: str, limit: int) -> list[dict[str, Any]]:
+def list_values(question: Question, field: str, limit: int) -> list[dict[str, Any]]:
+    """The values of a field, each with the numbers that are told of it."""
     told = {WRITTEN[name] for name in COUNTED[field]}
     return [
         {"value": value.value, **{key: number for key, number in _numbers(value.figures).items() if key in told}}

@@ -66,11 +66,11 @@ def words_of(step: Filter) -> str:
     return f"{step.field} {WORDS[step.operator]} {' or '.join(step.values)}"
 
 
-def week_edges(zone: ZoneInfo, now: datetime) -> list[datetime]:
+def week_edges(zone: ZoneInfo, now: datetime, count: int = WEEKS) -> list[datetime]:
     """The Mondays of the last weeks, this one included, and the next."""
     today = now.astimezone(zone).date()
     monday = today - timedelta(days=today.weekday())
-    return [local_midnight(monday + timedelta(weeks=week), zone) for week in range(1 - WEEKS, 2)]
+    return [local_midnight(monday + timedelta(weeks=week), zone) for week in range(1 - count, 2)]
 
 
 def list_weeks(choice: Choice, now: datetime) -> tuple[list[Week], bool]:
