@@ -39,9 +39,17 @@ WRITTEN = {name: name for names in COUNTED.values() for name in names} | {
 BAD_QUESTION = {422: "What is allowed instead"}
 
 
+METRICS = ("usual", "visitors")
+
+
 class BreakdownQuery(VisitsQuery):
     field = String(required=True, validate=OneOf(FIELDS), metadata={"description": "What is counted value by value."})
     limit = Integer(load_default=100, validate=Range(1, VALUES_LIMIT))
+    metric = String(
+        load_default=METRICS[0],
+        validate=OneOf(METRICS),
+        metadata={"description": "visitors: the values that most visitors have, with their visitors and nothing else."},
+    )
 
 
 class EventQuery(VisitsQuery):
@@ -89,6 +97,7 @@ class DeviceCount(Schema):
     device = String()
     count = Integer()
     unique_visitors = Integer()
+    is_estimate = Boolean()
 
 
 class EventSummary(Schema):
@@ -132,11 +141,13 @@ def show_breakdown(query: dict[str, Any]) -> Response:
     """The values of a field that are most counted: pages, countries, campaigns, events and the rest.
 
     The range is made of whole buckets of `aggregation`, days without one. Each field has numbers of its own: of pages
-    visit_count are those that began there; visitors are told of events and products.
+    visit_count are those that began there; visitors are told of events and products. Those of any field are told by
+    `metric=visitors`, which reads single visits: exact up to 500,000 of a value, and beyond that an estimate.
     """
-    asked = read_asked(query)
-    field, limit = query["field"], query["limit"]
-    return tagged(asked.question, (field, limit), lambda: list_values(asked.question, field, limit))
+    question, field, limit = read_asked(query).question, query["field"], query["limit"]
+    if query["metric"] == "visitors":
+        return tagged(question, (field, limit, "visitors"), lambda: _list_visitors(question, field, limit))
+    return tagged(question, (field, limit), lambda: list_values(question, field, limit))
 
 
 @api_visits.get("/analytics/event-summary")
@@ -177,6 +188,17 @@ def list_values(question: Question, field: str, limit: int) -> list[dict[str, An
     ]
 
 
+def _list_visitors(question: Question, field: str, limit: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "value": value.value,
+            "visitor_count": value.figures.visitor_count,
+            "is_estimate": value.figures.is_estimate,
+        }
+        for value in answers.most_visited(question, field, limit)
+    ]
+
+
 def read_asked(query: dict[str, Any], *more: Filter) -> Asked:
     """What a request asks for; raises Problem."""
     organisation = current_organisation()
@@ -204,4 +226,9 @@ def _numbers(figures: Figures) -> dict[str, Any]:
 
 def _device(value: Value) -> dict[str, Any]:
     figures = value.figures
-    return {"device": value.value, "count": figures.event_count, "unique_visitors": figures.visitor_count}
+    return {
+        "device": value.value,
+        "count": figures.event_count,
+        "unique_visitors": figures.visitor_count,
+        "is_estimate": figures.is_estimate,
+    }

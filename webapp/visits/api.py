@@ -45,7 +45,7 @@ ALLOWED: dict[str, Any] = {
 }
 NARROWER = "Ask for a shorter range, wider buckets or one site."
 
-VERSION = 1
+VERSION = 2
 """To be raised when answers to the same question change their shape or meaning."""
 WHERE_DESCRIPTION = (
     "A filter, `field:comparison:value`, as in `country:is:GB`; may be given several times. Values of one field and"

@@ -27,9 +27,9 @@ from webapp.visits.site_page.kept_schemas import (
     SharedLinkList,
     SharedLinkOut,
 )
-from webapp.visits.site_page.models import ChartNote, Goal, Segment, SharedLink
+from webapp.visits.site_page.models import ChartNote, Segment, SharedLink
 from webapp.visits.site_page.queries import list_all_notes, list_segments, list_shared_links
-from webapp.visits.site_page.service import BadEntryError
+from webapp.visits.site_page.service import BadEntryError, T
 from webapp.visits.sites_api import api_sites, site_of
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -140,7 +140,7 @@ def destroy_link(site_id: UUID, link_id: UUID) -> ResponseReturnValue:
     return destroy(SharedLink, site_id, link_id)
 
 
-def destroy(kind: type[Goal | Segment | ChartNote | SharedLink], site_id: UUID, kept_id: UUID) -> ResponseReturnValue:
+def destroy(kind: type[T], site_id: UUID, kept_id: UUID) -> ResponseReturnValue:
     """Delete what is kept beside this site; raises Problem where there is no such thing."""
     site = site_of(site_id)
     kept = db.session.get(kind, (site.organisation_id, kept_id))

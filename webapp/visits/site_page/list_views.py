@@ -14,7 +14,16 @@ from webapp.visits.periods import utc_iso
 from webapp.visits.site_page.choice import Choice, read_choice
 from webapp.visits.site_page.fields import LABELS, plural
 from webapp.visits.site_page.filters import chips_of
-from webapp.visits.site_page.lists import WHOLE_LIMIT, Line, columns_of, list_lines
+from webapp.visits.site_page.lists import (
+    VISITORS,
+    VISITORS_LIMIT,
+    WHOLE_LIMIT,
+    WITH_VISITORS,
+    Line,
+    columns_of,
+    list_lines,
+    list_visitor_lines,
+)
 from webapp.visits.site_page.numbers import METRICS, Metric
 from webapp.visits.site_page.people_links import has_people, people_url_of_line
 from webapp.visits.site_page.tables import Cell, as_csv, as_json
@@ -22,6 +31,7 @@ from webapp.visits.site_page.views import find_site
 from webapp.visits.views import visits
 
 PAGE_SIZE = 100
+COUNT_VISITORS = "visitors"
 FileKind = Callable[[Sequence[str], Sequence[Sequence[Cell]]], str | bytes]
 
 
@@ -67,13 +77,18 @@ def list_page(choice: Choice, field: str) -> Response:
         field=field,
         title=plural(field),
         label=LABELS[field],
-        columns=columns_of(field),
+        columns=_columns(field),
         lines=lines[(page - 1) * PAGE_SIZE : page * PAGE_SIZE],
         people_url_of=lambda line: people_url_of_line(choice, line),
         has_people=has_people(choice, field),
         line_count=len(lines),
         first=(page - 1) * PAGE_SIZE + 1,
-        is_cut=len(lines) >= WHOLE_LIMIT,
+        is_cut=len(lines) >= (VISITORS_LIMIT if counts_visitors() else WHOLE_LIMIT),
+        counts_visitors=counts_visitors(),
+        can_count_visitors=field not in WITH_VISITORS,
+        is_estimate=any(line.figures.is_estimate for line in lines),
+        visitors_url=choice.url("visits.show_list", field=field, q=searched, count=COUNT_VISITORS),
+        usual_url=choice.url("visits.show_list", field=field, q=searched),
         searched=searched,
         chips=chips_of(choice.filters),
         previous_url=_page_url(choice, field, searched, page - 1) if page > 1 else None,
@@ -83,13 +98,12 @@ def list_page(choice: Choice, field: str) -> Response:
 
 def list_file(choice: Choice, field: str, write: FileKind) -> Response:
     """The whole list as a file."""
-    columns = columns_of_or_404(field)
+    columns = _columns(field)
     rows: list[list[Cell]] = [
         [line.value, *(column.work_out(line.figures) for column in columns)] for line in _lines(choice, field)
     ]
-    return table_file(
-        write, plural(field).lower().replace(" ", "-"), [field, *(column.name for column in columns)], rows
-    )
+    name = plural(field).lower().replace(" ", "-")
+    return table_file(write, name, [field, *(column.name for column in columns)], rows)
 
 
 def numbers_file(choice: Choice, write: FileKind) -> Response:
@@ -103,11 +117,16 @@ def numbers_file(choice: Choice, write: FileKind) -> Response:
     return table_file(write, "visits", ["starts_at", *METRICS], rows)
 
 
-def columns_of_or_404(field: str) -> tuple[Metric, ...]:
+def counts_visitors() -> bool:
+    """Whether the address asks for the visitors of each value, which takes longer than what is counted usually."""
+    return request.args.get("count") == COUNT_VISITORS
+
+
+def _columns(field: str) -> tuple[Metric, ...]:
     """What is said of each value of a field that there is."""
     if field not in LABELS:
         abort(404)
-    return columns_of(field)
+    return (VISITORS,) if counts_visitors() else columns_of(field)
 
 
 def _read_choice() -> Choice:
@@ -116,14 +135,18 @@ def _read_choice() -> Choice:
 
 def _lines(choice: Choice, field: str) -> list[Line]:
     """Those whose text holds what is searched."""
-    columns_of_or_404(field)
-    lines = list_lines(choice, field, answers.totals(choice.question()), WHOLE_LIMIT)
+    _columns(field)
+    total = answers.totals(choice.question())
+    lines = (
+        list_visitor_lines(choice, field, total) if counts_visitors() else list_lines(choice, field, total, WHOLE_LIMIT)
+    )
     searched = request.args.get("q", "").casefold()
     return [line for line in lines if searched in line.label.casefold() or searched in line.value.casefold()]
 
 
 def _page_url(choice: Choice, field: str, searched: str, page: int) -> str:
-    return choice.url("visits.show_list", field=field, q=searched, page=page if page > 1 else None)
+    count = COUNT_VISITORS if counts_visitors() else None
+    return choice.url("visits.show_list", field=field, q=searched, count=count, page=page if page > 1 else None)
 
 
 def table_file(write: FileKind, name: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Response:

@@ -15,6 +15,8 @@ from webapp.visits.site_page.numbers import BOUNCE_RATE, PAGES_PER_VISIT, VISIT_
 TOP_COUNT = 9
 WHOLE_LIMIT = 25_000
 """The most values that a whole list, or a file of it, holds."""
+VISITORS_LIMIT = 1_000
+"""The same of a list by visitors: of each value they are counted one by one."""
 
 PAGEVIEWS = Metric("pageviews", "Pageviews", lambda figures: figures.pageview_count)
 ENTRIES = Metric("entries", "Entries", lambda figures: figures.visit_count)
@@ -103,6 +105,12 @@ def list_lines(choice: Choice, field: str, total: Figures, limit: int) -> list[L
     """The values of a field that are most counted."""
     values = answers.breakdown(choice.question(), field, limit)
     return _lines(choice, field, values, _whole(field, total, values))
+
+
+def list_visitor_lines(choice: Choice, field: str, total: Figures) -> list[Line]:
+    """The values of a field that most visitors have, with nothing but them."""
+    values = answers.most_visited(choice.question(), field, VISITORS_LIMIT)
+    return [_line(choice, field, VISITORS, value, total.visitor_count or 1) for value in values]
 
 
 def lines_of(choice: Choice, field: str, values: Sequence[Value]) -> list[Line]:
