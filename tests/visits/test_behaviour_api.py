@@ -81,9 +81,9 @@ def test_right_now_is_told(app: APIFlask, client: FlaskClient, key: dict[str, st
     found = ask(client, key, f"{BASE}/real-time", siteId=str(site.id))
     assert (found["active_visitor_count"], found["visitor_count"], found["pageview_count"]) == (1, 2, 2)
     assert (len(found["minutes"]), sum(one["pageview_count"] for one in found["minutes"])) == (30, 2)
-    assert [(one["value"], one["pageview_count"]) for one in found["pages"]] == [(f"{ORIGIN}/now", 1)]
-    assert [(one["value"], one["visit_count"]) for one in found["referrers"]] == [("news.example", 1)]
-    assert [(one["value"], one["visit_count"]) for one in found["countries"]] == [("DE", 1)]
+    assert [(one["value"], one["visitor_count"]) for one in found["pages"]] == [(f"{ORIGIN}/now", 1)]
+    assert [(one["value"], one["visitor_count"]) for one in found["referrers"]] == [("news.example", 1)]
+    assert [(one["value"], one["visitor_count"]) for one in found["countries"]] == [("DE", 1)]
     assert ask(client, key, f"{BASE}/real-time", where="country:is:FR")["active_visitor_count"] == 0
 
 

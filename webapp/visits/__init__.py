@@ -30,6 +30,7 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.people import refused_views  # noqa: F401
     from webapp.visits.people.erasing_tasks import ERASE as ERASE_PEOPLE
     from webapp.visits.site_page import (  # noqa: F401  (they add pages to `visits`)
+        file_views,
         flow_views,
         funnel_views,
         funnels_api,

@@ -79,6 +79,12 @@ class ValueNumbers(Numbers):
     value = String(metadata={"description": "'' for none; (other) for what was not counted one by one."})
 
 
+class ValueVisitors(Schema):
+    value = String(metadata={"description": "'' for none."})
+    visitor_count = Integer()
+    is_estimate = Boolean(metadata={"description": "Whether visitor_count is an estimate."})
+
+
 class Complete(Schema):
     """An answer that may need single visits."""
 
@@ -146,7 +152,7 @@ def show_breakdown(query: dict[str, Any]) -> Response:
     """
     question, field, limit = read_asked(query).question, query["field"], query["limit"]
     if query["metric"] == "visitors":
-        return tagged(question, (field, limit, "visitors"), lambda: _list_visitors(question, field, limit))
+        return tagged(question, (field, limit, "visitors"), lambda: list_visitors(question, field, limit))
     return tagged(question, (field, limit), lambda: list_values(question, field, limit))
 
 
@@ -188,7 +194,8 @@ def list_values(question: Question, field: str, limit: int) -> list[dict[str, An
     ]
 
 
-def _list_visitors(question: Question, field: str, limit: int) -> list[dict[str, Any]]:
+def list_visitors(question: Question, field: str, limit: int) -> list[dict[str, Any]]:
+    """The values of a field that most visitors have."""
     return [
         {
             "value": value.value,

@@ -16,7 +16,7 @@ from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.lib.clock import utc_now
 from webapp.visits import answers
-from webapp.visits.analytics_api import BAD_QUESTION, Complete, ValueNumbers, list_values
+from webapp.visits.analytics_api import BAD_QUESTION, Complete, ValueVisitors, list_visitors
 from webapp.visits.api import WHERE_DESCRIPTION, api_visits, read_sites, read_where, tagged
 from webapp.visits.periods import utc_iso
 from webapp.visits.questions import PAGE, Question
@@ -49,9 +49,9 @@ class RightNow(Schema):
     event_count = Integer()
     is_estimate = Boolean(metadata={"description": "Whether visitors are estimates."})
     minutes = List(Nested(Minute), metadata={"description": "The last 30, this one included."})
-    pages = List(Nested(ValueNumbers), metadata={"description": "Of the last five minutes, as are the other lists."})
-    referrers = List(Nested(ValueNumbers))
-    countries = List(Nested(ValueNumbers))
+    pages = List(Nested(ValueVisitors), metadata={"description": "Of the last five minutes, as are the other lists."})
+    referrers = List(Nested(ValueVisitors))
+    countries = List(Nested(ValueVisitors))
 
 
 class RightNowAnswer(Complete):
@@ -89,7 +89,7 @@ def _right_now(whole: Question, active: Question, edges: Sequence[datetime], lim
         "event_count": total.event_count,
         "is_estimate": total.is_estimate or there.is_estimate,
         "minutes": _minutes(whole, edges),
-        **{name: list_values(active, field, limit) for name, field in LISTS.items()},
+        **{name: list_visitors(active, field, limit) for name, field in LISTS.items()},
     }
 
 

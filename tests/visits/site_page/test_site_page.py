@@ -111,7 +111,7 @@ def test_a_whole_list_tells_visitors_where_one_asks_for_them(alice: Person, site
     assert re.search(r'lists/country/csv\?[^"]*count=visitors', page)
     rows = json_of(alice.client, "/visits/lists/country/json", **query, count="visitors")
     api = {row["country"]: row["visitors"] for row in rows}
-    assert api == COUNTRY_VISITORS
+    assert api == {"DE": 1, "FR": 1, "GB": 1}
     searched = alice.client.get("/visits/lists/country", query_string={**query, "count": "visitors", "q": "ger"}).text
     assert "Germany" in searched
     assert "France" not in searched

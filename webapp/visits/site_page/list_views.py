@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from flask import Response, abort, request
 from flask.typing import ResponseReturnValue
@@ -11,8 +11,11 @@ from webapp.lib.clock import utc_now
 from webapp.pages import render_page
 from webapp.visits import answers
 from webapp.visits.periods import utc_iso
+from webapp.visits.questions import Figures
+from webapp.visits.site_page.chart import Bucket
 from webapp.visits.site_page.choice import Choice, read_choice
 from webapp.visits.site_page.fields import LABELS, plural
+from webapp.visits.site_page.figures import get_compared, list_buckets
 from webapp.visits.site_page.filters import chips_of
 from webapp.visits.site_page.lists import (
     VISITORS,
@@ -28,11 +31,11 @@ from webapp.visits.site_page.numbers import METRICS, Metric
 from webapp.visits.site_page.people_links import has_people, people_url_of_line
 from webapp.visits.site_page.tables import Cell, as_csv, as_json
 from webapp.visits.site_page.views import find_site
+from webapp.visits.table_files import FileKind, table_file
 from webapp.visits.views import visits
 
 PAGE_SIZE = 100
 COUNT_VISITORS = "visitors"
-FileKind = Callable[[Sequence[str], Sequence[Sequence[Cell]]], str | bytes]
 
 
 @visits.get("/lists/<field>")
@@ -107,14 +110,28 @@ def list_file(choice: Choice, field: str, write: FileKind) -> Response:
 
 
 def numbers_file(choice: Choice, write: FileKind) -> Response:
-    """The chart's numbers as a file."""
+    """The chart's numbers as a file, each bucket with the one that it is compared with."""
     edges = choice.period.edges(choice.aggregation)
     points = answers.points(choice.question(edges[0], edges[-1]), edges)
-    rows: list[list[Cell]] = [
-        [utc_iso(starts_at), *(metric.work_out(figures) for metric in METRICS.values())]
-        for starts_at, figures in zip(edges[:-1], points, strict=True)
-    ]
-    return table_file(write, "visits", ["starts_at", *METRICS], rows)
+    buckets = list_buckets(choice, points, get_compared(choice, utc_now()))
+    header = ["starts_at", *METRICS]
+    if choice.compared:
+        header += ["compared_starts_at", *(f"compared_{name}" for name in METRICS)]
+    rows = [[*_row(bucket.starts_at, bucket.figures), *_compared_row(choice, bucket)] for bucket in buckets]
+    return table_file(write, "visits", header, rows)
+
+
+def _compared_row(choice: Choice, bucket: Bucket) -> list[Cell]:
+    """Nothing in each cell where the compared period is the shorter one."""
+    if choice.compared is None:
+        return []
+    if bucket.compared_at is None or bucket.compared is None:
+        return [None] * (1 + len(METRICS))
+    return _row(bucket.compared_at, bucket.compared)
+
+
+def _row(starts_at: datetime, figures: Figures) -> list[Cell]:
+    return [utc_iso(starts_at), *(metric.work_out(figures) for metric in METRICS.values())]
 
 
 def counts_visitors() -> bool:
@@ -147,12 +164,3 @@ def _lines(choice: Choice, field: str) -> list[Line]:
 def _page_url(choice: Choice, field: str, searched: str, page: int) -> str:
     count = COUNT_VISITORS if counts_visitors() else None
     return choice.url("visits.show_list", field=field, q=searched, count=count, page=page if page > 1 else None)
-
-
-def table_file(write: FileKind, name: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Response:
-    """A table as a file of this name."""
-    kind = "csv" if write is as_csv else "json"
-    content_type = "text/csv; charset=utf-8" if kind == "csv" else "application/json"
-    response = Response(write(header, rows), content_type=content_type)
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}.{kind}"'
-    return response

@@ -17,6 +17,7 @@ from webapp.visits.site_page.goals import GoalLine, list_goal_lines
 from webapp.visits.site_page.lists import Line, list_lines
 from webapp.visits.site_page.numbers import BOUNCE_RATE, PAGEVIEWS, VISITORS, VISITS, Metric, change
 from webapp.visits.site_page.queries import list_goals
+from webapp.visits.site_page.tables import Cell
 from webapp.visits.weekly.queries import first_counted_at
 from webapp.visits.weekly.weeks import list_mondays, week_of
 
@@ -98,6 +99,18 @@ def make_report(site: Site, monday: date, now: datetime) -> Report:
         is_empty=total.visitor_count == 0,
         url=choice.url(),
     )
+
+
+def list_report_rows(report: Report) -> list[list[Cell]]:
+    """The report as one table: numbers with their change, lists and goals with their shares."""
+    numbers: list[list[Cell]] = [["number", one.metric.name, one.value, one.change] for one in report.numbers]
+    lists: list[list[Cell]] = [
+        [field, line.value, line.count, line.fraction]
+        for field, one in zip(LISTS, report.lists, strict=True)
+        for line in one.lines
+    ]
+    goals: list[list[Cell]] = [["goal", line.goal.name, line.visitor_count, line.conversion] for line in report.goals]
+    return [*numbers, *lists, *goals]
 
 
 def _choice_of(site: Site, monday: date, now: datetime) -> Choice:

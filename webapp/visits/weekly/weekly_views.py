@@ -20,12 +20,13 @@ from webapp.pages import render_page
 from webapp.visits.models import Site
 from webapp.visits.site_page.views import find_site
 from webapp.visits.site_queries import find_site as find_site_of
+from webapp.visits.table_files import ENDINGS, WRITERS, table_file
 from webapp.visits.views import visits
 from webapp.visits.weekly import service
 from webapp.visits.weekly.mails import read_token
 from webapp.visits.weekly.models import MailState, WeeklyMail
 from webapp.visits.weekly.queries import get_subscription, list_own_mails
-from webapp.visits.weekly.report import list_report_mondays, make_report
+from webapp.visits.weekly.report import list_report_mondays, list_report_rows, make_report
 from webapp.visits.weekly.weeks import week_of
 
 SENDING_SECONDS = 600
@@ -53,6 +54,15 @@ def show_weekly() -> ResponseReturnValue:
         report=make_report(site, shown, now) if shown else None,
         **_mail_context(site),
     )
+
+
+@visits.get(f"/weekly/{ENDINGS}")
+def weekly_file(kind: str) -> ResponseReturnValue:
+    """A report as a file: its numbers with their change, its lists and its goals."""
+    site, now, wanted = find_site(request.args.get("site", "")), utc_now(), request.args.get("week", "")
+    monday = next((one for one in list_report_mondays(site, now) if one.isoformat() == wanted), None) or abort(404)
+    rows = list_report_rows(make_report(site, monday, now))
+    return table_file(WRITERS[kind], f"week-{monday}", ["list", "value", "count", "share_or_change"], rows)
 
 
 @visits.post("/sites/<uuid:site_id>/weekly-mail")
