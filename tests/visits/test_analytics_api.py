@@ -53,8 +53,8 @@ def test_an_event_is_summed_up_with_its_visitors_and_devices(
         "unique_visitors": 2,
         "is_estimate": False,
         "by_device": [
-            {"device": "desktop", "count": 1, "unique_visitors": 1},
-            {"device": "mobile", "count": 1, "unique_visitors": 1},
+            {"device": "desktop", "count": 1, "unique_visitors": 1, "is_estimate": False},
+            {"device": "mobile", "count": 1, "unique_visitors": 1, "is_estimate": False},
         ],
     }
 
@@ -65,6 +65,24 @@ def test_a_breakdown_has_every_number_of_each_value(client: FlaskClient, key: di
     [row] = ask(client, key, f"{BASE}/breakdown", field="country", where=["country:is:DE", "device:is:desktop"], **DAY)
     assert row["value"] == "DE"
     assert (row["visit_count"], row["visit_seconds"], row["event_count"]) == (1, 60.0, 1)
+
+
+def test_visitors_of_any_field_are_told_where_they_are_asked_for(
+    client: FlaskClient, key: dict[str, str], site: Site
+) -> None:
+    for field, expected in {
+        "country": [("DE", 2), ("FR", 1)],
+        "page": [(f"{ORIGIN}/", 2), (f"{ORIGIN}/pricing", 2)],
+        "entry_page": [(f"{ORIGIN}/", 2), (f"{ORIGIN}/pricing", 1)],
+        "event": [("sign-up", 2)],
+        "utm_campaign": [],
+    }.items():
+        rows = ask(client, key, f"{BASE}/breakdown", field=field, metric="visitors", **DAY)
+        assert rows == [{"value": value, "visitor_count": count, "is_estimate": False} for value, count in expected]
+    [row] = ask(
+        client, key, f"{BASE}/breakdown", field="device", metric="visitors", limit=1, where="country:is:FR", **DAY
+    )
+    assert row["value"] == "mobile"
 
 
 def test_a_time_series_is_cut_in_the_zone_that_is_asked_for(
@@ -104,6 +122,7 @@ def test_an_answer_is_sent_again_only_when_its_buckets_changed(
         ("breakdown", {}),
         ("breakdown", {"field": "weather"}),
         ("breakdown", {"field": "page", "limit": "0"}),
+        ("breakdown", {"field": "page", "metric": "weather"}),
         ("time-series", {"timezone": "Mars/Olympus"}),
         ("time-series", {"where": "weather:is:sunny"}),
         ("time-series", {"siteId": "x"}),
@@ -123,5 +142,6 @@ def test_charlies_key_counts_nothing_of_alices_site(
 ) -> None:
     theirs = make_key(app, charlie.organisation_id)
     assert ask(client, theirs, f"{BASE}/breakdown", field="page", where="country:is:DE", **DAY) == []
+    assert ask(client, theirs, f"{BASE}/breakdown", field="country", metric="visitors", **DAY) == []
     refused = client.get(f"{BASE}/time-series", query_string={"siteId": str(site.id)}, headers=theirs)
     assert refused.status_code == 422

@@ -60,6 +60,7 @@ def ask_everything(question: Question) -> list[object]:
         edges = [asked.start, NOON, asked.end]
         found += [answers.totals(asked), answers.points(asked, edges), answers.summary(asked, edges, NOON)]
         found += [answers.breakdown(asked, field, 10) for field in FIELDS]
+        found += [answers.most_visited(asked, field, 10) for field in FIELDS]
         found += [answers.overview(asked, edges, ["page", "event"], 5), answers.visitors_by(asked, "device")]
     return found
 

@@ -15,6 +15,7 @@ def init_app(app: APIFlask) -> None:
         api,
         picture_api,
         picture_views,
+        view_files,
         view_views,
         views,
         views_api,

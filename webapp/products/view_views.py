@@ -99,5 +99,6 @@ def unknown_sku() -> BaseResponse:
         sku_key=sku_key,
         views_url=partial(url_for, "products.unknown_sku", sku=sku_key),
         part_url=partial(url_for, "products.unknown_sku", sku=sku_key),
+        file_url=partial(url_for, "products.unknown_sku_file", sku=sku_key),
         deleted=list_deleted_products(organisation_id, [sku_key]).get(sku_key),
     )

@@ -48,6 +48,7 @@ def views_beside(product: Product) -> dict[str, Any]:
         "sku_key": product.sku_key,
         "views_url": partial(url_for, "products.show", record_id=product.id),
         "part_url": partial(url_for, "products.show_views", product_id=product.id),
+        "file_url": partial(url_for, "products.views_file", product_id=product.id),
     }
 
 

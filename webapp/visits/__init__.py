@@ -13,9 +13,11 @@ def init_app(app: APIFlask) -> None:
     from webapp.jobs.kinds import register_kind
     from webapp.visits import (  # noqa: F401  (they add pages and answers to the blueprints below)
         analytics_api,
+        behaviour_api,
         behaviour_views,
         installation_views,
         journeys_api,
+        now_api,
         settings_views,
     )
     from webapp.visits.api import api_visits
@@ -30,10 +32,13 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.people import refused_views  # noqa: F401
     from webapp.visits.people.erasing_tasks import ERASE as ERASE_PEOPLE
     from webapp.visits.site_page import (  # noqa: F401  (they add pages to `visits`)
+        file_views,
         flow_views,
         funnel_views,
         funnels_api,
+        goals_api,
         journey_views,
+        kept_api,
         kept_views,
         list_views,
         now_views,
@@ -42,6 +47,7 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.site_page.shared_views import shared_visits
     from webapp.visits.sites_api import api_sites
     from webapp.visits.views import visits
+    from webapp.visits.weekly import weekly_api  # noqa: F401
     from webapp.visits.weekly.weekly_views import unsubscribe
 
     register_kind(REBUILD)

@@ -39,9 +39,17 @@ WRITTEN = {name: name for names in COUNTED.values() for name in names} | {
 BAD_QUESTION = {422: "What is allowed instead"}
 
 
+METRICS = ("usual", "visitors")
+
+
 class BreakdownQuery(VisitsQuery):
     field = String(required=True, validate=OneOf(FIELDS), metadata={"description": "What is counted value by value."})
     limit = Integer(load_default=100, validate=Range(1, VALUES_LIMIT))
+    metric = String(
+        load_default=METRICS[0],
+        validate=OneOf(METRICS),
+        metadata={"description": "visitors: the values that most visitors have, with their visitors and nothing else."},
+    )
 
 
 class EventQuery(VisitsQuery):
@@ -71,6 +79,12 @@ class ValueNumbers(Numbers):
     value = String(metadata={"description": "'' for none; (other) for what was not counted one by one."})
 
 
+class ValueVisitors(Schema):
+    value = String(metadata={"description": "'' for none."})
+    visitor_count = Integer()
+    is_estimate = Boolean(metadata={"description": "Whether visitor_count is an estimate."})
+
+
 class Complete(Schema):
     """An answer that may need single visits."""
 
@@ -89,6 +103,7 @@ class DeviceCount(Schema):
     device = String()
     count = Integer()
     unique_visitors = Integer()
+    is_estimate = Boolean()
 
 
 class EventSummary(Schema):
@@ -132,11 +147,13 @@ def show_breakdown(query: dict[str, Any]) -> Response:
     """The values of a field that are most counted: pages, countries, campaigns, events and the rest.
 
     The range is made of whole buckets of `aggregation`, days without one. Each field has numbers of its own: of pages
-    visit_count are those that began there; visitors are told of events and products.
+    visit_count are those that began there; visitors are told of events and products. Those of any field are told by
+    `metric=visitors`, which reads single visits: exact up to 500,000 of a value, and beyond that an estimate.
     """
-    asked = read_asked(query)
-    field, limit = query["field"], query["limit"]
-    return tagged(asked.question, (field, limit), lambda: _values(asked.question, field, limit))
+    question, field, limit = read_asked(query).question, query["field"], query["limit"]
+    if query["metric"] == "visitors":
+        return tagged(question, (field, limit, "visitors"), lambda: list_visitors(question, field, limit))
+    return tagged(question, (field, limit), lambda: list_values(question, field, limit))
 
 
 @api_visits.get("/analytics/event-summary")
@@ -168,11 +185,24 @@ def _timed_numbers(asked: Asked) -> list[dict[str, Any]]:
     return [{"timeframe": utc_iso(start), **_numbers(figures)} for (start, _), figures in buckets]
 
 
-def _values(question: Question, field: str, limit: int) -> list[dict[str, Any]]:
+def list_values(question: Question, field: str, limit: int) -> list[dict[str, Any]]:
+    """The values of a field, each with the numbers that are told of it."""
     told = {WRITTEN[name] for name in COUNTED[field]}
     return [
         {"value": value.value, **{key: number for key, number in _numbers(value.figures).items() if key in told}}
         for value in answers.breakdown(question, field, limit)
+    ]
+
+
+def list_visitors(question: Question, field: str, limit: int) -> list[dict[str, Any]]:
+    """The values of a field that most visitors have."""
+    return [
+        {
+            "value": value.value,
+            "visitor_count": value.figures.visitor_count,
+            "is_estimate": value.figures.is_estimate,
+        }
+        for value in answers.most_visited(question, field, limit)
     ]
 
 
@@ -203,4 +233,9 @@ def _numbers(figures: Figures) -> dict[str, Any]:
 
 def _device(value: Value) -> dict[str, Any]:
     figures = value.figures
-    return {"device": value.value, "count": figures.event_count, "unique_visitors": figures.visitor_count}
+    return {
+        "device": value.value,
+        "count": figures.event_count,
+        "unique_visitors": figures.visitor_count,
+        "is_estimate": figures.is_estimate,
+    }

@@ -51,6 +51,12 @@ def overview(question: Question, edges: Sequence[datetime], fields: Sequence[str
     return KEPT.get(key, lambda: _overview(question, edges, fields, limit), _size_of_overview)
 
 
+def most_visited(question: Question, field: str, limit: int) -> list[Value]:
+    """The values of a field that most visitors have, of which nothing but the visitors is told; always of raw rows."""
+    key = ("most_visited", question, field, limit, stamp_of(question))
+    return KEPT.get(key, lambda: engine.most_visited(question, field, limit), _count)
+
+
 def visitors_by(question: Question, field: str) -> list[Value]:
     """The values of a place with the events that were done there, and by how many visitors."""
     key = ("visitors_by", question, field, stamp_of(question))

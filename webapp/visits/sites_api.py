@@ -133,7 +133,7 @@ def create(json_data: dict[str, Any]) -> Any:
 @api_sites.output(SiteOut)
 def show(site_id: UUID) -> Any:
     """Read a site"""
-    return _site(site_id)
+    return site_of(site_id)
 
 
 @api_sites.patch("/<uuid:site_id>")
@@ -146,7 +146,7 @@ def update(site_id: UUID, json_data: dict[str, Any]) -> Any:
     Those that are not named stay. Beacons are taken by the new ones within half a minute. In another time zone a job
     cuts the days and months that were counted so far anew.
     """
-    site = _site(site_id)
+    site = site_of(site_id)
     try:
         change_site(site, json_data)
     except BadSettingsError as error:
@@ -166,7 +166,7 @@ def show_secret(site_id: UUID) -> ResponseReturnValue:
 
     With it the site's server signs identities and whole beacons (HMAC-SHA256, in hexadecimal).
     """
-    return {"secret": _site(site_id).identify_secret}, 200, {"Cache-Control": "no-store"}
+    return {"secret": site_of(site_id).identify_secret}, 200, {"Cache-Control": "no-store"}
 
 
 @api_sites.post("/<uuid:site_id>/secret")
@@ -177,7 +177,7 @@ def create_secret(site_id: UUID) -> ResponseReturnValue:
 
     What is signed with the old one is refused within half a minute.
     """
-    site = _site(site_id)
+    site = site_of(site_id)
     replace_secret(site)
     db.session.commit()
     return {"secret": site.identify_secret}, 201, {"Cache-Control": "no-store"}
@@ -188,11 +188,12 @@ def create_secret(site_id: UUID) -> ResponseReturnValue:
 @api_sites.output(DropsList)
 def drops(site_id: UUID) -> ResponseReturnValue:
     """Read what was not counted on a site, and why"""
-    site = _site(site_id)
+    site = site_of(site_id)
     return {"data": list_drops(site.organisation_id, site.id, utc_now().date())}
 
 
-def _site(site_id: UUID) -> Site:
+def site_of(site_id: UUID) -> Site:
+    """The organisation's site of this id; raises Problem."""
     site = find_site(current_organisation().id, site_id)
     if site is None:
         raise Problem(404, "No such site", "There is no site with this id, or it belongs to another organisation.")

@@ -103,6 +103,22 @@ def test_a_whole_list_is_searched_and_comes_as_csv_and_json(alice: Person, site:
     assert alice.client.get("/visits/lists/weather", query_string=query).status_code == 404
 
 
+def test_a_whole_list_tells_visitors_where_one_asks_for_them(alice: Person, site: Site) -> None:
+    query = {"site": str(site.id), "range": "yesterday"}
+    page = alice.client.get("/visits/lists/country", query_string=query).text
+    assert ">Visitors</a>" in page
+    assert "count=visitors" not in alice.client.get("/visits/lists/event", query_string=query).text, "has them"
+    page = alice.client.get("/visits/lists/country", query_string={**query, "count": "visitors"}).text
+    assert '<th class="table__number" scope="col">Visitors</th>' in page
+    assert re.search(r'lists/country/csv\?[^"]*count=visitors', page)
+    rows = json_of(alice.client, "/visits/lists/country/json", **query, count="visitors")
+    api = {row["country"]: row["visitors"] for row in rows}
+    assert api == {"DE": 1, "FR": 1, "GB": 1}
+    searched = alice.client.get("/visits/lists/country", query_string={**query, "count": "visitors", "q": "ger"}).text
+    assert "Germany" in searched
+    assert "France" not in searched
+
+
 def test_a_cell_that_a_spreadsheet_would_run_is_neutralised(app: APIFlask, alice: Person, site: Site) -> None:
     store(app, site, visit(9, ["/"], yesterday(), '=HYPERLINK("evil")'))
     query = {"site": str(site.id), "where": "country:is:", **DAY}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from uuid import UUID
 
-from flask import abort, request, url_for
+from flask import Response, abort, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.accounts.current import current_organisation
@@ -13,8 +13,12 @@ from webapp.lib.pagination import BadCursorError
 from webapp.pages import render_page
 from webapp.visits.models import Site
 from webapp.visits.people.refused import list_refused
+from webapp.visits.periods import utc_iso
 from webapp.visits.queries import list_sites
+from webapp.visits.table_files import ENDINGS, WRITERS, table_file
 from webapp.visits.views import visits
+
+FILE_LINES = 10_000
 
 
 @visits.get("/refused-merges")
@@ -37,6 +41,17 @@ def list_refused_merges() -> ResponseReturnValue:
         first_url=here() if cursor else None,
         next_url=here(cursor=page.next_cursor) if page.next_cursor else None,
     )
+
+
+@visits.get(f"/refused-merges/{ENDINGS}")
+def refused_merges_file(kind: str) -> Response:
+    """The latest of them as a file."""
+    organisation_id = current_organisation().id
+    sites = list_sites(organisation_id)
+    site, names = _chosen(sites, request.args.get("site", "")), {one.id: one.name for one in sites}
+    page = list_refused(organisation_id, site.id if site else None, limit=FILE_LINES)
+    rows = [[one.identity, one.owner, names.get(one.site_id, ""), utc_iso(one.at)] for one in page.merges]
+    return table_file(WRITERS[kind], "refused-links", ["named", "on_a_browser_of", "website", "at"], rows)
 
 
 def _chosen(sites: list[Site], site_id: str) -> Site | None:

@@ -13,11 +13,11 @@ from typing import Any
 from webapp.visits.backlog import Kind
 from webapp.visits.models import RawKind
 from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, FIELDS, PAGE, Figures, Value
-from webapp.visits.raw.counts import figures_of, visitor_share
+from webapp.visits.raw.counts import visitor_share
 from webapp.visits.raw.frames import ACTIVITY_SCHEMA, PLACE, SOURCE, TIME_COLUMNS, VISIT_SCHEMA
 from webapp.visits.raw.reading import Reading
 from webapp.visits.raw.row_conditions import EVENT, PRODUCT, PROPERTY, SEPARATOR, Parameters
-from webapp.visits.raw.selection import IS_VISITOR, VISIT_FIELDS
+from webapp.visits.raw.selection import VISIT_FIELDS
 
 Counts = dict[str, tuple[Any, ...]]
 CAMPAIGN = frozenset(SOURCE) - {"referrer"}
@@ -231,14 +231,3 @@ def _is_one_of(column: str, values: Iterable[str], parameters: Parameters) -> st
 
 def _by_value(rows: list[tuple[Any, ...]]) -> Counts:
     return {row[0]: row[1:] for row in rows}
-
-
-def count_visitors_by(reading: Reading, field: str) -> list[Value]:
-    """Every value of a place with its events and, one by one, their visitors: for one event's summary."""
-    parameters = Parameters()
-    statement = f"""
-        SELECT {field}, count(*) FILTER (WHERE {IS_EVENT}), count(DISTINCT visitor)
-        FROM {reading.table(RawKind.ACTIVITY, parameters)} WHERE {IS_VISITOR} GROUP BY 1 ORDER BY 2 DESC, 1
-    """
-    rows = reading.rows(statement, parameters)
-    return [Value(value, figures_of((0, events, 0, people), None, 1)) for value, events, people in rows]

@@ -25,13 +25,14 @@ from webapp.visits.questions import (
     TooManyPointsError,
     Value,
 )
-from webapp.visits.raw.breakdowns import columns_for, count_visitors_by, list_many, list_values
+from webapp.visits.raw.breakdowns import columns_for, list_many, list_values
 from webapp.visits.raw.buckets import bucket_of
 from webapp.visits.raw.counts import ACTIVITY_COUNTS, VISIT_COUNTS, count_visitors, figures_of, visitor_share
 from webapp.visits.raw.reading import Reading, read
 from webapp.visits.raw.row_conditions import Parameters
 from webapp.visits.raw.selection import ROW_FIELDS, VISIT_FIELDS
 from webapp.visits.raw.summary import summarise
+from webapp.visits.raw.visitors import list_by_visitors, list_with_events
 
 
 def totals(question: Question) -> Figures:
@@ -59,9 +60,14 @@ def overview(question: Question, edges: Sequence[datetime], fields: Sequence[str
     return read(question, lambda reading: _overview(reading, edges, fields, limit))
 
 
+def most_visited(question: Question, field: str, limit: int) -> list[Value]:
+    """The values of a field that most visitors have, of which nothing but the visitors is told."""
+    return read(question, lambda reading: list_by_visitors(reading, field, limit))
+
+
 def visitors_by(question: Question, field: str) -> list[Value]:
     """The values of a place with the events that were done there, and by how many visitors."""
-    return read(question, lambda reading: count_visitors_by(reading, field))
+    return read(question, lambda reading: list_with_events(reading, field))
 
 
 def page_points(question: Question, edges: Sequence[datetime], points_limit: int) -> PagePoints:

@@ -27,11 +27,11 @@ from webapp.visits.site_page.flows import (
     list_stages,
     read_place,
 )
-from webapp.visits.site_page.list_views import FileKind, table_file
 from webapp.visits.site_page.lists import spelled_page
 from webapp.visits.site_page.numbers import per_cent
 from webapp.visits.site_page.tables import as_csv, as_json
 from webapp.visits.site_page.views import find_site, toolbar_context, with_comparison
+from webapp.visits.table_files import FileKind, table_file
 from webapp.visits.views import visits
 
 FILE_LINES = 1_000

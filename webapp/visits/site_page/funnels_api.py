@@ -13,7 +13,6 @@ from flask.typing import ResponseReturnValue
 from marshmallow import validate
 
 from webapp.accounts.api_auth import api_auth
-from webapp.accounts.current import current_organisation
 from webapp.extensions import db
 from webapp.problems import Problem
 from webapp.schemas import Text, UtcTime
@@ -29,8 +28,7 @@ from webapp.visits.site_page.journeys import read_steps
 from webapp.visits.site_page.models import Funnel
 from webapp.visits.site_page.queries import get_funnel, list_funnels
 from webapp.visits.site_page.service import BadEntryError
-from webapp.visits.site_queries import find_site
-from webapp.visits.sites_api import api_sites
+from webapp.visits.sites_api import api_sites, site_of
 
 EXAMPLE = {"name": "Order", "steps": ["page:is:/pricing", "page:is:/checkout", "event:is:order"]}
 STEP_WORDS = (
@@ -82,7 +80,7 @@ class FunnelQuery(VisitsQuery):
 @api_sites.output(FunnelList)
 def list_saved_funnels(site_id: UUID) -> ResponseReturnValue:
     """List a site's saved funnels"""
-    site = _site(site_id)
+    site = site_of(site_id)
     return {"data": list_funnels(site.organisation_id, site.id)}
 
 
@@ -95,7 +93,7 @@ def create_funnel(site_id: UUID, json_data: dict[str, Any]) -> Any:
 
     It needs a name and its steps.
     """
-    site = _site(site_id)
+    site = site_of(site_id)
     try:
         funnel = service.save_funnel(site, json_data.get("name", ""), json_data.get("steps", []))
     except BadEntryError as error:
@@ -157,15 +155,8 @@ def _counts(question: Question, texts: Sequence[str], steps: Sequence[Filter]) -
     return [{"step": step, "visitor_count": n} for step, n in zip(texts, found.visitor_counts, strict=True)]
 
 
-def _site(site_id: UUID) -> Site:
-    site = find_site(current_organisation().id, site_id)
-    if site is None:
-        raise Problem(404, "No such site", "There is no site with this id, or it belongs to another organisation.")
-    return site
-
-
 def _funnel(site_id: UUID, funnel_id: UUID) -> tuple[Site, Funnel]:
-    site = _site(site_id)
+    site = site_of(site_id)
     funnel = get_funnel(site.organisation_id, funnel_id)
     if funnel is None or funnel.site_id != site.id:
         raise Problem(404, "No such funnel", "There is no funnel with this id on this site.")

@@ -66,15 +66,15 @@ def words_of(step: Filter) -> str:
     return f"{step.field} {WORDS[step.operator]} {' or '.join(step.values)}"
 
 
-def week_edges(zone: ZoneInfo, last: date) -> list[datetime]:
+def week_edges(zone: ZoneInfo, last: date, count: int = WEEKS) -> list[datetime]:
     """The Mondays of the weeks up to the one of a day, that one included, and the next."""
     monday = last - timedelta(days=last.weekday())
-    return [local_midnight(monday + timedelta(weeks=week), zone) for week in range(1 - WEEKS, 2)]
+    return [local_midnight(monday + timedelta(weeks=week), zone) for week in range(1 - count, 2)]
 
 
-def looked_back_to(zone: ZoneInfo, last: date) -> datetime:
+def looked_back_to(zone: ZoneInfo, last: date, count: int = WEEKS) -> datetime:
     """From when on nobody may have come who is new: as long before the weeks as there are weeks."""
-    return week_edges(zone, last - timedelta(weeks=WEEKS))[0]
+    return week_edges(zone, last - timedelta(weeks=count), count)[0]
 
 
 def list_weeks(choice: Choice) -> tuple[list[Week], bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from flask import Response, abort, request
 from flask.typing import ResponseReturnValue
@@ -11,18 +11,31 @@ from webapp.lib.clock import utc_now
 from webapp.pages import render_page
 from webapp.visits import answers
 from webapp.visits.periods import utc_iso
+from webapp.visits.questions import Figures
+from webapp.visits.site_page.chart import Bucket
 from webapp.visits.site_page.choice import Choice, read_choice
 from webapp.visits.site_page.fields import LABELS, plural
+from webapp.visits.site_page.figures import get_compared, list_buckets
 from webapp.visits.site_page.filters import chips_of
-from webapp.visits.site_page.lists import WHOLE_LIMIT, Line, columns_of, list_lines
+from webapp.visits.site_page.lists import (
+    VISITORS,
+    VISITORS_LIMIT,
+    WHOLE_LIMIT,
+    WITH_VISITORS,
+    Line,
+    columns_of,
+    list_lines,
+    list_visitor_lines,
+)
 from webapp.visits.site_page.numbers import METRICS, Metric
 from webapp.visits.site_page.people_links import has_people, people_url_of_line
 from webapp.visits.site_page.tables import Cell, as_csv, as_json
 from webapp.visits.site_page.views import find_site
+from webapp.visits.table_files import FileKind, table_file
 from webapp.visits.views import visits
 
 PAGE_SIZE = 100
-FileKind = Callable[[Sequence[str], Sequence[Sequence[Cell]]], str | bytes]
+COUNT_VISITORS = "visitors"
 
 
 @visits.get("/lists/<field>")
@@ -67,13 +80,18 @@ def list_page(choice: Choice, field: str) -> Response:
         field=field,
         title=plural(field),
         label=LABELS[field],
-        columns=columns_of(field),
+        columns=_columns(field),
         lines=lines[(page - 1) * PAGE_SIZE : page * PAGE_SIZE],
         people_url_of=lambda line: people_url_of_line(choice, line),
         has_people=has_people(choice, field),
         line_count=len(lines),
         first=(page - 1) * PAGE_SIZE + 1,
-        is_cut=len(lines) >= WHOLE_LIMIT,
+        is_cut=len(lines) >= (VISITORS_LIMIT if counts_visitors() else WHOLE_LIMIT),
+        counts_visitors=counts_visitors(),
+        can_count_visitors=field not in WITH_VISITORS,
+        is_estimate=any(line.figures.is_estimate for line in lines),
+        visitors_url=choice.url("visits.show_list", field=field, q=searched, count=COUNT_VISITORS),
+        usual_url=choice.url("visits.show_list", field=field, q=searched),
         searched=searched,
         chips=chips_of(choice.filters),
         previous_url=_page_url(choice, field, searched, page - 1) if page > 1 else None,
@@ -83,31 +101,49 @@ def list_page(choice: Choice, field: str) -> Response:
 
 def list_file(choice: Choice, field: str, write: FileKind) -> Response:
     """The whole list as a file."""
-    columns = columns_of_or_404(field)
+    columns = _columns(field)
     rows: list[list[Cell]] = [
         [line.value, *(column.work_out(line.figures) for column in columns)] for line in _lines(choice, field)
     ]
-    return table_file(
-        write, plural(field).lower().replace(" ", "-"), [field, *(column.name for column in columns)], rows
-    )
+    name = plural(field).lower().replace(" ", "-")
+    return table_file(write, name, [field, *(column.name for column in columns)], rows)
 
 
 def numbers_file(choice: Choice, write: FileKind) -> Response:
-    """The chart's numbers as a file."""
+    """The chart's numbers as a file, each bucket with the one that it is compared with."""
     edges = choice.period.edges(choice.aggregation)
     points = answers.points(choice.question(edges[0], edges[-1]), edges)
-    rows: list[list[Cell]] = [
-        [utc_iso(starts_at), *(metric.work_out(figures) for metric in METRICS.values())]
-        for starts_at, figures in zip(edges[:-1], points, strict=True)
-    ]
-    return table_file(write, "visits", ["starts_at", *METRICS], rows)
+    buckets = list_buckets(choice, points, get_compared(choice, utc_now()))
+    header = ["starts_at", *METRICS]
+    if choice.compared:
+        header += ["compared_starts_at", *(f"compared_{name}" for name in METRICS)]
+    rows = [[*_row(bucket.starts_at, bucket.figures), *_compared_row(choice, bucket)] for bucket in buckets]
+    return table_file(write, "visits", header, rows)
 
 
-def columns_of_or_404(field: str) -> tuple[Metric, ...]:
+def _compared_row(choice: Choice, bucket: Bucket) -> list[Cell]:
+    """Nothing in each cell where the compared period is the shorter one."""
+    if choice.compared is None:
+        return []
+    if bucket.compared_at is None or bucket.compared is None:
+        return [None] * (1 + len(METRICS))
+    return _row(bucket.compared_at, bucket.compared)
+
+
+def _row(starts_at: datetime, figures: Figures) -> list[Cell]:
+    return [utc_iso(starts_at), *(metric.work_out(figures) for metric in METRICS.values())]
+
+
+def counts_visitors() -> bool:
+    """Whether the address asks for the visitors of each value, which takes longer than what is counted usually."""
+    return request.args.get("count") == COUNT_VISITORS
+
+
+def _columns(field: str) -> tuple[Metric, ...]:
     """What is said of each value of a field that there is."""
     if field not in LABELS:
         abort(404)
-    return columns_of(field)
+    return (VISITORS,) if counts_visitors() else columns_of(field)
 
 
 def _read_choice() -> Choice:
@@ -116,22 +152,17 @@ def _read_choice() -> Choice:
 
 def _lines(choice: Choice, field: str) -> list[Line]:
     """Those whose text holds what is searched."""
-    columns_of_or_404(field)
+    _columns(field)
     if not choice.tells(field):
         abort(404)
-    lines = list_lines(choice, field, answers.totals(choice.question()), WHOLE_LIMIT)
+    total = answers.totals(choice.question())
+    lines = (
+        list_visitor_lines(choice, field, total) if counts_visitors() else list_lines(choice, field, total, WHOLE_LIMIT)
+    )
     searched = request.args.get("q", "").casefold()
     return [line for line in lines if searched in line.label.casefold() or searched in line.value.casefold()]
 
 
 def _page_url(choice: Choice, field: str, searched: str, page: int) -> str:
-    return choice.url("visits.show_list", field=field, q=searched, page=page if page > 1 else None)
-
-
-def table_file(write: FileKind, name: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Response:
-    """A table as a file of this name."""
-    kind = "csv" if write is as_csv else "json"
-    content_type = "text/csv; charset=utf-8" if kind == "csv" else "application/json"
-    response = Response(write(header, rows), content_type=content_type)
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}.{kind}"'
-    return response
+    count = COUNT_VISITORS if counts_visitors() else None
+    return choice.url("visits.show_list", field=field, q=searched, count=count, page=page if page > 1 else None)

@@ -15,6 +15,8 @@ from webapp.visits.site_page.numbers import BOUNCE_RATE, PAGES_PER_VISIT, VISIT_
 TOP_COUNT = 9
 WHOLE_LIMIT = 25_000
 """The most values that a whole list, or a file of it, holds."""
+VISITORS_LIMIT = 1_000
+"""The same of a list by visitors: of each value they are counted one by one."""
 
 PAGEVIEWS = Metric("pageviews", "Pageviews", lambda figures: figures.pageview_count)
 ENTRIES = Metric("entries", "Entries", lambda figures: figures.visit_count)
@@ -108,6 +110,12 @@ def list_lines(choice: Choice, field: str, total: Figures, limit: int) -> list[L
 def list_values(choice: Choice, field: str, limit: int) -> list[Value]:
     """The same as they are counted."""
     return answers.breakdown(choice.list_question(field), field, limit)
+
+
+def list_visitor_lines(choice: Choice, field: str, total: Figures) -> list[Line]:
+    """The values of a field that most visitors have, with nothing but them."""
+    values = answers.most_visited(choice.list_question(field), field, VISITORS_LIMIT)
+    return [_line(choice, field, VISITORS, value, total.visitor_count or 1) for value in values]
 
 
 def lines_of(choice: Choice, field: str, values: Sequence[Value], endpoint: str) -> list[Line]:

@@ -18,6 +18,7 @@ from webapp.pages import render_page
 from webapp.visits.models import Site
 from webapp.visits.site_page import service
 from webapp.visits.site_page.choice import Choice, read_choice
+from webapp.visits.site_page.file_views import goals_file_of
 from webapp.visits.site_page.filters import read_filters, words_of
 from webapp.visits.site_page.flow_views import journeys_file, journeys_page
 from webapp.visits.site_page.limits import is_narrow
@@ -28,6 +29,7 @@ from webapp.visits.site_page.secrets import organisation_in
 from webapp.visits.site_page.service import BadEntryError
 from webapp.visits.site_page.tables import as_csv, as_json
 from webapp.visits.site_page.views import TEMPLATE, find_site, page_context, with_comparison
+from webapp.visits.table_files import ENDINGS, WRITERS
 from webapp.visits.views import visits
 
 NOT_ASKED = (
@@ -83,6 +85,11 @@ def journeys_csv(secret: str) -> ResponseReturnValue:
 @shared_visits.get("/<secret>/journeys/json")
 def journeys_json(secret: str) -> ResponseReturnValue:
     return journeys_file(_read_for_file(secret), as_json)
+
+
+@shared_visits.get(f"/<secret>/goals/{ENDINGS}")
+def goals_file(secret: str, kind: str) -> ResponseReturnValue:
+    return goals_file_of(_read_shared(secret), WRITERS[kind])
 
 
 @shared_visits.after_request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
 from werkzeug.datastructures import MultiDict
 
@@ -16,11 +17,14 @@ from webapp.visits.site_page.goals import GoalLine, list_goal_lines
 from webapp.visits.site_page.lists import Line, list_lines
 from webapp.visits.site_page.numbers import BOUNCE_RATE, PAGEVIEWS, VISITORS, VISITS, Metric, change
 from webapp.visits.site_page.queries import list_goals
-from webapp.visits.weekly.weeks import week_of
+from webapp.visits.site_page.tables import Cell
+from webapp.visits.weekly.queries import first_counted_at
+from webapp.visits.weekly.weeks import list_mondays, week_of
 
 METRICS = (VISITORS, VISITS, PAGEVIEWS, BOUNCE_RATE)
 LISTS = {"page": "Top pages", "referrer": "Sources", "country": "Countries"}
 TOP_COUNT = 5
+WEEKS = 26
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class ReportNumber:
     """A number and by what fraction it grew since the week before; none where there was nothing to compare with."""
 
     metric: Metric
+    value: float | None
     text: str
     change: float | None
     is_estimate: bool
@@ -73,6 +78,12 @@ class Report:
     """The path of the site's page with this week."""
 
 
+def list_report_mondays(site: Site, now: datetime) -> list[date]:
+    """The weeks that are over since something was counted, the last first."""
+    zone, first = ZoneInfo(site.time_zone), first_counted_at(site.organisation_id, site.id)
+    return list_mondays(zone, now, first.astimezone(zone).date(), WEEKS) if first else []
+
+
 def make_report(site: Site, monday: date, now: datetime) -> Report:
     """The report of one week; it writes addresses, so it needs a request (or a pretended one)."""
     choice = _choice_of(site, monday, now)
@@ -90,6 +101,18 @@ def make_report(site: Site, monday: date, now: datetime) -> Report:
     )
 
 
+def list_report_rows(report: Report) -> list[list[Cell]]:
+    """The report as one table: numbers with their change, lists and goals with their shares."""
+    numbers: list[list[Cell]] = [["number", one.metric.name, one.value, one.change] for one in report.numbers]
+    lists: list[list[Cell]] = [
+        [field, line.value, line.count, line.fraction]
+        for field, one in zip(LISTS, report.lists, strict=True)
+        for line in one.lines
+    ]
+    goals: list[list[Cell]] = [["goal", line.goal.name, line.visitor_count, line.conversion] for line in report.goals]
+    return [*numbers, *lists, *goals]
+
+
 def _choice_of(site: Site, monday: date, now: datetime) -> Choice:
     zone_week = week_of(monday, read_choice(site, MultiDict(), now).period.zone)
     dates = {"range": CUSTOM, "from": zone_week.first.isoformat(), "to": zone_week.last.isoformat()}
@@ -102,8 +125,9 @@ def _before(choice: Choice) -> Figures:
 
 
 def _number(metric: Metric, total: Figures, before: Figures) -> ReportNumber:
-    grown = change(metric.work_out(total), metric.work_out(before))
-    return ReportNumber(metric, metric.text(total), grown, metric is VISITORS and total.is_estimate)
+    value = metric.work_out(total)
+    grown = change(value, metric.work_out(before))
+    return ReportNumber(metric, value, metric.text(total), grown, metric is VISITORS and total.is_estimate)
 
 
 def _list(choice: Choice, field: str, title: str, total: Figures) -> ReportList:

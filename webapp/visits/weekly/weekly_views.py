@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -20,15 +20,15 @@ from webapp.pages import render_page
 from webapp.visits.models import Site
 from webapp.visits.site_page.views import find_site
 from webapp.visits.site_queries import find_site as find_site_of
+from webapp.visits.table_files import ENDINGS, WRITERS, table_file
 from webapp.visits.views import visits
 from webapp.visits.weekly import service
 from webapp.visits.weekly.mails import read_token
 from webapp.visits.weekly.models import MailState, WeeklyMail
-from webapp.visits.weekly.queries import first_counted_at, get_subscription, list_own_mails
-from webapp.visits.weekly.report import make_report
-from webapp.visits.weekly.weeks import list_mondays, week_of
+from webapp.visits.weekly.queries import get_subscription, list_own_mails
+from webapp.visits.weekly.report import list_report_mondays, list_report_rows, make_report
+from webapp.visits.weekly.weeks import week_of
 
-WEEKS = 26
 SENDING_SECONDS = 600
 """A mail that has been under way for longer was cut off."""
 
@@ -40,7 +40,7 @@ def show_weekly() -> ResponseReturnValue:
     """The reports of the weeks that are over, one of them open."""
     site = find_site(request.args.get("site", ""))
     now = utc_now()
-    mondays = _mondays(site, now)
+    mondays = list_report_mondays(site, now)
     mails = {mail.monday: mail for mail in list_own_mails(site.organisation_id, site.id, current_user.id)}
     wanted = request.args.get("week", "")
     shown = next((monday for monday in mondays if monday.isoformat() == wanted), mondays[0] if mondays else None)
@@ -54,6 +54,15 @@ def show_weekly() -> ResponseReturnValue:
         report=make_report(site, shown, now) if shown else None,
         **_mail_context(site),
     )
+
+
+@visits.get(f"/weekly/{ENDINGS}")
+def weekly_file(kind: str) -> ResponseReturnValue:
+    """A report as a file: its numbers with their change, its lists and its goals."""
+    site, now, wanted = find_site(request.args.get("site", "")), utc_now(), request.args.get("week", "")
+    monday = next((one for one in list_report_mondays(site, now) if one.isoformat() == wanted), None) or abort(404)
+    rows = list_report_rows(make_report(site, monday, now))
+    return table_file(WRITERS[kind], f"week-{monday}", ["list", "value", "count", "share_or_change"], rows)
 
 
 @visits.post("/sites/<uuid:site_id>/weekly-mail")
@@ -120,11 +129,6 @@ def _read_token(token: str) -> tuple[Site, UUID]:
 
 def _zone(site: Site) -> ZoneInfo:
     return ZoneInfo(site.time_zone)
-
-
-def _mondays(site: Site, now: datetime) -> list[date]:
-    first = first_counted_at(site.organisation_id, site.id)
-    return list_mondays(_zone(site), now, first.astimezone(_zone(site)).date(), WEEKS) if first else []
 
 
 def _mail_context(site: Site) -> dict[str, Any]:
