@@ -20,6 +20,7 @@ from webapp.jobs.kinds import label_of, list_kinds
 from webapp.jobs.list_queries import list_kinds_in_use
 from webapp.jobs.listing import Choice, changeable_counts, changed_words, count_words, note_of
 from webapp.jobs.models import JobState
+from webapp.jobs.notices import list_notices
 from webapp.jobs.queries import PAGE_SIZE, JobPage, count_jobs_by_state, list_jobs
 from webapp.jobs.queue_names import WORKING_QUEUES
 from webapp.jobs.verbs import Changed, Verb, change_jobs, put_back_jobs, start_change, title_of_change
@@ -46,6 +47,7 @@ def index() -> Response:
         block="jobs",
         jobs=[(job, note_of(job, now, local_time)) for job in page.jobs],
         now=now,
+        notices=list_notices(),
         given=given,
         before=before,
         here=url_for(".index", **given, before=before),

@@ -18,9 +18,11 @@ from webapp.jobs.kinds import list_kinds
 from webapp.jobs.models import Job, PausedQueue
 from webapp.jobs.queue_names import WORKING_QUEUES
 from webapp.jobs.workers import Work, WorkerState, list_workers
+from webapp.lib.redis import beacons_client
 from webapp.operations.queries import Count, WaitingJobs
-from webapp.operations.readings import Backlog, Messages, oldest_at, read_backlog, read_messages
+from webapp.operations.readings import Messages, oldest_at, read_messages
 from webapp.operations.sampling import Sample, Trend, is_late, list_samples, points_of, trend_of
+from webapp.visits.backlog import Backlog, read_backlog
 
 OLD = timedelta(minutes=1)
 """Whatever waits longer than this, in a queue that goes on, is worth a look."""
@@ -89,7 +91,8 @@ def ask_broker(client: redis.Redis, now: datetime) -> Broker | None:
 def ask_backlog(settings: Settings) -> Backlog | None:
     """The beacons that wait; None when their Redis does not answer."""
     try:
-        return read_backlog(settings)
+        with beacons_client(settings) as client:
+            return read_backlog(client, settings.beacons_limit)
     except RedisError as error:
         logger.warning("Nobody says how many beacons wait: %s", error)
         return None

@@ -9,15 +9,12 @@ from datetime import UTC, datetime
 
 import redis
 
-from webapp.config import Settings
 from webapp.jobs.broker import broker as dramatiq_broker
 from webapp.jobs.queue_names import QUEUES
 from webapp.jobs.streams import STREAMS, count_entries, oldest_entry_ms
 from webapp.jobs.workers import get_done_counts
-from webapp.lib.redis import beacons_client
 from webapp.operations.queries import WaitingJobs
 from webapp.operations.sampling import QueueSample, Sample
-from webapp.visits import backlog
 
 Oldest = datetime | None
 
@@ -30,33 +27,9 @@ class Messages:
     oldest_at: Oldest
 
 
-@dataclass(frozen=True)
-class Backlog:
-    """Beacons that were accepted and are not counted yet, in so many groups."""
-
-    count: int
-    group_count: int
-    limit: int
-    oldest_at: Oldest
-
-    @property
-    def fraction(self) -> float:
-        return min(self.count / self.limit, 1.0) if self.limit else 1.0
-
-
 def read_messages(broker: redis.Redis) -> dict[str, Messages]:
     """Every queue's messages. Results and dead letters wait in streams, to which a message only points."""
     return {queue: _read_stream(broker, queue) if queue in STREAMS else _read_list(broker, queue) for queue in QUEUES}
-
-
-def read_backlog(settings: Settings) -> Backlog:
-    """Beacons that wait. The stream's ids are moments of the server's clock."""
-    with beacons_client(settings) as client:
-        count = int(client.get(backlog.COUNT_KEY) or 0)
-        oldest = client.xrange(backlog.STREAM, count=1)
-        group_count = backlog.waiting_count(client)
-    oldest_at = _moment(int(oldest[0][0].partition(b"-")[0])) if oldest else None
-    return Backlog(count, group_count, settings.beacons_limit, oldest_at)
 
 
 def sample_now(

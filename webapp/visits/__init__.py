@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 def init_app(app: APIFlask) -> None:
     """Register the visits pages and their API."""
     from webapp.jobs.kinds import register_kind
+    from webapp.jobs.notices import register_notice
     from webapp.visits import (  # noqa: F401  (they add pages and answers to the blueprints below)
         analytics_api,
         behaviour_api,
@@ -21,6 +22,7 @@ def init_app(app: APIFlask) -> None:
         settings_views,
     )
     from webapp.visits.api import api_visits
+    from webapp.visits.backlog_notice import backlog_notice
     from webapp.visits.collecting import api  # noqa: F401  (so is what takes beacons)
     from webapp.visits.counting.check_tasks import CHECK
     from webapp.visits.counting.rebuild_tasks import REBUILD
@@ -50,6 +52,7 @@ def init_app(app: APIFlask) -> None:
     from webapp.visits.weekly import weekly_api  # noqa: F401
     from webapp.visits.weekly.weekly_views import unsubscribe
 
+    register_notice(backlog_notice)
     register_kind(REBUILD)
     register_kind(CHECK)
     register_kind(RECOUNT)

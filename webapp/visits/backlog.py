@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
@@ -20,6 +21,7 @@ START = "0-0"
 ID_COLUMN = 2
 READ_ENTRIES = 50
 """Entries read or removed in one step: a group may be some megabytes large."""
+FULL_FRACTION = 0.999
 READ_LIMIT_BYTES = 64 * 1024 * 1024
 
 ADD = """
@@ -191,6 +193,33 @@ def trim(client: redis.Redis, position: str) -> None:
         return
     while client.eval(TRIM, 2, STREAM, COUNT_KEY, position, READ_ENTRIES) == READ_ENTRIES:
         pass
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Beacons that were accepted and are not counted yet, in so many groups."""
+
+    count: int
+    group_count: int
+    limit: int
+    oldest_at: datetime | None
+
+    @property
+    def fraction(self) -> float:
+        return min(self.count / self.limit, 1.0) if self.limit else 1.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether beacons are refused: what comes together may not fit even before the last place is taken."""
+        return self.count >= self.limit * FULL_FRACTION
+
+
+def read_backlog(client: redis.Redis, limit: int) -> Backlog:
+    """Beacons that wait. The stream's ids are moments of the server's clock."""
+    count = int(cast("bytes | None", client.get(COUNT_KEY)) or 0)
+    oldest = cast("list[Any]", client.xrange(STREAM, count=1))
+    oldest_at = datetime.fromtimestamp(_parts(oldest[0][0].decode())[0] / 1000, UTC) if oldest else None
+    return Backlog(count, waiting_count(client), limit, oldest_at)
 
 
 def waiting_count(client: redis.Redis) -> int:
