@@ -56,7 +56,8 @@ ABOUT = {
     "activity": "Every page, event, product and time of these visits, row by row.",
     "not_included": (
         "Counts of everybody together, which name nobody; rows of imported files that were rejected, which are in the"
-        " report of their import; backups."
+        " report of their import; beacons that could not be stored, which are counted later or deleted after 30 days;"
+        " backups."
     ),
 }
 

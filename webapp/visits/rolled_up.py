@@ -15,7 +15,7 @@ from sqlalchemy import Row, text
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
 from webapp.visits.buckets import local_midnight
-from webapp.visits.counting.sketches import count_visitors, is_estimate
+from webapp.visits.counting.sketches import count_readable_visitors, is_estimate
 from webapp.visits.models import OTHER_PAGE_ID, Grain, Site
 from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, PAGE, Figures, Question, Value, told_of
 from webapp.visits.segments import Segment, next_month, segments
@@ -120,7 +120,7 @@ def _with_visitors(question: Question, field: str, rows: Sequence[Row[Any]]) -> 
 
 
 def _counts(row: Row[Any], sketches: Iterable[bytes] = ()) -> Figures:
-    visitor_count = count_visitors(sketches)
+    visitor_count = count_readable_visitors(sketches)
     return Figures(
         pageview_count=int(row.pageview_count),
         visit_count=int(row.visit_count),
@@ -133,7 +133,7 @@ def _counts(row: Row[Any], sketches: Iterable[bytes] = ()) -> Figures:
 
 
 def _figures(rows: Sequence[Row[Any]]) -> Figures:
-    visitor_count = count_visitors(row.visitors for row in rows)
+    visitor_count = count_readable_visitors(row.visitors for row in rows)
     return Figures(
         pageview_count=sum(row.pageview_count for row in rows),
         visit_count=sum(row.visit_count for row in rows),

@@ -203,6 +203,16 @@ def test_a_sketch_that_cannot_be_read_stops_nothing_and_is_made_again(
     assert counted(services) == (2, 2, 2)
 
 
+def test_a_sketch_that_cannot_be_read_leaves_the_page(
+    app: APIFlask, alice: Person, services: Settings, site: Site
+) -> None:
+    add_rows(services, [make_row(site)])
+    count_all(app, services)
+    with owner_connection(services) as connection:
+        connection.execute("UPDATE site_roll_ups SET visitors = 'none'")
+    assert alice.client.get(f"/visits?site={site.id}").status_code == 200
+
+
 def test_a_chunk_that_cannot_be_read_stops_nothing(app: APIFlask, services: Settings, site: Site) -> None:
     add_rows(services, [make_row(site)])
     count_all(app, services)

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 
 from webapp.visits.buckets import local_midnight
-from webapp.visits.counting.sketches import merge
+from webapp.visits.counting.sketches import merge_readable
 from webapp.visits.counting.tallying import DIMENSION_COUNTS, PAGE_COUNTS, SITE_COUNTS
 from webapp.visits.models import OTHER_PAGE_ID, Grain
 
@@ -67,7 +67,7 @@ def _add_up(buckets: Iterable[Bucket], zone: ZoneInfo, *, is_month: bool) -> Ite
     for begin, group in groupby(buckets, key=lambda bucket: _begin_of(bucket[0], zone, is_month=is_month)):
         parts = list(group)
         counts = [sum(numbers) for numbers in zip(*(counts for _, counts, _ in parts), strict=True)]
-        yield begin, counts, merge(visitors for _, _, visitors in parts)
+        yield begin, counts, merge_readable(visitors for _, _, visitors in parts)
 
 
 def _begin_of(at: datetime, zone: ZoneInfo, *, is_month: bool) -> datetime:

@@ -33,11 +33,13 @@ POISON = (
     psycopg.errors.ProgramLimitExceeded,  # too large for an index
     ValueError,
     ArithmeticError,
+    LookupError,
     TypeError,
     pl.exceptions.PolarsError,
 )
 """What a row can cause by what it says: it alone is laid aside. Anything else is a server, a lock, this machine (a time
-zone that it lacks) or something stored, and the batch is kept and tried again as a whole."""
+zone that it lacks is a FaultError) or something stored (an UnreadableSketchError, which counting gets over by itself),
+and the batch is kept and tried again as a whole."""
 
 Connection = psycopg.Connection[Any]
 Counts = dict[bytes, tuple[int, int]]

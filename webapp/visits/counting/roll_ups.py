@@ -21,7 +21,7 @@ from webapp.visits.counting import capping, roll_up_sql
 from webapp.visits.counting.aside import Aside
 from webapp.visits.counting.copying import as_csv, copy_csv_in, copy_out
 from webapp.visits.counting.product_views import add_product_views, tally_product_views
-from webapp.visits.counting.sketches import UnreadableSketchError, is_readable, merge, sketch_of
+from webapp.visits.counting.sketches import UnreadableSketchError, merge, merge_readable, sketch_of
 from webapp.visits.counting.tallying import (
     DIMENSION_COUNTS,
     PAGE_COUNTS,
@@ -229,7 +229,7 @@ def _merge_all(connection: Connection, batch: Batch, groups: list[tuple[Any, lis
             merged.append(_merged(sketches))
         except UnreadableSketchError:
             broken.add(site_id)
-            merged.append(merge(filter(is_readable, sketches)))
+            merged.append(merge_readable(sketches))
     if broken:
         logger.error("Sketches of the sites %s cannot be read; they will be counted again.", sorted(map(str, broken)))
         connection.execute(roll_up_sql.MARK_BROKEN, [utc_now(), batch.tenant, list(broken)])

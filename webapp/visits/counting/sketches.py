@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from datasketches import hll_sketch, hll_union, tgt_hll_type
 
+logger = logging.getLogger(__name__)
 LG_K = 12
 EXACT_LIMIT = 384
 """Up to so many visitors the sketch holds each one; beyond that it estimates."""
@@ -39,6 +41,21 @@ def count_visitors(sketches: Iterable[bytes]) -> int:
     for sketch in sketches:
         union.update(_read(sketch))
     return round(float(union.get_estimate()))
+
+
+def count_readable_visitors(sketches: Iterable[bytes]) -> int:
+    """As `count_visitors`, without what cannot be read: a page with too few, until a rebuild, is better than none."""
+    kept = list(sketches)
+    try:
+        return count_visitors(kept)
+    except UnreadableSketchError as error:
+        logger.error("A sketch of visitors cannot be read, and is left out until its site is rebuilt: %s", error)
+        return count_visitors(filter(is_readable, kept))
+
+
+def merge_readable(sketches: Iterable[bytes]) -> bytes:
+    """As `merge`, without what cannot be read."""
+    return merge(filter(is_readable, sketches))
 
 
 def is_readable(sketch: bytes) -> bool:
