@@ -91,12 +91,16 @@ def _see_who_is_there(page: Page, browser: Browser, installation: Installation) 
     """Who opens a page meanwhile shows up by themselves."""
     page.goto(f"{installation.web_url}/visits")
     page.get_by_role("link", name="Right now").click()
-    expect(
-        page.get_by_text("visitors in the last 5 minutes").or_(page.get_by_text("visitor in the last"))
-    ).to_be_visible()
+    expect(page.locator(".now__there")).to_contain_text("in the last 5 minutes")
     with new_page(browser, own_origins=installation.origins) as visitor:
         visitor.page.goto(f"{installation.demo_url}/support")
-        expect(page.locator("#now").get_by_text("/support")).to_be_visible(timeout=COUNTED_MILLISECONDS)
+        there = page.locator("#now").get_by_role("link", name="/support")
+        expect(there).to_be_visible(timeout=COUNTED_MILLISECONDS)
+        there.click()
+        expect(page.locator(".chip")).to_have_text(["Page is /support"])
+        expect(page.locator("#now .tops").first.get_by_role("link")).to_have_text(["/support"])
+        page.get_by_role("link", name="Remove the filter “Page is /support”").click()
+        expect(page.locator(".chip")).to_have_count(0)
 
 
 def _keep_a_goal(page: Page, installation: Installation) -> None:
