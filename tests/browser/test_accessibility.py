@@ -1,4 +1,7 @@
-"""axe-core looks at every main page, light and dark, and finds nothing serious or critical."""
+"""axe-core looks at every main page, light, dark and on a telephone, and finds nothing serious or critical.
+
+On a telephone no page is wider than the screen, either: wide tables scroll by themselves.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,11 @@ pytestmark = pytest.mark.alone
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 WORK_MILLISECONDS = 60_000
 SEVERE = {"serious", "critical"}
+TELEPHONE_WIDTH = 390
+WIDER = "() => document.documentElement.scrollWidth - innerWidth"
+WIDE = """() => [...document.querySelectorAll('main *')]
+  .filter((one) => one.getBoundingClientRect().right > innerWidth + 1)
+  .slice(0, 3).map((one) => one.outerHTML.slice(0, 160))"""
 LOOK = "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"
 PAGES = (
     "/",
@@ -55,13 +63,18 @@ OF_SITE = (
 )
 
 
-@pytest.fixture(params=["light", "dark"])
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "telephone": {"color_scheme": "light", "viewport": {"width": TELEPHONE_WIDTH, "height": 844}},
+}
+
+
+@pytest.fixture(params=LOOKS)
 def watched(request: pytest.FixtureRequest, browser: Browser, installation: Installation) -> Iterator[WatchedPage]:
-    """A page whose person wants it light, or dark, and nothing that moves."""
+    """A page whose person wants it light, or dark, or has a telephone, and nothing that moves."""
     own = installation.origins
-    with new_page(
-        browser, own_origins=own, timeout_ms=60_000, color_scheme=request.param, reduced_motion="reduce"
-    ) as page:
+    with new_page(browser, own_origins=own, timeout_ms=60_000, reduced_motion="reduce", **LOOKS[request.param]) as page:
         page.context.add_init_script(path=AXE)
         yield page
 
@@ -80,6 +93,7 @@ def test_no_page_keeps_anybody_out(watched: WatchedPage, installation: Installat
         page.locator("tbody a[href]").first.click()
         page.wait_for_load_state()
         found += look(page)
+    found += look_at_a_timeline(page, installation)
     found += look_at_a_shared_link(page, installation, site)
     assert found == [], "\n".join(found)
 
@@ -105,12 +119,30 @@ def look_at(page: Page, url: str) -> list[str]:
 def look(page: Page) -> list[str]:
     """What is serious or critical on the page, each with the elements that it is about."""
     violations: list[dict[str, Any]] = page.evaluate(LOOK)
-    return [
+    return look_sideways(page) + [
         f"{page.url}: {one['id']} ({one['impact']}), {one['help']}: {node['html'][:160]} {node.get('failureSummary')}"
         for one in violations
         if one["impact"] in SEVERE
         for node in one["nodes"][:3]
     ]
+
+
+def look_sideways(page: Page) -> list[str]:
+    """Whether a telephone's page is wider than its screen, and what may be the reason."""
+    size = page.viewport_size
+    if size is None or size["width"] > TELEPHONE_WIDTH:
+        return []
+    wider = page.evaluate(WIDER)
+    return [f"{page.url}: {wider} pixels too wide: {page.evaluate(WIDE)}"] if wider > 0 else []
+
+
+def look_at_a_timeline(page: Page, installation: Installation) -> list[str]:
+    """A contact who was seen on the demo's website, with what they did."""
+    page.goto(f"{installation.web_url}/contacts?seen=yes")
+    page.locator("tbody a[href*='/contacts/']").first.click()
+    expect(page.locator(".visit").first).to_be_visible()
+    url = page.url
+    return [*look(page), *look_at(page, f"{url}/visits"), *look_at(page, f"{url}/visits/summary")]
 
 
 def look_at_an_import(page: Page, installation: Installation) -> list[str]:
