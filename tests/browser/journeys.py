@@ -20,6 +20,13 @@ def sign_in(page: Page, web_url: str, email: str) -> None:
     expect(page).to_have_url(re.compile(f"^{re.escape(web_url)}/$"), timeout=SIGN_IN_MILLISECONDS)
 
 
+def open_shop(page: Page, web_url: str, query: str = "") -> None:
+    """The page of the demo website's visits, which stands among the organisation's sites."""
+    page.goto(f"{web_url}/visits{query}")
+    page.get_by_role("heading", name="Harbour Coffee", level=2).get_by_role("link").click()
+    expect(page).to_have_url(re.compile(r"/visits\?.*site="))
+
+
 def contacts_csv(row_count: int, seed: int) -> str:
     """Generated contacts as the text of a CSV file."""
     file = io.StringIO()

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Installation
-from tests.browser.journeys import sign_in
+from tests.browser.journeys import open_shop, sign_in
 from tests.browser_support import WatchedPage
 
 pytestmark = pytest.mark.alone
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.alone
 def test_reports_are_read_and_kept(watched: WatchedPage, installation: Installation) -> None:
     page = watched.page
     sign_in(page, installation.web_url, "demo@example.com")
-    page.goto(f"{installation.web_url}/visits")
+    open_shop(page, installation.web_url)
     _follow_journeys(page)
     _keep_a_funnel(page)
     _ask_for_the_weekly_report(page)

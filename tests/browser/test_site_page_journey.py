@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Installation
-from tests.browser.journeys import sign_in
+from tests.browser.journeys import open_shop, sign_in
 from tests.browser_support import WatchedPage, new_page
 
 pytestmark = pytest.mark.alone
@@ -21,7 +21,7 @@ def test_a_sites_visits_are_looked_at_from_all_sides(
 ) -> None:
     page = watched.page
     sign_in(page, installation.web_url, "demo@example.com")
-    page.goto(f"{installation.web_url}/visits")
+    open_shop(page, installation.web_url)
     _choose_a_number(page)
     _filter_by_a_line(page)
     _filter_by_the_form(page)
@@ -89,7 +89,7 @@ def _search_a_list(page: Page) -> None:
 
 def _see_who_is_there(page: Page, browser: Browser, installation: Installation) -> None:
     """Who opens a page meanwhile shows up by themselves."""
-    page.goto(f"{installation.web_url}/visits")
+    open_shop(page, installation.web_url)
     page.get_by_role("link", name="Right now").click()
     expect(
         page.get_by_text("visitors in the last 5 minutes").or_(page.get_by_text("visitor in the last"))
@@ -100,12 +100,12 @@ def _see_who_is_there(page: Page, browser: Browser, installation: Installation) 
 
 
 def _keep_a_goal(page: Page, installation: Installation) -> None:
-    page.goto(f"{installation.web_url}/visits")
-    page.get_by_role("link", name="Add a goal").click()
-    page.get_by_label("Which").fill("/pricing")
-    page.get_by_label("Name", exact=True).fill("Saw the prices")
+    open_shop(page, installation.web_url)
+    page.get_by_role("link", name="Change goals").click()
+    page.get_by_label("Which").fill("/support")
+    page.get_by_label("Name", exact=True).fill("Looked for help")
     page.get_by_role("button", name="Add the goal").click()
-    page.goto(f"{installation.web_url}/visits")
+    open_shop(page, installation.web_url)
     card = page.locator("section", has=page.get_by_role("heading", name="Goals"))
-    card.get_by_role("link", name="Saw the prices").click()
-    expect(page.locator(".chip")).to_have_text(["Page is /pricing"])
+    card.get_by_role("link", name="Looked for help").click()
+    expect(page.locator(".chip")).to_have_text(["Page is /support"])
