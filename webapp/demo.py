@@ -1,13 +1,10 @@
-"""The demo organisation: a coffee roaster with contacts, products and nine weeks of visits to its website."""
+"""The demo organisation: a coffee roaster with contacts, products and fourteen months of visits to its website."""
 
 from __future__ import annotations
 
 import csv
 import io
-import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable
 from uuid import UUID
 
 from flask import current_app
@@ -17,17 +14,16 @@ from webapp.accounts.models import Organisation, Role
 from webapp.accounts.service import create_organisation, invite
 from webapp.config import Settings
 from webapp.contacts.models import CONTACTS, Contact
+from webapp.demo_beside import NEWCOMERS, STRANGER, import_newcomers, keep_beside
 from webapp.demo_catalogue import CATALOGUE, CURRENCY
 from webapp.demo_issuer import DEMO_PEOPLE
 from webapp.demo_site import SECRET_FILE, SITE_KEY_FILE
+from webapp.demo_visits import make_people, second_rows, shop_rows
 from webapp.extensions import db, driver_connection, tenant
 from webapp.generate import contacts as generated_contacts
-from webapp.generate.visits import visit_of
 from webapp.lib.clock import utc_now
-from webapp.lib.ids import uuid7
 from webapp.products.models import PRODUCTS, Product
 from webapp.records.service import create_record
-from webapp.visits.backlog import Kind, Row
 from webapp.visits.counting.roll_up import count_rows
 from webapp.visits.counting.statements import wait_for_lock
 from webapp.visits.models import Site
@@ -36,15 +32,11 @@ from webapp.visits.service import create_site
 
 SLUG, NAME, ZONE = "demo", "Harbour Coffee", "Europe/London"
 SITE_NAME = "Harbour Coffee"
+SECOND_NAME, SECOND_URL = "Roastery tours", "https://tours.harbour-coffee.example"
 CONTACT_COUNT = 400
-DAYS = 63
-VISITORS_A_DAY = 150
 SIGNED_IN_COUNT = 60
 """So many contacts have an account at the shop; these come most often."""
-SIGN_IN_SHARE = 0.3
-DAY_WEIGHTS = (1.0, 1.05, 1.02, 0.98, 1.1, 0.8, 0.7)  # Monday to Sunday
 Say = Callable[[str], None]
-Told = tuple[datetime, dict[str, Any]]
 
 
 def seed(say: Say) -> None:
@@ -56,9 +48,10 @@ def seed(say: Say) -> None:
         _seed_products(organisation.id)
         site = _get_site(organisation.id, settings)
         if not has_pageviews(organisation.id, [site.id]):
-            say(f"Making {DAYS} days of visits to the demo website …")
-            _seed_visits(organisation.id, site, settings.demo_url)
+            say("Making 14 months of visits to the demo website …")
+            _seed_visits(site, settings.demo_url)
             db.session.commit()
+            import_newcomers(organisation.id, settings)
         _write(settings, SITE_KEY_FILE, site.site_key)
         _write(settings, SECRET_FILE, site.identify_secret)
 
@@ -107,38 +100,16 @@ def _get_site(organisation_id: UUID, settings: Settings) -> Site:
     return site
 
 
-def _seed_visits(organisation_id: UUID, site: Site, website: str) -> None:
+def _seed_visits(site: Site, website: str) -> None:
     """Straight into the roll-up: the stream would take them for beacons that come too late."""
-    connection = driver_connection()
+    connection, now = driver_connection(), utc_now()
     wait_for_lock(connection)
-    query = select(Contact.email).where(Contact.organisation_id == organisation_id).order_by(Contact.email_key)
-    emails = list(db.session.scalars(query.limit(SIGNED_IN_COUNT)))
-    people = {f"demo-{number:05d}": email for number, email in enumerate(emails)}
-    count_rows(connection, _rows(organisation_id.bytes, site.id.bytes, website, people))
-
-
-def _rows(organisation_id: bytes, site_id: bytes, website: str, people: Mapping[str, str]) -> Iterator[Row]:
-    """Rows of the stream; `people` are the identities of visitors who have an account."""
-    choices = random.Random(42)  # noqa: S311  (demo data)
-    now = utc_now()
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    for days_ago in range(DAYS, -1, -1):
-        day = midnight - timedelta(days=days_ago)
-        growth = 0.7 + 0.5 * (DAYS - days_ago) / DAYS
-        for _ in range(round(VISITORS_A_DAY * growth * DAY_WEIGHTS[day.weekday()] * choices.uniform(0.85, 1.15))):
-            for visited_at, told in _signing_in(visit_of(choices, day, website), choices, people):
-                if visited_at < now:
-                    at = int(visited_at.timestamp() * 1000)
-                    yield Row(organisation_id, site_id, uuid7(visited_at).bytes, at, at, **told)
-
-
-def _signing_in(visit: Iterable[Told], choices: random.Random, people: Mapping[str, str]) -> Iterator[Told]:
-    """The same visit, at whose first page some of those who have an account sign in."""
-    for index, (visited_at, told) in enumerate(visit):
-        yield visited_at, told
-        email = people.get(told["visitor"])
-        if not index and email and choices.random() < SIGN_IN_SHARE:
-            yield visited_at, {**told, "kind": Kind.IDENTIFY, "name": email}
+    query = select(Contact.email).where(Contact.organisation_id == site.organisation_id).order_by(Contact.email_key)
+    people = make_people(db.session.scalars(query.limit(SIGNED_IN_COUNT)), [*NEWCOMERS, STRANGER])
+    count_rows(connection, shop_rows(site, website, people, now))
+    keep_beside(site, now.date())
+    second = create_site(site.organisation_id, SECOND_NAME, SECOND_URL, ZONE)
+    count_rows(connection, second_rows(second, SECOND_URL, now))
 
 
 def _write(settings: Settings, name: str, value: str) -> None:

@@ -43,10 +43,12 @@ PAGES = (
     "/operations",
     "/settings",
     "/visits",
-    "/visits?compare=year&metric=bounce_rate&where=device:is:desktop",
     "/visits/sites/new",
 )
 OF_SITE = (
+    "/visits?site={site}",
+    "/visits?site={site}&compare=year&metric=bounce_rate&where=device:is:desktop",
+    "/visits/lists/country?site={site}&count=visitors",
     "/visits/now?site={site}",
     "/visits/journeys?site={site}",
     "/visits/journeys?site={site}&page=/pricing&steps=3",
