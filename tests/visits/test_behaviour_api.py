@@ -15,6 +15,7 @@ from tests.visits.support import ORIGIN, add_rows, add_site, count_all, make_row
 from tests.visits.test_api import make_key
 from webapp.config import Settings
 from webapp.lib.clock import utc_now
+from webapp.visits import now_api
 from webapp.visits.models import Site
 
 BASE = "/api/v1/analytics"
@@ -69,8 +70,12 @@ def test_weeks_of_return_are_told(client: FlaskClient, key: dict[str, str], site
     assert french["weeks"][0] == {"timeframe": "2026-11-01T18:15:00Z", "visitor_count": 1, "returned_counts": [0, 0]}
 
 
-def test_right_now_is_told(app: APIFlask, client: FlaskClient, key: dict[str, str], site: Site) -> None:
-    now = utc_now()
+def test_right_now_is_told(
+    app: APIFlask, client: FlaskClient, key: dict[str, str], site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of half an hour that begins within a quarter, so that single visits are asked for all of it."""
+    now = (utc_now() - timedelta(hours=1)).replace(minute=37, second=20)
+    monkeypatch.setattr(now_api, "utc_now", lambda: now)
     store(
         app,
         site,

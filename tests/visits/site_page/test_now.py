@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from apiflask import APIFlask
@@ -17,17 +17,25 @@ from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.lib.clock import utc_now
 from webapp.visits.models import Identity, RefusedMerge, Site
+from webapp.visits.site_page import now_views
 
 MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def site(app: APIFlask, alice: Person, services: Settings) -> Site:
+def now(monkeypatch: pytest.MonkeyPatch) -> datetime:
+    """Half an hour that begins within a quarter, so that single visits are asked for all of it."""
+    moment = (utc_now() - timedelta(hours=1)).replace(minute=37, second=20)
+    monkeypatch.setattr(now_views, "utc_now", lambda: moment)
+    return moment
+
+
+@pytest.fixture
+def site(app: APIFlask, alice: Person, services: Settings, now: datetime) -> Site:
     """Visitors four, twenty and thirty-one minutes ago."""
     site = add_site(app, alice.organisation_id)
     add_rows(services, [make_row(site, utc_now() - timedelta(days=2))])
     count_all(app, services)
-    now = utc_now()
     store(
         app,
         site,

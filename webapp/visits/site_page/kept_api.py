@@ -55,7 +55,7 @@ def create_segment(site_id: UUID, json_data: dict[str, Any]) -> Any:
     """
     site = site_of(site_id)
     try:
-        segment = service.save_segment(site, json_data["name"], json_data["filters"])
+        segment = service.save_segment(site, json_data["name"], json_data["filters"], replaces=True)
     except BadEntryError as error:
         raise refused("segment", error) from error
     db.session.commit()
