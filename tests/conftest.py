@@ -140,9 +140,7 @@ def owner_connection(settings: Settings) -> Iterator[psycopg.Connection]:
 def empty_everything(settings: Settings) -> None:
     """Leave only what the migrations put in."""
     with owner_connection(settings) as connection:
-        tables = [row[0] for row in connection.execute(TABLES_TO_EMPTY)]
-        connection.execute(f"TRUNCATE {', '.join(tables)}")
-        connection.execute("DELETE FROM organisations WHERE id <> %s", [SYSTEM_ORGANISATION_ID])
+        empty_tables(connection)
     broker_client(settings).flushall()
     beacons_client(settings).flushall()
     for path in (settings.data_dir / "uploads").rglob("*"):
@@ -150,10 +148,34 @@ def empty_everything(settings: Settings) -> None:
             path.unlink()
 
 
-TABLES_TO_EMPTY = """
-    SELECT quote_ident(relname) FROM pg_class
-    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-      AND relname NOT IN ('alembic_version', 'organisations')
+def empty_tables(connection: psycopg.Connection) -> None:
+    """Delete the few rows of the few tables that have any: emptying all takes longer than most tests do.
+
+    TRUNCATE makes new files for every table and index. Large tables are worth it, since rows deleted have to be
+    skipped by everything that comes after.
+    """
+    tables = [row[0] for row in connection.execute(TABLES_TO_EMPTY)]
+    filled = " UNION ALL ".join(f"SELECT '{table}' WHERE EXISTS (SELECT FROM {table})" for table in tables)
+    large = [row[0] for row in connection.execute(LARGE_TABLES)]
+    if large:
+        connection.execute(f"TRUNCATE {', '.join(large)} CASCADE")
+    with connection.transaction():
+        connection.execute("SET LOCAL session_replication_role = replica")  # no trigger, and rows in any order
+        for (table,) in connection.execute(filled).fetchall():
+            connection.execute(f"DELETE FROM {table}")
+        connection.execute("DELETE FROM organisations WHERE id <> %s", [SYSTEM_ORGANISATION_ID])
+
+
+LARGE_BYTES = 1 << 20
+_TABLES = """
+    relnamespace = 'public'::regnamespace AND relname NOT IN ('alembic_version', 'organisations')
+"""
+TABLES_TO_EMPTY = f"""
+    SELECT quote_ident(relname) FROM pg_class WHERE {_TABLES} AND relkind IN ('r', 'p') AND NOT relispartition
+"""
+LARGE_TABLES = f"""
+    SELECT quote_ident(relname) FROM pg_class WHERE {_TABLES} AND relkind = 'r'
+      AND pg_relation_size(oid) > {LARGE_BYTES}
 """
 
 
