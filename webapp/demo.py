@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from webapp.accounts.models import Organisation, Role
 from webapp.accounts.service import create_organisation, invite
+from webapp.bulk_actions.tasks import send_work
 from webapp.config import Settings
 from webapp.contacts.models import CONTACTS, Contact
 from webapp.demo_beside import NEWCOMERS, STRANGER, import_newcomers, keep_beside
@@ -52,6 +53,8 @@ def seed(say: Say) -> None:
             _seed_visits(site, settings.demo_url)
             db.session.commit()
             import_newcomers(organisation.id, settings)
+            db.session.commit()
+            send_work()
         _write(settings, SITE_KEY_FILE, site.site_key)
         _write(settings, SECRET_FILE, site.identify_secret)
 

@@ -9,9 +9,7 @@ from uuid import UUID
 
 from webapp.bulk_actions.drafts import start_upload
 from webapp.bulk_actions.importing import start_import
-from webapp.bulk_actions.tasks import send_work
 from webapp.config import Settings
-from webapp.extensions import db
 from webapp.lib.storage import storage_at
 from webapp.visits.models import Site
 from webapp.visits.questions import PAGE
@@ -49,14 +47,12 @@ def keep_beside(site: Site, today: date) -> None:
 
 
 def import_newcomers(organisation_id: UUID, settings: Settings) -> None:
-    """Drop a small file of contacts; a worker takes it in as soon as one runs."""
+    """Drop a small file of contacts, for the caller to commit and send."""
     storage = storage_at(settings.uploads_url)
     draft = start_upload(
         organisation_id, None, FILE_NAME, [_file()], storage=storage, limit_bytes=settings.upload_limit_bytes
     )
     start_import(draft)
-    db.session.commit()
-    send_work()
 
 
 def _file() -> bytes:

@@ -19,6 +19,7 @@ from webapp.app import create_app
 from webapp.config import Settings, get_settings
 from webapp.extensions import db
 from webapp.lib.ids import uuid7
+from webapp.visits.site_page.kept_schemas import GOAL_EXAMPLE, LINK_EXAMPLE, NOTE_EXAMPLE, SEGMENT_EXAMPLE
 
 API = "/api/"
 PUBLIC = {
@@ -40,11 +41,20 @@ PUBLIC = {
     "shared_visits.show_journeys": "the same",
     "shared_visits.journeys_csv": "the same",
     "shared_visits.journeys_json": "the same",
+    "shared_visits.goals_file": "the same",
     "unsubscribe.show": "whoever has a mail's token may end that mail",
     "unsubscribe.destroy": "the same",
 }
 """Every endpoint that answers strangers, and why it may."""
 
+BODIES: dict[str, dict[str, Any]] = {
+    "/goals": GOAL_EXAMPLE,
+    "/segments": SEGMENT_EXAMPLE,
+    "/notes": NOTE_EXAMPLE,
+    "/shared-links": LINK_EXAMPLE,
+}
+FILE_KIND = "kind"
+"""The argument that says in which format a table is wanted."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -59,9 +69,14 @@ class Address:
     def is_api(self) -> bool:
         return self.rule.rule.startswith(API)
 
+    @property
+    def body(self) -> dict[str, Any]:
+        """What the address takes, so that it is not refused before anybody asks whose it is."""
+        return next((body for end, body in BODIES.items() if self.rule.rule.endswith(end)), {})
+
     def path(self, app: APIFlask, row_id: UUID) -> str:
         with app.test_request_context():
-            arguments: dict[str, Any] = dict.fromkeys(self.rule.arguments, row_id)
+            arguments = {name: "json" if name == FILE_KIND else row_id for name in self.rule.arguments}
             return str(app.url_for(self.rule.endpoint, **arguments))
 
     def __str__(self) -> str:
@@ -75,7 +90,7 @@ def addresses() -> Iterator[Address]:
 
 
 ADDRESSES = list(addresses())
-WITH_IDS = [address for address in ADDRESSES if address.rule.arguments - {"filename"}]
+WITH_IDS = [address for address in ADDRESSES if address.rule.arguments - {"filename", FILE_KIND}]
 
 
 def test_the_public_list_is_this_and_no_longer() -> None:
@@ -103,7 +118,7 @@ class Stranger:
 
     def ask(self, address: Address, path: str) -> int:
         headers = {"Authorization": f"Bearer {self.key}"} if address.is_api else {}
-        body: dict[str, str] | None = {} if address.is_api and address.method in {"POST", "PATCH", "PUT"} else None
+        body = address.body if address.is_api and address.method in {"POST", "PATCH", "PUT"} else None
         return self.browser.open(path, method=address.method, headers=headers, json=body).status_code
 
 

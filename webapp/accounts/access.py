@@ -36,6 +36,7 @@ PUBLIC_ENDPOINTS = frozenset(
         "shared_visits.show_journeys",
         "shared_visits.journeys_csv",
         "shared_visits.journeys_json",
+        "shared_visits.goals_file",
         "unsubscribe.show",
         "unsubscribe.destroy",
     }
