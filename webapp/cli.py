@@ -100,7 +100,7 @@ def migrate() -> None:
 
 @main.command()
 def demo() -> None:
-    """Make the demo organisation with contacts and some weeks of visits, unless it is there.
+    """Make the demo organisation with contacts, products and 14 months of visits, unless it is there.
 
     The tables are brought up to date first.
     """
