@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS = 5
-PASSES = (["-n", "2", "--dist", "loadfile", "-m", "not alone"], ["-m", "alone"])
+PASSES = (["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "not alone"], ["-m", "alone"])
 
 
 def main() -> int:

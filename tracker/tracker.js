@@ -6,7 +6,7 @@
   const HALF_HOUR = 18e5 // after so long without activity a visit is over
   const TIMEOUT = 2e4 // ms that one try may take
   const LEASE = 3e4 // ms that a tab may hold a beacon before another tab takes it over
-  const QUEUE_LIMIT = 50
+  const QUEUE_LIMIT = 100
   const URL_LIMIT = 2048 // the collector refuses longer ones
   const TEXT_LIMIT = 1000 // of a property
   const KEEPALIVE_LIMIT = 16e3 // browsers refuse to keep more than 64 KiB alive, all requests together

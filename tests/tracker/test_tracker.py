@@ -325,22 +325,22 @@ def test_two_tabs_lose_nothing_of_each_others_queue(browser: Browser) -> None:
     assert set(scene.collector.paths) == paths
 
 
-def test_the_queue_holds_fifty_beacons_and_forgets_those_of_yesterday(browser: Browser) -> None:
+def test_the_queue_holds_a_hundred_beacons_and_forgets_those_of_yesterday(browser: Browser) -> None:
     fill = """() => {
         const put = (id, hoursAgo) => localStorage.setItem('footfall.beacon.' + id, JSON.stringify({
           beacon: {id, siteKey: 'site-key-of-alice', identifier: 'v', pageUrl: location.origin + '/queued/' + id,
                    visitedAt: new Date(Date.now() - hoursAgo * 36e5).toISOString()}, tries: 0, heldAt: 0}))
-        for (let n = 0; n < 60; n++) put('0' + (100 + n), n < 55 ? 1 : 25)
+        for (let n = 0; n < 110; n++) put('0' + (100 + n), n < 105 ? 1 : 25)
         localStorage.setItem('footfall.beacon.broken', '{')
     }"""
     with stage() as scene, visiting(browser, scene, "/plain") as watched:
         watched.page.evaluate(fill)
         watched.page.goto(f"{scene.website}/next")
         wait_until_answered(watched.page)
-    # The limit drops the oldest twelve (61 are queued, and one more comes), the age the last five.
-    assert len(scene.collector.paths) == 44
+    # The limit drops the oldest twelve (111 are queued, and one more comes), the age the last five.
+    assert len(scene.collector.paths) == 94
     assert f"/queued/0{100 + 12}" in scene.collector.paths
-    assert f"/queued/0{100 + 55}" not in scene.collector.paths
+    assert f"/queued/0{100 + 105}" not in scene.collector.paths
 
 
 def test_a_loop_that_runs_away_is_stopped_at_the_browser(browser: Browser) -> None:
