@@ -172,7 +172,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             pixel_path=_path(environment, "PIXEL_PATH", "/pixel.gif"),
         ),
         beacons_limit=_integer(environment, "BEACONS_LIMIT", 2_000_000),
-        roll_up_batch=_at_least_one(environment, "ROLL_UP_BATCH", 100_000),
+        roll_up_batch=_at_least_one(environment, "ROLL_UP_BATCH", 200_000),
         roll_up_seconds=_seconds(environment, "ROLL_UP_SECONDS", 1.0, SHORTEST_ROLL_UP_SECONDS),
         raw_cache_bytes=_at_least_one(environment, "RAW_CACHE_BYTES", DEFAULT_RAW_CACHE_BYTES),
         duckdb_memory_bytes=_at_least_one(environment, "DUCKDB_MEMORY_BYTES", DEFAULT_DUCKDB_MEMORY_BYTES),
