@@ -11,7 +11,7 @@ end
 function init(args)
   math.randomseed(os.time() * 100 + number)
   head = '{"id":"'
-  middle = '","siteKey":"' .. site_key .. '","identifier":"visitor-'
+  middle = '","siteKey":"' .. site_key .. '","identifier":"0c5f4f0e-9d5b-4a10-8b7e-'
   tail = '","referrer":"https://search.example/","screen":"1920x1080"}'
   wrk.headers["Content-Type"] = "text/plain;charset=UTF-8"
   wrk.headers["User-Agent"] = os.getenv("USER_AGENT")
@@ -23,7 +23,7 @@ function request()
   local time = string.format("%012x", os.time() * 1000 + math.random(0, 999))
   local id = time:sub(1, 8) .. "-" .. time:sub(9, 12) .. string.format(
     "-7%03x-8%03x-%06x%06x", math.random(0, 4095), math.random(0, 4095), math.random(0, 16777215), math.random(0, 16777215))
-  local body = head .. id .. middle .. math.random(1, 20000) .. '","pageUrl":"https://bench.example/page-'
+  local body = head .. id .. middle .. string.format("%012x", math.random(1, 20000)) .. '","pageUrl":"https://bench.example/page-'
     .. math.random(1, 50) .. tail
   return wrk.format("POST", nil, nil, body)
 end

@@ -130,7 +130,7 @@ def beacon(site_key: str) -> bytes:
     content = {
         "id": str(uuid7()),
         "siteKey": site_key,
-        "identifier": f"visitor-{random.randrange(20_000)}",
+        "identifier": f"0c5f4f0e-9d5b-4a10-8b7e-{random.randrange(20_000):012x}",
         "pageUrl": f"https://bench.example/page-{random.randrange(50)}",
         "visitedAt": now,
         "sentAt": now,
