@@ -9,6 +9,7 @@ import enum
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import ARRAY, BigInteger, ForeignKeyConstraint, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy import Identity as Numbered
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.extensions import Model
 from webapp.lib.columns import CreatedAt, NewId, TenantKey, text_enum
+from webapp.lib.zones import is_known_zone, zone_named
 from webapp.visits.collecting.signatures import make_secret
 from webapp.visits.visitor_keys import KeyKind
 
@@ -106,6 +108,21 @@ class Site(Model):
     deleted_by: Mapped[UUID | None]
     erasing_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """In which it is shown: `time_zone`, or UTC where this machine lacks that one."""
+        return zone_named(self.time_zone)
+
+    @property
+    def counted_zone(self) -> ZoneInfo:
+        """In which its days and months are cut so far."""
+        return zone_named(self.cut_zone or self.time_zone)
+
+    @property
+    def lacks_zone(self) -> bool:
+        """Whether this machine does not know its time zone."""
+        return not is_known_zone(self.time_zone)
 
 
 class Page(Model):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -65,7 +64,7 @@ def _shown(choice: Choice, now: datetime) -> dict[str, Any]:
     active = choice.question(now - ACTIVE, now)
     points = answers.points(half_hour, edges)
     highest = max((point.pageview_count for point in points), default=0) or 1
-    zone = ZoneInfo(choice.site.time_zone)
+    zone = choice.site.zone
     present = presence(active, TOP_COUNT)
     return {
         "there": answers.totals(active).visitor_count,
