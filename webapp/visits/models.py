@@ -138,7 +138,8 @@ class Page(Model):
 class SeenIds(Model):
     """Ids of beacons that were counted in one batch, all made in one second, so that none counts again.
 
-    Partitioned by the time within the ids: a corrected clock would differ on a retry. `part` is the batch's.
+    Partitioned by the time within the ids: a corrected clock would differ on a retry. `part` is the batch's; without
+    `ids` it is an id by itself, in a second of which there are very many, with 255 for its first byte.
     """
 
     __tablename__ = "seen"
