@@ -3,6 +3,8 @@
 Raw rows know visitors by number; only those who said who they are matter. So DuckDB is given the numbers of the
 identified ones, counts what those did, and gives back as many rows at most, however many others there were. One
 person may be several visitors, in other browsers and on other sites: what all of them did is added up.
+
+From the moment at which somebody else was named on a visitor, nobody can say whose activity it is: it is no one's deed.
 """
 
 from __future__ import annotations
@@ -29,16 +31,20 @@ from webapp.visits.raw.selection import IS_VISITOR
 from webapp.visits.site_page.filters import origins_of, with_origins
 
 COUNTED = pl.Schema({"visitor": pl.Int64(), "done_count": pl.Int64()})
+END = pl.Schema({"visitor": pl.Int64(), "end_ms": pl.Int64()})
+BEFORE_END = "AND NOT EXISTS (SELECT 1 FROM ends WHERE ends.visitor = done.visitor AND ends.end_ms <= done.visited_ms)"
 
 
-def stage_doers(organisation_id: UUID, deed: Deed) -> int:
+def stage_doers(organisation_id: UUID, deed: Deed, owner: str) -> int:
     """Fill the temporary table `staged_doers` with the identities of all who did it, and how often; their number.
 
-    Whether it was often enough is for whoever knows which identities are one person.
+    Whether it was often enough is for whoever knows which identities are one person. They say that by `owner`, an
+    expression of SQL for whose an identity `{key}` is: another of one's own is nobody else.
     """
     sites = _sites_of(organisation_id, deed.behaviour)
     site_ids = [site.id for site in sites]
-    counted = _count_deeds(organisation_id, sites, deed, _list_identified(organisation_id, site_ids))
+    identified = _list_identified(organisation_id, site_ids)
+    counted = _count_deeds(organisation_id, sites, deed, identified, _list_ends(organisation_id, site_ids, owner))
     db.session.execute(text(MAKE_STAGED))
     db.session.execute(text("TRUNCATE staged_deeds, staged_doers"))
     copy_in(driver_connection(), "staged_deeds", counted)
@@ -68,8 +74,17 @@ def _list_identified(organisation_id: UUID, site_ids: Sequence[UUID]) -> pl.Data
     return pl.DataFrame({"visitor": numpy.frombuffer(content, ">i8").astype(numpy.int64)})
 
 
-def _count_deeds(organisation_id: UUID, sites: Sequence[Site], deed: Deed, identified: pl.DataFrame) -> pl.DataFrame:
-    """How often each of the identified visitors did it."""
+def _list_ends(organisation_id: UUID, site_ids: Sequence[UUID], owner: str) -> pl.DataFrame:
+    """Visitors on whom somebody else was named, and when first."""
+    statement = ENDS.format(named=owner.format(key="r.identity"), first=owner.format(key="i.identity"))
+    found = db.session.execute(text(statement), {"organisation_id": organisation_id, "site_ids": list(site_ids)})
+    return pl.DataFrame([tuple(row) for row in found], schema=END, orient="row")
+
+
+def _count_deeds(
+    organisation_id: UUID, sites: Sequence[Site], deed: Deed, identified: pl.DataFrame, ends: pl.DataFrame
+) -> pl.DataFrame:
+    """How often each of the identified visitors did it, before their end where they have one."""
     if identified.is_empty() or deed.start >= deed.end:
         return pl.DataFrame(schema=COUNTED)
     question = Question(organisation_id, tuple(site.id for site in sites), deed.start, deed.end)
@@ -77,11 +92,12 @@ def _count_deeds(organisation_id: UUID, sites: Sequence[Site], deed: Deed, ident
     def ask(reading: Reading) -> pl.DataFrame:
         parameters = Parameters()
         condition = _condition(deed.behaviour, sites, parameters)
+        tables = {"identified": identified} if ends.is_empty() else {"identified": identified, "ends": ends}
         statement = f"""
-            SELECT visitor, count(*) AS done_count FROM {reading.selection.activity(parameters, condition)}
-            WHERE visitor IN (SELECT visitor FROM identified) GROUP BY 1
+            SELECT visitor, count(*) AS done_count FROM {reading.selection.activity(parameters, condition)} AS done
+            WHERE visitor IN (SELECT visitor FROM identified) {"" if ends.is_empty() else BEFORE_END} GROUP BY 1
         """  # noqa: S608  (put together from the engine's own words; values are parameters)
-        return reading.frame(statement, parameters, COUNTED, identified=identified)
+        return reading.frame(statement, parameters, COUNTED, **tables)
 
     return read(question, ask)
 
@@ -107,6 +123,14 @@ def _page_condition(behaviour: Behaviour, sites: Sequence[Site], parameters: Par
 IDENTIFIED = """
     SELECT string_agg(int8send(visitor), '') FROM identities
     WHERE organisation_id = %(organisation_id)s AND site_id = ANY(%(site_ids)s::uuid[])
+"""
+ENDS = """
+    SELECT i.visitor, CAST(floor(extract(epoch FROM min(r.at)) * 1000) AS bigint)
+    FROM refused_merges r JOIN identities i
+        ON i.organisation_id = r.organisation_id AND i.site_id = r.site_id AND i.visitor = r.visitor
+    WHERE r.organisation_id = :organisation_id AND r.site_id = ANY(CAST(:site_ids AS uuid[]))
+        AND ({named} = {first}) IS NOT TRUE
+    GROUP BY i.visitor
 """
 MAKE_STAGED = """
     CREATE TEMP TABLE IF NOT EXISTS staged_deeds (visitor bigint, done_count bigint) ON COMMIT DELETE ROWS;
