@@ -52,6 +52,19 @@ def test_an_address_and_a_site_may_send_only_so_much(services: Settings, site: S
     assert sorted(set(statuses)) == [202, 429]
 
 
+def test_each_of_several_edges_takes_its_share(services: Settings, site: Site) -> None:
+    async def run(collector: Collector) -> list[int]:
+        bodies = [json.dumps(make_beacon(site.site_key)).encode() for _ in range(40)]
+        return [(await ask(collector, body)).status for body in bodies]
+
+    alone, shared = (
+        with_collector(replace(services, address_rate_limit=2, edge_processes=count), run).count(202)
+        for count in (1, 4)
+    )
+    assert 20 <= alone <= 23
+    assert 5 <= shared <= 7
+
+
 def test_where_no_address_is_known_nobody_shares_a_limit_with_everybody(services: Settings, site: Site) -> None:
     slow = replace(services, address_rate_limit=1)
     answers = post(slow, *[make_beacon(site.site_key) for _ in range(30)], client="")
