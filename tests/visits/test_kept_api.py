@@ -130,6 +130,19 @@ def test_conversion_has_an_etag_that_a_new_goal_changes(client: FlaskClient, key
     assert client.get(path, query_string=DAY, headers=known).status_code == 200
 
 
+def test_another_address_of_the_site_changes_what_a_goals_path_means(
+    client: FlaskClient, key: dict[str, str], site: Site
+) -> None:
+    make(client, key, site, "goals")
+    path, address = f"/api/v1/sites/{site.id}/goals/conversions", f"/api/v1/sites/{site.id}"
+    first = client.get(path, query_string=DAY, headers=key)
+    changed = client.patch(address, json={"origins": ["https://blog.example"]}, headers=key)
+    assert changed.status_code == 200
+    again = client.get(path, query_string=DAY, headers={**key, "If-None-Match": first.headers["ETag"]})
+    told = [(answer.json or {})["data"]["goals"][0]["visitor_count"] for answer in (first, again)]
+    assert told[0] > told[1] == 0
+
+
 def test_conversion_among_rows_is_refused(client: FlaskClient, key: dict[str, str], site: Site) -> None:
     path = f"/api/v1/sites/{site.id}/goals/conversions"
     refused = client.get(path, query_string={"where": "page:is:/pricing", **DAY}, headers=key)

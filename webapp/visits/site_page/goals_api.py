@@ -81,7 +81,7 @@ def show_conversions(site_id: UUID, query: dict[str, Any]) -> Response:
     if not can_convert_under(question.filters):
         raise Problem(422, "Not for goals", "Goals are counted among visitors: filter by place, source or entry page.")
     goals = list_goals(site.organisation_id, site.id)
-    asked = [(goal.id, goal.name, goal.field, goal.operator, goal.value) for goal in goals]
+    asked = [site.origins, *((goal.id, goal.name, goal.field, goal.operator, goal.value) for goal in goals)]
     return tagged(question, asked, lambda: _conversions(question, goals, site.origins))
 
 
