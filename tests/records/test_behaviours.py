@@ -38,7 +38,8 @@ from webapp.records.tasks import forget_behaviour_sets
 from webapp.visits.behaviour import doers
 from webapp.visits.behaviour.conditions import read_behaviour
 from webapp.visits.behaviour.spans import Deed
-from webapp.visits.models import RefusedMerge, Site
+from webapp.visits.models import Site
+from webapp.visits.people.models import RefusedMerge
 
 UTC_ZONE, BERLIN, KATHMANDU = ZoneInfo("UTC"), ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu")
 LATER = datetime(2100, 1, 1, tzinfo=UTC)

@@ -17,7 +17,8 @@ from tests.visits.support import add_rows, add_site, count_all, make_row
 from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.lib.clock import utc_now
-from webapp.visits.models import Identity, RefusedMerge, Site
+from webapp.visits.models import Site
+from webapp.visits.people.models import Identity, RefusedMerge
 from webapp.visits.site_page import now_views
 
 MINUTE = timedelta(minutes=1)

@@ -22,9 +22,9 @@ from sqlalchemy.dialects.postgresql import insert
 from webapp.extensions import db, driver_connection
 from webapp.visits.counting.laid_aside import remove_of_people
 from webapp.visits.counting.statements import wait_for_lock
-from webapp.visits.models import Identity, RefusedMerge, Site
+from webapp.visits.models import Site
 from webapp.visits.people.identities import identities_of, is_among, own_visitors
-from webapp.visits.people.models import Erasure
+from webapp.visits.people.models import Erasure, Identity, RefusedMerge
 
 REMEMBERED_FOR = timedelta(days=32)
 """Longer than a beacon of before may still come and wait to be counted. A server that is trusted may tell of years

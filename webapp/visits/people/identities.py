@@ -19,7 +19,8 @@ from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, Uuid, func, lit
 
 from webapp.extensions import db
 from webapp.visits.counting.enrichment import visitor_number
-from webapp.visits.models import Identity, KnownVisitor, RefusedMerge, Site
+from webapp.visits.models import Site
+from webapp.visits.people.models import Identity, KnownVisitor, RefusedMerge
 
 Named = Select[UUID, int, str, datetime, datetime]
 

@@ -13,7 +13,8 @@ from sqlalchemy import func, select, text
 from webapp.accounts.models import Membership, User
 from webapp.extensions import db
 from webapp.lib.zones import zone_named
-from webapp.visits.models import Grain, SiteRollUp
+from webapp.visits.counting.models import SiteRollUp
+from webapp.visits.models import Grain
 from webapp.visits.weekly.models import WeeklyMail, WeeklySubscription
 
 SUBSCRIBED_SITES = text("SELECT * FROM footfall_sites_with_weekly_mail()")
