@@ -9,7 +9,7 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 
 from tests.conftest import Person
-from tests.visits.site_page.support import store, visit
+from tests.visits.site_page.support import site_with, visit
 from tests.visits.support import add_site, utc
 from tests.visits.test_api import make_key
 from webapp.visits.models import Site
@@ -42,15 +42,13 @@ def key(app: APIFlask, alice: Person) -> dict[str, str]:
 
 @pytest.fixture
 def site(app: APIFlask, alice: Person) -> Site:
-    site = add_site(app, alice.organisation_id)
-    store(
+    return site_with(
         app,
-        site,
+        alice,
         visit(1, ["/", "/pricing"], utc("2026-11-20T09:00:00"), "sign-up", country="DE"),
         visit(2, ["/pricing"], utc("2026-11-20T10:00:00"), country="FR"),
         visit(3, ["/"], utc("2026-11-20T18:30:00"), country="DE"),
     )
-    return site
 
 
 def make(client: FlaskClient, key: dict[str, str], site: Site, what: str, **changes: Any) -> dict[str, Any]:
