@@ -25,7 +25,7 @@ from tests.records.behaviour import (
     random_behaviour,
     settled,
 )
-from tests.visits.support import ORIGIN, add_site
+from tests.visits.support import ORIGIN, add_rows, add_site, count_all, make_row
 from webapp.config import Settings
 from webapp.contacts.models import CONTACTS
 from webapp.extensions import db, tenant
@@ -35,6 +35,7 @@ from webapp.records.filters import read_filter
 from webapp.records.queries import count_matching, count_records, list_records
 from webapp.records.service import create_record
 from webapp.records.tasks import forget_behaviour_sets
+from webapp.visits.backlog import Kind
 from webapp.visits.behaviour import doers
 from webapp.visits.behaviour.conditions import read_behaviour
 from webapp.visits.behaviour.spans import Deed
@@ -274,6 +275,30 @@ def test_what_is_done_after_somebody_else_was_named_is_nobodys(
         assert ask("ever:page:is:/x") == after
         assert ask("ever:3x:page:begins:/") == after
         assert ask("not:ever:page:is:/x") == ([] if is_own else ["alice@example.com"])
+
+
+def test_whom_a_site_calls_by_their_address_did_what_that_visitor_did(
+    app_context: APIFlask, organisation_id: UUID, services: Settings
+) -> None:
+    """A server reports with an API key and names nobody, but for somebody else on one of the addresses."""
+    shop, blog = add_site(app_context, organisation_id), add_site(app_context, organisation_id, "https://blog.example")
+    at = MADE_AT - timedelta(hours=1)
+    told = [(shop, "Ada@Example.com"), (blog, "ada@example.com"), (shop, "bob@example.com"), (shop, "carl@example.com")]
+    rows = [make_row(site, at, visitor=visitor, page_url=f"{ORIGIN}/pricing") for site, visitor in told]
+    named = make_row(shop, at, visitor="carl@example.com", kind=int(Kind.IDENTIFY), name="dora@example.com")
+    add_rows(services, [*rows, named])
+    count_all(app_context, services)
+    with tenant(organisation_id):
+        for name in ("ada", "bob", "carl", "dora"):
+            create_record(CONTACTS, organisation_id, {"email": f"{name}@example.com"})
+        db.session.commit()
+        ask = partial(find, organisation_id, zone=UTC_ZONE, moment=MADE_AT)
+        pages = "page:contains:/pricing"
+        assert set(ask(f"ever:{pages}")) == {"ada@example.com", "bob@example.com", "dora@example.com"}
+        assert ask(f"ever:2x:{pages}") == ["ada@example.com"]
+        assert ask(f"ever:site={blog.id}:{pages}") == ["ada@example.com"]
+        assert ask(f"not:ever:{pages}") == ["carl@example.com"]
+        assert doers.has_identities(organisation_id)
 
 
 def test_many_are_found_as_few_are(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

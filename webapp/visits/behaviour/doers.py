@@ -1,8 +1,8 @@
 """Who did something on an organisation's websites: identities of visitors, from raw rows.
 
-Raw rows know visitors by number; only those who said who they are matter. So DuckDB is given the numbers of the
-identified ones, counts what those did, and gives back as many rows at most, however many others there were. One
-person may be several visitors, in other browsers and on other sites: what all of them did is added up.
+Raw rows know visitors by number; only those matter who said who they are, or whom a site calls by their address. So
+DuckDB is given their numbers, counts what those did, and gives back as many rows at most, however many others there
+were. One person may be several visitors, in other browsers and on other sites: what all of them did is added up.
 
 From the moment at which somebody else was named on a visitor, nobody can say whose activity it is: it is no one's deed.
 """
@@ -19,6 +19,7 @@ from sqlalchemy import text
 from webapp.extensions import db, driver_connection
 from webapp.lib.keys import fold_key
 from webapp.visits.backlog import Kind
+from webapp.visits.behaviour.called import count_called, list_called
 from webapp.visits.behaviour.conditions import Behaviour, What
 from webapp.visits.behaviour.spans import Deed
 from webapp.visits.counting.copying import copy_in
@@ -44,10 +45,14 @@ def stage_doers(organisation_id: UUID, deed: Deed, owner: str) -> int:
     sites = _sites_of(organisation_id, deed.behaviour)
     site_ids = [site.id for site in sites]
     identified = _list_identified(organisation_id, site_ids)
-    counted = _count_deeds(organisation_id, sites, deed, identified, _list_ends(organisation_id, site_ids, owner))
+    called = list_called(organisation_id, site_ids).join(identified, on="visitor", how="anti")
+    known = pl.concat([identified, called.select("visitor")])
+    counted = _count_deeds(organisation_id, sites, deed, known, _list_ends(organisation_id, site_ids, owner))
     db.session.execute(text(MAKE_STAGED))
-    db.session.execute(text("TRUNCATE staged_deeds, staged_doers"))
+    db.session.execute(text("TRUNCATE staged_deeds, staged_called, staged_doers"))
     copy_in(driver_connection(), "staged_deeds", counted)
+    by_address = called.join(counted, on="visitor").select("identity", "done_count")
+    copy_in(driver_connection(), "staged_called", by_address)
     db.session.execute(text("ANALYZE staged_deeds"))
     given = {"organisation_id": organisation_id, "site_ids": site_ids}
     db.session.execute(text(STAGE_DOERS), given)
@@ -56,9 +61,9 @@ def stage_doers(organisation_id: UUID, deed: Deed, owner: str) -> int:
 
 
 def has_identities(organisation_id: UUID) -> bool:
-    """Whether anybody ever said who they are."""
+    """Whether it was ever said who a visitor is."""
     found = db.session.execute(text(HAS_IDENTITIES), {"organisation_id": organisation_id})
-    return bool(found.scalar_one())
+    return bool(found.scalar_one()) or count_called(organisation_id) > 0
 
 
 def _sites_of(organisation_id: UUID, behaviour: Behaviour) -> list[Site]:
@@ -134,13 +139,16 @@ ENDS = """
 """
 MAKE_STAGED = """
     CREATE TEMP TABLE IF NOT EXISTS staged_deeds (visitor bigint, done_count bigint) ON COMMIT DELETE ROWS;
+    CREATE TEMP TABLE IF NOT EXISTS staged_called (identity text COLLATE "C", done_count bigint) ON COMMIT DELETE ROWS;
     CREATE TEMP TABLE IF NOT EXISTS staged_doers (identity text COLLATE "C", done_count bigint) ON COMMIT DELETE ROWS
 """
 STAGE_DOERS = """
     INSERT INTO staged_doers (identity, done_count)
-    SELECT i.identity, sum(d.done_count) FROM staged_deeds d
-    JOIN identities i ON i.visitor = d.visitor
-    WHERE i.organisation_id = :organisation_id AND i.site_id = ANY(CAST(:site_ids AS uuid[]))
-    GROUP BY i.identity
+    SELECT identity, sum(done_count) FROM (
+        SELECT i.identity, d.done_count FROM staged_deeds d
+        JOIN identities i ON i.visitor = d.visitor
+        WHERE i.organisation_id = :organisation_id AND i.site_id = ANY(CAST(:site_ids AS uuid[]))
+        UNION ALL SELECT identity, done_count FROM staged_called
+    ) AS did GROUP BY identity
 """
 HAS_IDENTITIES = "SELECT EXISTS (SELECT 1 FROM identities WHERE organisation_id = :organisation_id)"
