@@ -19,7 +19,7 @@ from webapp.extensions import db, tenant
 from webapp.lib.clock import utc_now
 from webapp.products.unknown_skus import list_unknown_skus
 from webapp.visits import answers
-from webapp.visits.models import Identity
+from webapp.visits.people.models import Identity
 from webapp.visits.people.refused import list_refused
 from webapp.visits.periods import make_period
 from webapp.visits.queries import list_sites

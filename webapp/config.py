@@ -66,6 +66,8 @@ class Settings:
     trusted_proxies: tuple[str, ...]
     countries_path: Path
     address_rate_limit: int
+    edge_processes: int
+    web_processes: int
     worker_processes: int
     tracker_path: str
     collect_path: str
@@ -165,6 +167,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         trusted_proxies=_list(environment, "TRUSTED_PROXIES"),
         countries_path=Path(environment.get("COUNTRIES_PATH") or COUNTRIES_PATH).absolute(),
         address_rate_limit=_at_least_one(environment, "ADDRESS_RATE_LIMIT", 100),
+        edge_processes=_at_least_one(environment, "EDGE_PROCESSES", 1),
+        web_processes=_at_least_one(environment, "WEB_PROCESSES", 1),
         worker_processes=_integer(environment, "WORKER_PROCESSES", os.cpu_count() or 2),
         **_distinct(
             tracker_path=_path(environment, "TRACKER_PATH", "/tracker.js"),

@@ -69,8 +69,8 @@ def make_ticks() -> list[Tick]:
     What looks around does so again soon, so it is left out while its like still waits for a worker.
     """
     from webapp.bulk_actions.retention_tasks import remove_old_details
-    from webapp.bulk_actions.tasks import sweep, sweep_uploads
-    from webapp.bulk_actions.upload_tasks import sweep_pieces
+    from webapp.bulk_actions.tasks import sweep
+    from webapp.bulk_actions.upload_tasks import sweep_pieces, sweep_uploads
     from webapp.jobs.live import is_anything_late
     from webapp.jobs.prune_tasks import prune_jobs
     from webapp.jobs.recurring_queries import is_any_due

@@ -13,7 +13,7 @@ from apiflask import APIFlask
 
 from tests.bulk_actions.support import count_rows, csv_of, start, upload, uploads
 from tests.conftest import Person, owner_connection
-from webapp.bulk_actions import tasks
+from webapp.bulk_actions import upload_tasks
 from webapp.bulk_actions.files import file_key, owner_of
 from webapp.config import Settings
 from webapp.lib.clock import utc_now
@@ -34,7 +34,7 @@ def sweep_after(app: APIFlask, settings: Settings, age: timedelta) -> set[str]:
         then = time.time() - age.total_seconds()
         os.utime(path, (then, then))
     with app.app_context():
-        tasks.sweep_uploads()
+        upload_tasks.sweep_uploads()
     return {path.relative_to(settings.data_dir / "uploads").as_posix() for path in files_in(settings)}
 
 
@@ -92,7 +92,7 @@ def test_files_that_are_no_uploads_of_imports_are_left_alone(app: APIFlask, serv
 def test_one_run_removes_only_so_many(
     app: APIFlask, services: Settings, organisation_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "REMOVE_LIMIT", 2)
+    monkeypatch.setattr(upload_tasks, "FILE_LIMIT", 2)
     monkeypatch.setattr("webapp.lib.storage.KEYS_PER_PAGE", 2)
     for _ in range(5):
         uploads(app).write(file_key(organisation_id, uuid7()), [CONTENT])

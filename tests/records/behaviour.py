@@ -24,7 +24,8 @@ from webapp.records.service import create_record
 from webapp.visits.backlog import Kind
 from webapp.visits.behaviour.conditions import Behaviour, What, read_behaviour
 from webapp.visits.behaviour.spans import deed_of
-from webapp.visits.models import Identity, RawKind, Site
+from webapp.visits.models import RawKind, Site
+from webapp.visits.people.models import Identity
 from webapp.visits.questions import Filter, Operator
 from webapp.visits.raw.frames import ACTIVITY_SCHEMA, ATTRIBUTES
 

@@ -25,7 +25,7 @@ from tests.records.behaviour import (
     random_behaviour,
     settled,
 )
-from tests.visits.support import ORIGIN, add_site
+from tests.visits.support import ORIGIN, add_rows, add_site, count_all, make_row
 from webapp.config import Settings
 from webapp.contacts.models import CONTACTS
 from webapp.extensions import db, tenant
@@ -35,10 +35,12 @@ from webapp.records.filters import read_filter
 from webapp.records.queries import count_matching, count_records, list_records
 from webapp.records.service import create_record
 from webapp.records.tasks import forget_behaviour_sets
+from webapp.visits.backlog import Kind
 from webapp.visits.behaviour import doers
 from webapp.visits.behaviour.conditions import read_behaviour
 from webapp.visits.behaviour.spans import Deed
 from webapp.visits.models import Site
+from webapp.visits.people.models import RefusedMerge
 
 UTC_ZONE, BERLIN, KATHMANDU = ZoneInfo("UTC"), ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu")
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -246,6 +248,59 @@ def test_a_filter_whose_behaviours_are_not_settled_finds_nobody_by_mistake(world
         list_records(CONTACTS, world.organisation_id, read_filter({"did": ["not:ever:anything"]}, CONTACTS, UTC_ZONE))
 
 
+@pytest.mark.parametrize("is_own", [False, True], ids=["somebody_else", "own_former_address"])
+def test_what_is_done_after_somebody_else_was_named_is_nobodys(
+    app_context: APIFlask, organisation_id: UUID, *, is_own: bool
+) -> None:
+    site = add_site(app_context, organisation_id)
+    add_identities(organisation_id, {(site.id, 1): "alice@example.com"})
+    named_at, hour = MADE_AT, timedelta(hours=1)
+    deeds = {"before": named_at - hour, "at": named_at, "x": named_at + hour}
+    add_deeds(organisation_id, site.id, [(1, at, f"{ORIGIN}/{page}") for page, at in deeds.items()])
+    with tenant(organisation_id):
+        email = "ada@example.com" if is_own else "alice@example.com"
+        contact = create_record(CONTACTS, organisation_id, {"email": email})
+        db.session.flush()
+        contact.email, contact.email_key = "alice@example.com", "alice@example.com"
+        db.session.add(
+            RefusedMerge(
+                organisation_id=organisation_id, site_id=site.id, visitor=1, identity="ada@example.com", at=named_at
+            )
+        )
+        db.session.commit()
+        ask = partial(find, organisation_id, zone=UTC_ZONE, moment=MADE_AT)
+        after = ["alice@example.com"] if is_own else []
+        assert ask("ever:page:is:/before") == ["alice@example.com"]
+        assert ask("ever:page:is:/at") == after
+        assert ask("ever:page:is:/x") == after
+        assert ask("ever:3x:page:begins:/") == after
+        assert ask("not:ever:page:is:/x") == ([] if is_own else ["alice@example.com"])
+
+
+def test_whom_a_site_calls_by_their_address_did_what_that_visitor_did(
+    app_context: APIFlask, organisation_id: UUID, services: Settings
+) -> None:
+    """A server reports with an API key and names nobody, but for somebody else on one of the addresses."""
+    shop, blog = add_site(app_context, organisation_id), add_site(app_context, organisation_id, "https://blog.example")
+    at = MADE_AT - timedelta(hours=1)
+    told = [(shop, "Ada@Example.com"), (blog, "ada@example.com"), (shop, "bob@example.com"), (shop, "carl@example.com")]
+    rows = [make_row(site, at, visitor=visitor, page_url=f"{ORIGIN}/pricing") for site, visitor in told]
+    named = make_row(shop, at, visitor="carl@example.com", kind=int(Kind.IDENTIFY), name="dora@example.com")
+    add_rows(services, [*rows, named])
+    count_all(app_context, services)
+    with tenant(organisation_id):
+        for name in ("ada", "bob", "carl", "dora"):
+            create_record(CONTACTS, organisation_id, {"email": f"{name}@example.com"})
+        db.session.commit()
+        ask = partial(find, organisation_id, zone=UTC_ZONE, moment=MADE_AT)
+        pages = "page:contains:/pricing"
+        assert set(ask(f"ever:{pages}")) == {"ada@example.com", "bob@example.com", "dora@example.com"}
+        assert ask(f"ever:2x:{pages}") == ["ada@example.com"]
+        assert ask(f"ever:site={blog.id}:{pages}") == ["ada@example.com"]
+        assert ask(f"not:ever:{pages}") == ["carl@example.com"]
+        assert doers.has_identities(organisation_id)
+
+
 def test_many_are_found_as_few_are(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with tenant(world.organisation_id):
         few = find(world.organisation_id, "ever:page:is:/pricing", zone=UTC_ZONE, moment=MADE_AT)
@@ -267,9 +322,9 @@ def test_two_who_ask_the_same_at_once_share_one_look(
     looks: list[str] = []
     barrier = threading.Barrier(2)
 
-    def look(organisation_id: UUID, deed: Deed) -> int:
+    def look(organisation_id: UUID, deed: Deed, owner: str) -> int:
         looks.append(deed.behaviour.as_text())
-        return doers.stage_doers(organisation_id, deed)
+        return doers.stage_doers(organisation_id, deed, owner)
 
     def ask(texts: list[str]) -> list[UUID]:
         with app_context.app_context(), tenant(world.organisation_id):

@@ -9,8 +9,8 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 
 from tests.conftest import Person
-from tests.visits.site_page.support import store, visit
-from tests.visits.support import ORIGIN, add_site, utc
+from tests.visits.site_page.support import site_with, store, visit
+from tests.visits.support import ORIGIN, utc
 from tests.visits.test_api import make_key
 from webapp.visits.models import Site
 
@@ -25,15 +25,13 @@ def key(app: APIFlask, alice: Person) -> dict[str, str]:
 
 @pytest.fixture
 def site(app: APIFlask, alice: Person) -> Site:
-    site = add_site(app, alice.organisation_id)
-    store(
+    return site_with(
         app,
-        site,
+        alice,
         visit(1, ["/", "/pricing"], utc("2026-11-20T09:00:00"), "sign-up", country="DE", device="desktop"),
         visit(2, ["/pricing"], utc("2026-11-20T10:00:00"), "sign-up", country="FR", device="mobile"),
         visit(3, ["/"], utc("2026-11-20T18:30:00"), country="DE", device="mobile"),
     )
-    return site
 
 
 def ask(client: FlaskClient, key: dict[str, str], path: str, **query: Any) -> Any:

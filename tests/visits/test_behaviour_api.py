@@ -10,7 +10,7 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 
 from tests.conftest import Person
-from tests.visits.site_page.support import store, visit
+from tests.visits.site_page.support import site_with, store, visit
 from tests.visits.support import ORIGIN, add_rows, add_site, count_all, make_row, utc
 from tests.visits.test_api import make_key
 from webapp.config import Settings
@@ -31,16 +31,14 @@ def key(app: APIFlask, alice: Person) -> dict[str, str]:
 
 @pytest.fixture
 def site(app: APIFlask, alice: Person) -> Site:
-    site = add_site(app, alice.organisation_id)
-    store(
+    return site_with(
         app,
-        site,
+        alice,
         visit(1, ["/pricing", "/checkout"], utc("2026-11-03T09:00:00"), country="DE"),
         visit(1, ["/"], utc("2026-11-17T09:00:00"), country="DE"),
         visit(2, ["/pricing"], utc("2026-11-03T10:00:00"), country="FR"),
         visit(3, ["/"], utc("2026-11-10T10:00:00"), country="DE"),
     )
-    return site
 
 
 def ask(client: FlaskClient, key: dict[str, str], path: str, **query: Any) -> Any:

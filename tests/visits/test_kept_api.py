@@ -9,7 +9,7 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 
 from tests.conftest import Person
-from tests.visits.site_page.support import store, visit
+from tests.visits.site_page.support import site_with, visit
 from tests.visits.support import add_site, utc
 from tests.visits.test_api import make_key
 from webapp.visits.models import Site
@@ -42,15 +42,13 @@ def key(app: APIFlask, alice: Person) -> dict[str, str]:
 
 @pytest.fixture
 def site(app: APIFlask, alice: Person) -> Site:
-    site = add_site(app, alice.organisation_id)
-    store(
+    return site_with(
         app,
-        site,
+        alice,
         visit(1, ["/", "/pricing"], utc("2026-11-20T09:00:00"), "sign-up", country="DE"),
         visit(2, ["/pricing"], utc("2026-11-20T10:00:00"), country="FR"),
         visit(3, ["/"], utc("2026-11-20T18:30:00"), country="DE"),
     )
-    return site
 
 
 def make(client: FlaskClient, key: dict[str, str], site: Site, what: str, **changes: Any) -> dict[str, Any]:
@@ -128,6 +126,19 @@ def test_conversion_has_an_etag_that_a_new_goal_changes(client: FlaskClient, key
     assert client.get(path, query_string=DAY, headers=known).status_code == 304
     make(client, key, site, "goals", name="", kind="event", value="sign-up")
     assert client.get(path, query_string=DAY, headers=known).status_code == 200
+
+
+def test_another_address_of_the_site_changes_what_a_goals_path_means(
+    client: FlaskClient, key: dict[str, str], site: Site
+) -> None:
+    make(client, key, site, "goals")
+    path, address = f"/api/v1/sites/{site.id}/goals/conversions", f"/api/v1/sites/{site.id}"
+    first = client.get(path, query_string=DAY, headers=key)
+    changed = client.patch(address, json={"origins": ["https://blog.example"]}, headers=key)
+    assert changed.status_code == 200
+    again = client.get(path, query_string=DAY, headers={**key, "If-None-Match": first.headers["ETag"]})
+    told = [(answer.json or {})["data"]["goals"][0]["visitor_count"] for answer in (first, again)]
+    assert told[0] > told[1] == 0
 
 
 def test_conversion_among_rows_is_refused(client: FlaskClient, key: dict[str, str], site: Site) -> None:

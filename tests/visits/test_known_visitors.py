@@ -30,8 +30,9 @@ from webapp.visits.backlog import Kind, Row
 from webapp.visits.collecting.signatures import sign
 from webapp.visits.counting.enrichment import visitor_number
 from webapp.visits.known_visitors import VISITOR_LIMITS
-from webapp.visits.models import KnownVisitor, RawKind
+from webapp.visits.models import RawKind
 from webapp.visits.people.identities import visitors_of
+from webapp.visits.people.models import KnownVisitor
 from webapp.visits.tasks import roll_up_once
 from webapp.visits.visitor_keys import KeyKind, kind_of, visitor_key
 from webapp.visits.visitor_queries import (

@@ -8,7 +8,8 @@ from flask import Response, stream_with_context
 
 from webapp.accounts.api_auth import api_auth
 from webapp.bulk_actions import importing
-from webapp.bulk_actions.api import BulkActionOut, blueprint, bulk_action_json, get_or_problem
+from webapp.bulk_actions.api import blueprint, get_or_problem
+from webapp.bulk_actions.api_schemas import BulkActionOut, bulk_action_json
 from webapp.bulk_actions.detect import FileFormat
 from webapp.bulk_actions.drafts import NotADraftError
 from webapp.bulk_actions.models import Verb

@@ -12,7 +12,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -20,10 +20,9 @@ import psycopg
 from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.bulk_actions import chunks, drafts, service
+from webapp.bulk_actions import chunks, service
 from webapp.bulk_actions.chunks import OverError, RefusedError, Sends, Take
 from webapp.bulk_actions.copies import prepare_copy
-from webapp.bulk_actions.files import owner_of
 from webapp.bulk_actions.giving_up import given_up_words, reject_merge_chunk, reject_stage_chunk
 from webapp.bulk_actions.models import BulkAction, BulkActionState, Phase, Verb
 from webapp.bulk_actions.phases import phase_work, register_phase
@@ -33,7 +32,6 @@ from webapp.bulk_actions.queries import (
     count_waiting_chunks,
     entity_of,
     find_unswept,
-    find_with_file,
     get_bulk_action,
     lock_bulk_action,
     lock_chunk,
@@ -42,7 +40,6 @@ from webapp.bulk_actions.queries import (
     may_go_on,
 )
 from webapp.bulk_actions.records import UnreadableFileError
-from webapp.bulk_actions.verbs.export import is_export
 from webapp.bulk_actions.verbs.work import register_verbs
 from webapp.bulk_actions.work import merge_chunk, plan_step, stage_chunk
 from webapp.extensions import db, tenant
@@ -65,10 +62,6 @@ CLEAN_AFTER = timedelta(seconds=5)
 PLAN_AFTER = timedelta(seconds=5)
 """So long a message may take to freeze a selection."""
 ERROR_LIMIT = 500
-UNOWNED_AFTER = timedelta(days=1)
-EXPORTS_KEPT_FOR = timedelta(days=7)
-REMOVE_LIMIT = 1_000
-"""A sweep of the store ends when it removed so many files; the next one goes on."""
 FULL_DISK_PAUSE = timedelta(seconds=15)
 FULL_DISK_REASON = "The disk is full: free some space, then it goes on by itself."
 PUT_OFF_TRIES = 120
@@ -155,29 +148,6 @@ def sweep() -> None:
         with tenant(organisation_id):
             _sweep_one(organisation_id, bulk_action_id)
     _send_missing()
-
-
-@actor("default")
-def sweep_uploads() -> None:
-    """Remove uploads that nobody started within a week, and files that no import will read any more.
-
-    A process that dies between storing a file and committing its row leaves such a file behind.
-    """
-    storage, removed_count = _storage(), 0
-    storage.delete_unfinished(utc_now() - UNOWNED_AFTER)
-    removed_count += _remove_old_exports(storage)
-    for keys in storage.key_pages(utc_now() - UNOWNED_AFTER):
-        for organisation_id, ids_by_key in _by_organisation(keys).items():
-            removed_count += _remove_unwanted(organisation_id, ids_by_key, storage)
-        if removed_count >= REMOVE_LIMIT:
-            return
-
-
-def _remove_old_exports(storage: Storage) -> int:
-    old = [key for keys in storage.key_pages(utc_now() - EXPORTS_KEPT_FOR) for key in keys if is_export(key)]
-    for key in old[:REMOVE_LIMIT]:
-        storage.delete(key)
-    return len(old[:REMOVE_LIMIT])
 
 
 def send_work(count: int = 1) -> None:
@@ -346,29 +316,6 @@ def _send_missing() -> None:
     if not is_paused("imports"):
         send_work(count_waiting_chunks(utc_now(), MESSAGE_LIMIT) - waiting_count("imports"))
     db.session.rollback()
-
-
-def _by_organisation(keys: Iterable[str]) -> dict[UUID, dict[str, UUID]]:
-    """The keys of imports' files with the ids of their bulk actions, for each organisation."""
-    found: dict[UUID, dict[str, UUID]] = {}
-    for key in keys:
-        if owner := owner_of(key):
-            found.setdefault(owner[0], {})[key] = owner[1]
-    return found
-
-
-def _remove_unwanted(organisation_id: UUID, ids_by_key: dict[str, UUID], storage: Storage) -> int:
-    """Rows first: a file without a row is found again, a draft without its file would stay."""
-    ids = set(ids_by_key.values())
-    with tenant(organisation_id):
-        drafts.delete_drafts(organisation_id, ids, utc_now() - drafts.DRAFT_LIFETIME)
-        db.session.commit()
-        wanted = find_with_file(organisation_id, ids)
-        db.session.rollback()
-    unwanted = [key for key, bulk_action_id in ids_by_key.items() if bulk_action_id not in wanted]
-    for key in unwanted:
-        storage.delete(key)
-    return len(unwanted)
 
 
 def _storage() -> Storage:

@@ -11,7 +11,7 @@ from flask import Response, request, url_for
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.bulk_actions import tus_views as tus
-from webapp.bulk_actions.api import ImportOptionsIn, ImportOut, import_json
+from webapp.bulk_actions.api_schemas import ImportOptionsIn, ImportOut, import_json
 from webapp.bulk_actions.import_options import OptionError, apply_options, is_dry_run, run_at_of
 from webapp.bulk_actions.importing import LateTryError, start_draft, start_dry_run
 from webapp.bulk_actions.mapping import MappingError

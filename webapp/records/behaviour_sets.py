@@ -23,6 +23,7 @@ from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
 from webapp.records.entities import Entity
 from webapp.records.filters import RecordFilter
+from webapp.records.former import owner_of_key
 from webapp.records.known_sets import KnownSet
 from webapp.records.models import BehaviourSet
 from webapp.visits.behaviour.conditions import Behaviour
@@ -131,7 +132,7 @@ def _find(organisation_id: UUID, deed: Deed, oldest: datetime) -> KnownSet | Non
 
 def _make(entity: Entity, organisation_id: UUID, deed: Deed) -> KnownSet:
     made_at = utc_now()
-    doer_count = stage_doers(organisation_id, deed)
+    doer_count = stage_doers(organisation_id, deed, owner_of_key(entity))
     made = BehaviourSet(
         organisation_id=organisation_id, id=uuid7(), fingerprint=deed.fingerprint, made_at=made_at, member_count=0
     )

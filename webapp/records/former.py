@@ -54,3 +54,14 @@ def find_former_owner(entity: Entity, organisation_id: UUID, key: str) -> UUID |
     former = entity.former_keys.c
     query = select(former.record_id).where(former.organisation_id == organisation_id, former.key == key)
     return db.session.scalar(query.where(is_held(entity)))
+
+
+def owner_of_key(entity: Entity) -> str:
+    """The record that has a key, or had it last, as an expression of SQL with places for `{key}`; it needs an
+    `:organisation_id`."""
+    present = PRESENT_OWNER.format(table=entity.name, column=entity.key_column)
+    return present if entity.former is None else f"coalesce({present}, {FORMER_OWNER.format(table=entity.former.name)})"
+
+
+PRESENT_OWNER = "(SELECT o.id FROM {table} o WHERE o.organisation_id = :organisation_id AND o.{column} = {{key}})"
+FORMER_OWNER = "(SELECT o.record_id FROM {table} o WHERE o.organisation_id = :organisation_id AND o.key = {{key}})"

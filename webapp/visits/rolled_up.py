@@ -70,7 +70,7 @@ def breakdown(question: Question, field: str, limit: int) -> list[Value]:
 def zones_of(question: Question) -> dict[UUID, ZoneInfo]:
     """The zones in which the sites' days and months are cut so far; sites that are loaded are not asked again."""
     found = {site_id: db.session.get(Site, (question.organisation_id, site_id)) for site_id in question.site_ids}
-    return {site_id: ZoneInfo(site.cut_zone or site.time_zone) for site_id, site in found.items() if site is not None}
+    return {site_id: site.counted_zone for site_id, site in found.items() if site is not None}
 
 
 def _pages(question: Question, field: str, limit: int) -> list[Value]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import redis
@@ -86,19 +86,29 @@ def _roll_up_batch(stream: redis.Redis, batch: int, ahead: Ahead) -> bool:
 def make_partitions() -> None:
     """Make the coming days' partitions; drop ids that no beacon can carry any more, and visits that none can change.
 
-    What was laid aside is looked after in between.
+    What was laid aside is looked after in between. Days are those since the oldest beacon that waits: after days
+    without counting, those that wait may be of the ids and visits that would have been dropped by today's date.
     """
     today = utc_now().date()
     days = {"first": today - timedelta(days=1), "last": today + timedelta(days=DAYS_AHEAD)}
     db.session.execute(text("SELECT footfall_make_partitions(:first, :last)"), days)
     db.session.commit()
     tidy()  # while the ids are known by which it tells what was counted
-    db.session.execute(text("SELECT footfall_drop_seen_partitions(:day)"), {"day": today - timedelta(days=SEEN_DAYS)})
+    counted_to = _counted_to()
+    first_day = counted_to.date() - timedelta(days=SEEN_DAYS)
+    db.session.execute(text("SELECT footfall_drop_seen_partitions(:day)"), {"day": first_day})
     db.session.commit()
-    db.session.execute(
-        text("SELECT footfall_prune_visits(:before)"), {"before": utc_now() - timedelta(days=VISIT_DAYS)}
-    )
+    before = counted_to - timedelta(days=VISIT_DAYS)
+    db.session.execute(text("SELECT footfall_prune_visits(:before)"), {"before": before})
     db.session.commit()
+
+
+def _counted_to() -> datetime:
+    """When the oldest beacon came that waits to be counted; now, where none does."""
+    settings: Settings = current_app.extensions["settings"]
+    with beacons_client(settings) as stream:
+        oldest_at = backlog.read_backlog(stream, settings.beacons_limit).oldest_at
+    return min(oldest_at or utc_now(), utc_now())
 
 
 def backlog_count() -> int:

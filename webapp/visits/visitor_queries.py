@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, CompoundSelect, SQLColumnExpression, exists, func, or_, select
 
 from webapp.extensions import db
-from webapp.visits.models import Identity, KnownVisitor, KnownVisitorCount
+from webapp.visits.people.models import Identity, KnownVisitor, KnownVisitorCount
 
 
 def get_known_visitor(organisation_id: UUID, key: str) -> KnownVisitor | None:

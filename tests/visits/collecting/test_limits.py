@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from apiflask import APIFlask
@@ -19,7 +20,7 @@ from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.lib.redis import async_beacons_client, beacons_client
 from webapp.visits.backlog import START, AsyncAdder, Kind, Row, decode_rows, read_after
-from webapp.visits.collecting import uncounted
+from webapp.visits.collecting import admission, uncounted
 from webapp.visits.collecting.collect import Collector
 from webapp.visits.collecting.site_keys import make_site_key
 from webapp.visits.collecting.uncounted import Tally
@@ -50,6 +51,20 @@ def test_an_address_and_a_site_may_send_only_so_much(services: Settings, site: S
     change(services, site, "rate_limit = 1")
     statuses = [answer.status for answer in post(services, *[make_beacon(site.site_key) for _ in range(15)])]
     assert sorted(set(statuses)) == [202, 429]
+
+
+def test_each_of_several_edges_takes_its_share(services: Settings, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "time", SimpleNamespace(monotonic=lambda: 1_000.0))
+
+    async def run(collector: Collector) -> list[int]:
+        bodies = [json.dumps(make_beacon(site.site_key)).encode() for _ in range(40)]
+        return [(await ask(collector, body)).status for body in bodies]
+
+    alone, shared = (
+        with_collector(replace(services, address_rate_limit=2, edge_processes=count), run).count(202)
+        for count in (1, 4)
+    )
+    assert (alone, shared) == (19, 4)  # and one for looking up the site
 
 
 def test_where_no_address_is_known_nobody_shares_a_limit_with_everybody(services: Settings, site: Site) -> None:

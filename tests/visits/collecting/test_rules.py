@@ -250,6 +250,15 @@ def test_a_bucket_empties_and_fills_again() -> None:
     assert buckets.wait_seconds("a", 50, 5, 1000.0) == 10
 
 
+@pytest.mark.parametrize("processes", [1, 3, 200])
+def test_processes_together_let_no_more_pass_than_one(processes: int) -> None:
+    every = [Buckets(processes) for _ in range(processes)]
+    passed = [sum(one.wait_seconds("a", 1, 60, 100.0) == 0 for _ in range(700)) for one in every]
+    assert sum(passed) <= max(60 * BURST_SECONDS, processes)
+    assert min(passed) >= 1
+    assert len(set(passed)) == 1
+
+
 def test_made_up_addresses_do_not_fill_the_memory() -> None:
     buckets = Buckets()
     for number in range(KNOWN_LIMIT + 10):

@@ -13,8 +13,10 @@ from tests.conftest import Person, owner_connection
 from tests.visits.support import ORIGIN, add_rows, add_site, count_all, make_row, read_raw, rows_of, scalar, utc
 from webapp.config import Settings
 from webapp.extensions import tenant
+from webapp.lib.clock import utc_now
 from webapp.lib.ids import uuid7
-from webapp.visits import rolled_up
+from webapp.lib.redis import beacons_client
+from webapp.visits import backlog, rolled_up
 from webapp.visits.backlog import Kind, Row
 from webapp.visits.counting import capping
 from webapp.visits.models import RawKind
@@ -202,6 +204,29 @@ def test_old_visits_that_come_in_parts_stay_whole(app: APIFlask, alice: Person, 
         make_partitions.fn()
     _count(app, services, [make_row(site, AT + 10 * MINUTE)])
     assert rows_of(services, VISITS) == [(1, 0, 10 * 60_000, 2)]
+
+
+def test_what_waited_for_days_finds_its_ids_and_its_visit(app: APIFlask, alice: Person, services: Settings) -> None:
+    """Nothing was counted for nine days, and before it is, what is too old by today's date is cleared up."""
+    site = add_site(app, alice.organisation_id)
+    came_at = (utc_now() - timedelta(days=9)).replace(hour=10)
+    first, later = (make_row(site, at, id=uuid7(at).bytes) for at in (came_at, came_at + 10 * MINUTE))
+    with owner_connection(services) as connection:
+        connection.execute("SELECT footfall_make_partitions(%s, %s)", [came_at.date(), came_at.date()])
+    _count(app, services, [first])
+    with owner_connection(services) as connection:
+        connection.execute("UPDATE visits SET changed_at = %s", [came_at])
+    with beacons_client(services) as client:
+        client.delete(backlog.STREAM)
+        waiting = {"n": 2, "rows": backlog.encode_rows([first, later])}
+        client.xadd(backlog.STREAM, waiting, id=f"{int(came_at.timestamp() * 1000)}-0")
+    with app.app_context():
+        make_partitions.fn()
+    count_all(app, services)
+    assert rows_of(services, VISITS) == [(1, 0, 10 * 60_000, 2)]
+    with app.app_context():
+        make_partitions.fn()
+    assert scalar(services, "SELECT to_regclass(%s)::text", f"seen_{came_at:%Y%m%d}") is None
 
 
 def _count(app: APIFlask, settings: Settings, rows: list[Row]) -> None:

@@ -97,8 +97,8 @@ class Load:
     def assert_every_id_once(self) -> None:
         """Every accepted id, and of those that nobody answered some."""
         with self.outfit.connect() as connection:
-            packs = [row[0] for row in connection.execute("SELECT ids FROM seen")]
-            ids = [UUID(bytes=pack[at : at + 16]) for pack in packs for at in range(0, len(pack), 16)]
+            entered = connection.execute("SELECT second, part, ids FROM seen").fetchall()
+            ids = [one for row in entered for one in _ids_of(*row)]
             seen = set(ids)
             assert len(seen) == len(ids), "an id was entered twice"
             dead = connection.execute("SELECT count(*), min(reason) FROM dead_beacons").fetchone()
@@ -170,3 +170,10 @@ def _add_sites(app: APIFlask, outfit: VisitsOutfit) -> list[Site]:
     with outfit.connect() as connection:
         connection.execute("UPDATE sites SET rate_limit = 1000000")
     return sites
+
+
+def _ids_of(second: int, part: UUID, pack: bytes) -> list[UUID]:
+    """What a row of `seen` holds: ids, or none where `part` is one but for its first byte, which the second tells."""
+    if not pack:
+        return [UUID(bytes=bytes([second * 1000 >> 40]) + part.bytes[1:])]
+    return [UUID(bytes=pack[at : at + 16]) for at in range(0, len(pack), 16)]

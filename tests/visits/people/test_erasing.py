@@ -13,6 +13,7 @@ from itertools import count as count_from
 from typing import Any
 from uuid import UUID
 
+import polars as pl
 import pytest
 from apiflask import APIFlask
 
@@ -27,10 +28,12 @@ from webapp.extensions import db, driver_connection, tenant
 from webapp.lib.clock import utc_now
 from webapp.records.tasks import empty_trash
 from webapp.visits.backlog import Kind, Row
+from webapp.visits.collecting.visitors import pseudonym
 from webapp.visits.counting import rebuilding
 from webapp.visits.counting.checking import find_differences
+from webapp.visits.counting.enrichment import visitor_number
 from webapp.visits.counting.raw_rows import read_raw_rows
-from webapp.visits.models import Site
+from webapp.visits.models import RawKind, Site
 from webapp.visits.people import erasing
 from webapp.visits.people.erasing import request_erasure
 from webapp.visits.people.erasing_tasks import erase_them, start_erasing, start_waiting_erasures
@@ -75,6 +78,26 @@ def site(app: APIFlask, alice: Person, services: Settings, monkeypatch: pytest.M
         tasks.seal_chunks()
     count(app, services, [row(site, browser, 1000) for browser in "abc"])
     return site
+
+
+def test_who_was_called_by_the_address_without_proof_is_erased_too(
+    app: APIFlask, services: Settings, site: Site
+) -> None:
+    unproven = {address: pseudonym(site.id.bytes, address.upper()) for address in (ALICE, BOB)}
+    count(app, services, [row(site, identifier, 40) for identifier in unproven.values()])
+    request(app, site, ALICE)
+    run_jobs(app, services)
+    left = set(read_everything(app, site).get_column("visitor"))
+    numbers = {address: visitor_number(site.id.bytes, identifier) for address, identifier in unproven.items()}
+    assert numbers[ALICE] not in left
+    assert numbers[BOB] in left
+
+
+def read_everything(app: APIFlask, site: Site) -> pl.DataFrame:
+    """All raw rows of activity, sealed and not."""
+    with app.app_context(), tenant(site.organisation_id):
+        paths = read_raw_rows(site.organisation_id, site.id)[RawKind.ACTIVITY]
+        return pl.concat([pl.read_parquet(path) for path in paths], how="diagonal_relaxed")
 
 
 def count(app: APIFlask, settings: Settings, rows: list[Row]) -> None:

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from apiflask import APIFlask
 
+from webapp.config import Settings
 from webapp.visits.raw.cache import SEALING, SPILL, UNUSED_SECONDS, RawCache
+from webapp.visits.raw.tasks import look_after_raw_rows
 
 
 @pytest.fixture
@@ -69,6 +72,22 @@ def test_the_copies_used_longest_ago_are_removed_when_there_are_too_many(cache: 
         os.utime(path, (time.time() - 10 + number,) * 2)
     cache.trim()
     assert [cache.find(name) is not None for name in ("a", "b", "c")] == [False, True, True]
+
+
+def test_whoever_only_reads_removes_what_nobody_read_for_a_day(cache: RawCache, tmp_path: Path) -> None:
+    old, read = (cache.keep(name, [b"x"]) for name in ("old", "read"))
+    os.utime(old, (time.time() - UNUSED_SECONDS - 10,) * 2)
+    assert RawCache(tmp_path / "cache", 100).find("read") == read
+    assert not old.exists()
+
+
+def test_a_machine_on_which_nobody_reads_any_more_is_tidied_up(app_context: APIFlask, services: Settings) -> None:
+    cache = RawCache(services.raw_cache_dir, services.raw_cache_bytes)
+    old, new = (cache.keep(f"{name}.parquet", [b"rows"]) for name in ("old", "new"))
+    os.utime(old, (time.time() - UNUSED_SECONDS - 10,) * 2)
+    look_after_raw_rows()
+    assert [path.exists() for path in (old, new)] == [False, True]
+    new.unlink()
 
 
 def _unused_folder(tmp_path: Path) -> Path:

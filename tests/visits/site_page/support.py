@@ -7,12 +7,20 @@ from typing import Any
 
 from apiflask import APIFlask
 
+from tests.conftest import Person
 from tests.visits.raw.made_rows import Made, Row, write_chunk
-from tests.visits.support import ORIGIN
+from tests.visits.support import ORIGIN, add_site
 from webapp.lib.clock import utc_now
 from webapp.visits.backlog import Kind
 from webapp.visits.models import RawKind, Site
 from webapp.visits.raw.frames import PLACE, SOURCE
+
+
+def site_with(app: APIFlask, person: Person, *visits: Made) -> Site:
+    """A site of the person's that had these visits."""
+    site = add_site(app, person.organisation_id)
+    store(app, site, *visits)
+    return site
 
 
 def yesterday(hour: int = 12) -> datetime:

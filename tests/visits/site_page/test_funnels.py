@@ -11,9 +11,9 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 
 from tests.conftest import Person
-from tests.visits.site_page.support import store, visit, yesterday
+from tests.visits.site_page.support import site_with, visit, yesterday
 from tests.visits.site_page.test_flows import key_of
-from tests.visits.support import add_site, rows_of
+from tests.visits.support import rows_of
 from webapp.config import Settings
 from webapp.visits.models import Site
 
@@ -23,14 +23,12 @@ SAVED = "SELECT name, steps FROM visit_funnels ORDER BY name"
 
 @pytest.fixture
 def site(app: APIFlask, alice: Person) -> Site:
-    site = add_site(app, alice.organisation_id)
-    store(
+    return site_with(
         app,
-        site,
+        alice,
         visit(1, ["/pricing", "/checkout"], yesterday(9), country="DE"),
         visit(2, ["/pricing"], yesterday(10), country="FR"),
     )
-    return site
 
 
 def save(person: Person, site: Site, name: str, steps: list[str] = STEPS) -> Any:

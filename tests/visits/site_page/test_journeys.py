@@ -9,7 +9,7 @@ import pytest
 from apiflask import APIFlask
 
 from tests.conftest import Person
-from tests.visits.site_page.support import store, visit, yesterday
+from tests.visits.site_page.support import site_with, store, visit, yesterday
 from tests.visits.support import add_site
 from webapp.visits.models import Site
 
@@ -19,15 +19,13 @@ NUMBER = r'<td class="table__number">([\d,]+)</td>'
 @pytest.fixture
 def site(app: APIFlask, alice: Person) -> Site:
     """Three visitors yesterday: all saw the prices, two went on to the checkout, one of them signed up."""
-    site = add_site(app, alice.organisation_id)
-    store(
+    return site_with(
         app,
-        site,
+        alice,
         visit(1, ["/pricing", "/checkout", "/thanks"], yesterday(9), country="DE"),
         visit(2, ["/pricing", "/checkout"], yesterday(10), country="FR"),
         visit(3, ["/checkout", "/pricing"], yesterday(11), country="FR"),
     )
-    return site
 
 
 def test_a_funnel_counts_who_did_each_step_after_the_one_before(alice: Person, site: Site) -> None:

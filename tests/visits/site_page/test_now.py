@@ -10,13 +10,15 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 
 from tests.conftest import Person
+from tests.records.people import add_contact
 from tests.visits.site_page.support import store, visit
 from tests.visits.site_page.test_shared_links import share
 from tests.visits.support import add_rows, add_site, count_all, make_row
 from webapp.config import Settings
 from webapp.extensions import db, tenant
 from webapp.lib.clock import utc_now
-from webapp.visits.models import Identity, RefusedMerge, Site
+from webapp.visits.models import Site
+from webapp.visits.people.models import Identity, RefusedMerge
 from webapp.visits.site_page import now_views
 
 MINUTE = timedelta(minutes=1)
@@ -111,11 +113,22 @@ def test_known_people_are_named_to_members_alone(
         assert "bob@example.com" not in client.get(address).text
 
 
-def test_nobody_is_named_where_another_was_named_on_the_same_browser(app: APIFlask, alice: Person, site: Site) -> None:
+def test_nobody_is_named_who_lies_in_the_trash(app: APIFlask, alice: Person, site: Site) -> None:
+    name(app, site, 2, "bob@example.com")
+    contact_id = add_contact(app, alice, "bob@example.com")
+    link = "/contacts?q=bob@example.com"
+    assert link in now_page(alice, site)
+    assert alice.client.post(f"/contacts/{contact_id}/delete").status_code == 303
+    assert link not in now_page(alice, site)
+
+
+def test_nobody_is_named_where_another_was_named_on_the_same_browser(
+    app: APIFlask, alice: Person, site: Site, now: datetime
+) -> None:
     name(app, site, 2, "bob@example.com")
     with app.app_context(), tenant(site.organisation_id):
         refused = {"organisation_id": site.organisation_id, "site_id": site.id, "visitor": 2}
-        db.session.add(RefusedMerge(**refused, identity="other@example.com", at=utc_now() - timedelta(hours=1)))
+        db.session.add(RefusedMerge(**refused, identity="other@example.com", at=now - 60 * MINUTE))
         db.session.commit()
     assert "bob@example.com" not in now_page(alice, site)
 

@@ -16,7 +16,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from webapp.accounts.api_auth import api_auth
 from webapp.accounts.current import current_organisation
 from webapp.bulk_actions import service
-from webapp.bulk_actions.api import BulkActionOut, blueprint, bulk_action_json, get_or_problem
+from webapp.bulk_actions.api import blueprint, get_or_problem
+from webapp.bulk_actions.api_schemas import BulkActionOut, bulk_action_json
 from webapp.bulk_actions.idempotency import find_earlier, fingerprint_of, idempotency_key, keep_once, takes_key
 from webapp.bulk_actions.models import BulkAction, Verb
 from webapp.bulk_actions.progress import publish_progress

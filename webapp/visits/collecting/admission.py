@@ -22,10 +22,10 @@ class Request:
 
 
 class Admission:
-    """The limits of one process of the edge."""
+    """The limits of one process of the edge, of so many."""
 
-    def __init__(self, address_rate: int) -> None:
-        self._by_address, self._by_site = Buckets(), Buckets()
+    def __init__(self, address_rate: int, processes: int = 1) -> None:
+        self._by_address, self._by_site = Buckets(processes), Buckets(processes)
         self._address_rate = address_rate
 
     def admit(self, site: KnownSite, request: Request) -> Sender:
@@ -41,7 +41,7 @@ class Admission:
             raise rate_limited(wait)
         return sender
 
-    def charge(self, sender: Sender, count: int = 1) -> None:
+    def charge(self, sender: Sender, count: float = 1) -> None:
         """Take so many beacons from the sender's address; one that nobody knows would be everybody's, so is free."""
         key = sender.place.limit_key
         wait = self._by_address.wait_seconds(key, count, self._address_rate, time.monotonic()) if key else 0
@@ -68,6 +68,6 @@ class Admission:
         self._by_address.give_back(sender.place.limit_key, cost, self._address_rate)
         return replace(sender, is_trusted=True, is_signed=True)
 
-    def _cost(self, body: bytes) -> int:
+    def _cost(self, body: bytes) -> float:
         """As much as the beacons that the body has room for, but never more than may come in a second."""
-        return min(1 + len(body) // BODY_LIMIT_BYTES, self._address_rate)
+        return min(1 + len(body) // BODY_LIMIT_BYTES, self._by_address.share(self._address_rate))

@@ -60,7 +60,7 @@ IDENTIFIER_DESCRIPTION = (
     " with a signature only. Without it, `ip` and `userAgent` make one for the day."
 )
 
-_by_site, _site_lock = Buckets(), threading.Lock()
+_site_lock = threading.Lock()
 
 
 class BeaconBody(Schema):
@@ -172,11 +172,17 @@ def _take_all(organisation_id: UUID, parts: list[bytes]) -> Batch:
 
 
 def _charge(site: KnownSite) -> None:
-    """As at `/collect`: each process that serves pages counts for itself."""
+    """As at `/collect`: each process that serves pages lets its share pass."""
+    buckets = _by_site(_settings().web_processes)
     with _site_lock:
-        wait = _by_site.wait_seconds(site.site_id, 1, site.rules.rate_limit, time.monotonic())
+        wait = buckets.wait_seconds(site.site_id, 1, site.rules.rate_limit, time.monotonic())
     if wait:
         raise rate_limited(wait)
+
+
+@cache
+def _by_site(processes: int) -> Buckets:
+    return Buckets(processes)
 
 
 @cache

@@ -51,7 +51,7 @@ class Collector:
         self._directory = SiteDirectory(settings.database_url)
         self._senders = Senders(Countries(settings.countries_path), settings.trusted_proxies)
         self._salts = Salts(self._redis)
-        self._admission = Admission(settings.address_rate_limit)
+        self._admission = Admission(settings.address_rate_limit, settings.edge_processes)
         self._listener = Listener(async_broker_client(settings))
 
     async def start(self) -> None:

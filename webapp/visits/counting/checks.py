@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from webapp.extensions import db
-from webapp.visits.models import SiteCheck
+from webapp.visits.counting.models import SiteCheck
 
 KEPT_SENTENCES = 5
 

@@ -14,6 +14,7 @@ from webapp.visits.addresses import host_of, page_of
 from webapp.visits.counting.channels import channel_of
 from webapp.visits.raw.frames import ATTRIBUTES
 
+NUMBER_BYTES = 8
 SEPARATOR = "\x1f"
 TEXT_LIMIT = 300
 """Characters of a value that is counted by itself: an index cannot hold very long ones."""
@@ -83,5 +84,5 @@ def visitor_number(site_id: bytes, identifier: str) -> int:
     """The number by which raw rows know a site's visitor. An address is the same however it is written."""
     if "@" in identifier:
         identifier = fold_key(identifier.strip())
-    digest = blake2b(site_id + identifier.encode(), digest_size=8).digest()
+    digest = blake2b(site_id + identifier.encode(), digest_size=NUMBER_BYTES).digest()
     return int.from_bytes(digest, "big", signed=True)

@@ -9,12 +9,13 @@ from uuid import UUID
 import polars as pl
 import psycopg
 
+from webapp.lib.clock import utc_now
+from webapp.lib.zones import UTC_NAME, usable_zone
 from webapp.visits.backlog import Kind
 from webapp.visits.counting import statements
 from webapp.visits.counting.aside import Aside
 from webapp.visits.counting.batch import Part
 from webapp.visits.counting.erased import without_erased_names
-from webapp.visits.counting.faults import checked_zone
 from webapp.visits.counting.identities import link_identities
 from webapp.visits.counting.roll_ups import Batch, add_to_roll_ups
 from webapp.visits.counting.seen import keep_unseen
@@ -26,7 +27,6 @@ from webapp.visits.raw.chunks import encode_chunks, insert_chunks, take_small
 from webapp.visits.raw.frames import ACTIVITY_SCHEMA, VISIT_SCHEMA
 
 logger = logging.getLogger(__name__)
-UNKNOWN_ZONE = "UTC"
 Connection = psycopg.Connection[Any]
 
 
@@ -102,11 +102,18 @@ def _by_site(stitched: Stitched, sites: pl.DataFrame) -> dict[RawKind, dict[UUID
 
 
 def _get_sites(connection: Connection, tenant: UUID, rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
-    """A number for each site of the batch, and the zone in which its days are cut; a new site's is cut from now on."""
+    """A number for each site of the batch, and the zone in which its days are cut; a new site's is cut from now on.
+
+    A zone that this machine lacks holds up nobody: that site goes on in UTC, and is counted again as a whole.
+    """
     ids = sorted(rows.get_column("site_id").unique())
     found = connection.execute(
         statements.SITE_ZONES, {"tenant": tenant, "sites": [UUID(bytes=site_id) for site_id in ids]}
     ).fetchall()
-    by_site = {site_id.bytes: checked_zone(zone) for site_id, zone in found}
+    by_site = {site_id.bytes: usable_zone(zone) for site_id, zone in found}
+    lacking = [site_id for site_id, zone in found if by_site[site_id.bytes] != zone]
+    if lacking:
+        logger.error("The time zones of sites %s are not known here; their days are UTC's.", sorted(map(str, lacking)))
+        connection.execute(statements.GO_ON_IN_UTC, [UTC_NAME, utc_now(), tenant, lacking])
     frame = pl.DataFrame({"site": range(len(ids)), "site_id": ids}, schema={"site": pl.UInt32, "site_id": pl.Binary})
-    return frame, {number: by_site.get(site_id, UNKNOWN_ZONE) for number, site_id in enumerate(ids)}
+    return frame, {number: by_site.get(site_id, UTC_NAME) for number, site_id in enumerate(ids)}

@@ -18,6 +18,7 @@ import psycopg
 
 from webapp.lib.clock import utc_now
 from webapp.lib.keys import fold_key
+from webapp.lib.zones import zone_named
 from webapp.visits.backlog import Kind
 from webapp.visits.counting import capping
 from webapp.visits.counting import product_view_sql as sql
@@ -44,7 +45,7 @@ def lock(connection: Connection, tenant: UUID) -> None:
 
 def first_day_of(now: datetime, zone: str) -> date:
     """The first of the last thirty days of a zone, today being one of them."""
-    return now.astimezone(ZoneInfo(zone)).date() - timedelta(days=WINDOW_DAYS - 1)
+    return now.astimezone(zone_named(zone)).date() - timedelta(days=WINDOW_DAYS - 1)
 
 
 def tally_product_views(rows: pl.DataFrame, zones: Mapping[int, str], views: pl.Expr = ONE_EACH) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import polars as pl
 import psycopg
 
 from webapp.lib.ids import uuid7
+from webapp.lib.zones import usable_zone
 from webapp.visits.backlog import Kind
 from webapp.visits.buckets import local_midnight
 from webapp.visits.counting import statements
@@ -161,7 +162,7 @@ def _facts(connection: Connection, tenant: UUID, site_id: UUID) -> Facts | None:
     site = connection.execute(GET_SITE, [tenant, site_id]).fetchone()
     if site is None:
         return None
-    zone, cut_zone = site
+    zone, cut_zone = map(usable_zone, site)
     return Facts(zone, cut_zone, _since(connection, tenant, site_id, ZoneInfo(cut_zone)))
 
 

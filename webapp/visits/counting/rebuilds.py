@@ -11,6 +11,7 @@ from webapp.extensions import db
 from webapp.jobs.kinds import get_kind
 from webapp.jobs.models import UNFINISHED_STATES, WITHOUT_SUCCESS, Job
 from webapp.jobs.service import create_job
+from webapp.lib.zones import usable_zone
 from webapp.visits.models import Site
 
 REBUILD_NAME = "rebuild_roll_ups"
@@ -32,7 +33,7 @@ def find_unfinished_rebuild(organisation_id: UUID, site_id: UUID) -> Job | None:
 
 def start_rebuild_if_stale(site: Site, created_by: UUID | None = None) -> Job | None:
     """As `start_rebuild`, when the site's days and months are cut in another zone than its own."""
-    if site.cut_zone in {None, site.time_zone}:
+    if not _is_cut_otherwise(site):
         return None
     return start_rebuild(site.organisation_id, site.id, created_by)
 
@@ -50,11 +51,13 @@ def start_stale_rebuilds(organisation_id: UUID, now: datetime) -> list[Job]:
 
 def list_stale_sites(organisation_id: UUID) -> list[UUID]:
     """Sites whose days and months are cut in another zone than theirs, or of which a sketch could not be read."""
-    is_cut_otherwise = and_(Site.cut_zone.is_not(None), Site.cut_zone != Site.time_zone)
-    wanted = select(Site.id).where(
-        Site.organisation_id == organisation_id, or_(is_cut_otherwise, Site.broken_at.is_not(None))
-    )
-    return list(db.session.scalars(wanted.where(Site.deleted_at.is_(None)).order_by(Site.id)))
+    wanted = select(Site).where(Site.organisation_id == organisation_id, Site.deleted_at.is_(None)).order_by(Site.id)
+    return [site.id for site in db.session.scalars(wanted) if site.broken_at is not None or _is_cut_otherwise(site)]
+
+
+def _is_cut_otherwise(site: Site) -> bool:
+    """Of a time zone that this machine lacks, UTC takes the place."""
+    return site.cut_zone is not None and site.cut_zone != usable_zone(site.time_zone)
 
 
 def _rebuilds(organisation_id: UUID) -> Select[Job]:

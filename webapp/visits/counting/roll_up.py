@@ -37,9 +37,9 @@ POISON = (
     TypeError,
     pl.exceptions.PolarsError,
 )
-"""What a row can cause by what it says: it alone is laid aside. Anything else is a server, a lock, this machine (a time
-zone that it lacks is a FaultError) or something stored (an UnreadableSketchError, which counting gets over by itself),
-and the batch is kept and tried again as a whole."""
+"""What a row can cause by what it says: it alone is laid aside. Anything else is a server, a lock, this machine
+(NoZonesError, when it knows no time zones) or something stored (an UnreadableSketchError, which counting gets over by
+itself), and the batch is kept and tried again as a whole."""
 
 Connection = psycopg.Connection[Any]
 Counts = dict[bytes, tuple[int, int]]

@@ -8,6 +8,7 @@ from uuid import UUID
 import psycopg
 
 from webapp.accounts.models import SYSTEM_ORGANISATION_ID
+from webapp.lib.zones import usable_zone
 from webapp.visits.backlog import STREAM
 
 LOCK = 7_305_010
@@ -41,8 +42,8 @@ def set_position(connection: Connection, position: str) -> None:
 
 def has_stale_sites(connection: Connection, organisation_id: UUID) -> bool:
     """Whether a site's time zone was changed since its days were cut, or a sketch of it could not be read."""
-    row = connection.execute(HAS_STALE_SITES, [organisation_id]).fetchone()
-    return bool(row and row[0])
+    found = connection.execute(PERHAPS_STALE_SITES, [organisation_id])
+    return any(is_broken or cut_zone != usable_zone(time_zone) for is_broken, cut_zone, time_zone in found)
 
 
 GET_POSITION = "SELECT last_id FROM stream_positions WHERE organisation_id = %s AND name = %s"
@@ -56,15 +57,18 @@ ADD_TO_DROPS = """
     ON CONFLICT (organisation_id, site_id, day, reason) DO UPDATE SET
         drop_count = drop_counts.drop_count + excluded.drop_count
 """
-HAS_STALE_SITES = """
-    SELECT EXISTS (
-        SELECT 1 FROM sites
-        WHERE organisation_id = %s AND deleted_at IS NULL
-            AND (broken_at IS NOT NULL OR cut_zone IS NOT NULL AND cut_zone <> time_zone)
-    )
+# Whether this machine knows their zones is for it to say.
+PERHAPS_STALE_SITES = """
+    SELECT DISTINCT broken_at IS NOT NULL, cut_zone, time_zone FROM sites
+    WHERE organisation_id = %s AND deleted_at IS NULL
+        AND (broken_at IS NOT NULL OR cut_zone IS NOT NULL AND cut_zone <> time_zone)
 """
 # Deleted ones too, since they may come back; not those that are being removed for good.
 KNOWN_SITES = "SELECT id FROM sites WHERE organisation_id = %s AND id = ANY(%s::uuid[]) AND erasing_at IS NULL"
+GO_ON_IN_UTC = """
+    UPDATE sites SET cut_zone = %s, broken_at = %s, revision = revision + 1
+    WHERE organisation_id = %s AND id = ANY(%s::uuid[])
+"""
 # What is counted first says in which zone a site's days are cut.
 SITE_ZONES = """
     WITH begun AS (

@@ -22,9 +22,9 @@ from sqlalchemy.dialects.postgresql import insert
 from webapp.extensions import db, driver_connection
 from webapp.visits.counting.laid_aside import remove_of_people
 from webapp.visits.counting.statements import wait_for_lock
-from webapp.visits.models import Identity, RefusedMerge, Site
-from webapp.visits.people.identities import identities_of, is_among, own_visitors
-from webapp.visits.people.models import Erasure
+from webapp.visits.models import Site
+from webapp.visits.people.identities import identities_of, is_among, own_visitors, unproven_visitors
+from webapp.visits.people.models import Erasure, Identity, RefusedMerge
 
 REMEMBERED_FOR = timedelta(days=32)
 """Longer than a beacon of before may still come and wait to be counted. A server that is trusted may tell of years
@@ -71,13 +71,17 @@ def wait_for_counting() -> None:
 
 
 def find_visitors(organisation_id: UUID, identities: Collection[str]) -> Visitors:
-    """All visitors of these people by site: linked ones, and those whom a site calls by their key."""
+    """All visitors of these people by site: linked ones, and those whom a site calls by their key, proven or not.
+
+    Unproven ones may be somebody else's invention. But the number is made of the key, so it tells of the person.
+    """
     linked = select(Identity.site_id, Identity.visitor).where(
         Identity.organisation_id == organisation_id, Identity.identity.in_(identities)
     )
     found = {(row.site_id, row.visitor) for row in db.session.execute(linked)}
     site_ids = db.session.scalars(select(Site.id).where(Site.organisation_id == organisation_id)).all()
     called = {own for identity in identities for own in own_visitors(identity, site_ids)}
+    called |= {own for identity in identities for own in unproven_visitors(identity, site_ids)}
     others = {(link.site_id, link.visitor) for link in identities_of(organisation_id, called)}
     by_site: dict[UUID, list[int]] = defaultdict(list)
     for site_id, visitor in sorted(found | (called - others)):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, Text, cast, false, literal, or_, select
+from sqlalchemy import ARRAY, ColumnElement, SQLColumnExpression, Text, cast, false, func, literal, or_, select
 
 from webapp.extensions import db
 
@@ -21,6 +21,13 @@ def register_hiding(hiding: Hiding) -> None:
 def is_hidden(organisation_id: UUID, identity: SQLColumnExpression[str]) -> ColumnElement[bool]:
     """Whether nobody is to hear of who has this key."""
     return or_(false(), *(hiding(organisation_id, identity) for hiding in _hidings))
+
+
+def list_hidden(organisation_id: UUID, identities: Collection[str]) -> set[str]:
+    """Those of whom nobody is to hear."""
+    keys = literal(list(identities), ARRAY(Text()))
+    asked = func.unnest(keys).table_valued("identity").render_derived().c.identity
+    return set(db.session.scalars(select(asked).where(is_hidden(organisation_id, asked)))) if identities else set()
 
 
 def is_key_hidden(organisation_id: UUID, identity: str) -> bool:

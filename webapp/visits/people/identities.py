@@ -18,8 +18,10 @@ from uuid import UUID
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, Uuid, func, literal, select, tuple_
 
 from webapp.extensions import db
+from webapp.visits.collecting.visitors import pseudonym
 from webapp.visits.counting.enrichment import visitor_number
-from webapp.visits.models import Identity, KnownVisitor, RefusedMerge, Site
+from webapp.visits.models import Site
+from webapp.visits.people.models import Identity, KnownVisitor, RefusedMerge
 
 Named = Select[UUID, int, str, datetime, datetime]
 
@@ -66,6 +68,11 @@ def is_among(table: type[Identity | RefusedMerge], visitors: Iterable[tuple[UUID
 def own_visitors(identity: str, site_ids: Iterable[UUID]) -> list[tuple[UUID, int]]:
     """The numbers that this person has on the sites which call visitors by their keys."""
     return [(site_id, visitor_number(site_id.bytes, identity)) for site_id in site_ids]
+
+
+def unproven_visitors(identity: str, site_ids: Iterable[UUID]) -> list[tuple[UUID, int]]:
+    """The numbers of whoever called themselves by this person's key without proof: nobody's timeline tells of them."""
+    return [(site_id, visitor_number(site_id.bytes, pseudonym(site_id.bytes, identity))) for site_id in site_ids]
 
 
 def _linked(query: Named) -> list[Linked]:

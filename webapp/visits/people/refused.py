@@ -14,8 +14,8 @@ from sqlalchemy import Select, and_, not_, or_, select, tuple_
 
 from webapp.extensions import db
 from webapp.lib.pagination import BadCursorError, decode_cursor, encode_cursor
-from webapp.visits.models import Identity, RefusedMerge
 from webapp.visits.people.hiding import is_hidden
+from webapp.visits.people.models import Identity, RefusedMerge
 
 PAGE_SIZE = 50
 SEPARATOR = "\n"

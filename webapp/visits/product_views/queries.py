@@ -138,7 +138,7 @@ def last_day(sites: Collection[Site], now: datetime) -> date:
 
 def zone_of(site: Site) -> str:
     """The zone in which a site's days are cut."""
-    return site.cut_zone or site.time_zone
+    return site.counted_zone.key
 
 
 def _most(row: tuple[UUID, date, int]) -> tuple[int, UUID]:

@@ -32,6 +32,7 @@ class RawCache:
 
     def find(self, name: str) -> Path | None:
         """The copy of this name, marked as used."""
+        self._trim_now_and_then()
         path = self._folder / name
         try:
             os.utime(path)

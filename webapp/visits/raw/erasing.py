@@ -22,9 +22,10 @@ from sqlalchemy import ARRAY, BigInteger, any_, delete, literal, update
 from webapp.extensions import db, driver_connection
 from webapp.lib.clock import utc_now
 from webapp.visits.buckets import QUARTER_MS
+from webapp.visits.counting.models import Visit
 from webapp.visits.counting.statements import wait_for_lock
 from webapp.visits.counting.tallying import SITE_COUNTS, tally_quarters
-from webapp.visits.models import RawKind, Site, Visit
+from webapp.visits.models import RawKind, Site
 from webapp.visits.raw.frames import TIME_COLUMNS
 from webapp.visits.raw.sealing import Owner, RowsMovedError, Sealer, announce, list_files
 from webapp.visits.raw.sources import list_pieces

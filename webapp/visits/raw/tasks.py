@@ -14,6 +14,7 @@ from webapp.jobs.broker import actor
 from webapp.lib.clock import utc_now
 from webapp.lib.storage import Storage, storage_at
 from webapp.visits.raw import upkeep
+from webapp.visits.raw.cache import RawCache
 from webapp.visits.raw.guarding import Guard, do_all
 from webapp.visits.raw.models import SealedFile, SealedState
 from webapp.visits.raw.sealing import (
@@ -33,11 +34,11 @@ logger = logging.getLogger(__name__)
 
 @actor("default")
 def look_after_raw_rows() -> None:
-    """Seal chunks, merge files, take away what is too old, and remove what nobody reads.
+    """Seal chunks, merge files, take away what is too old, and remove what nobody reads, of this machine's copies too.
 
     Whatever fails for one site is done for all others, and raised as UpkeepError in the end.
     """
-    do_all([seal_chunks, merge_files, expire_rows, sweep_files])
+    do_all([seal_chunks, merge_files, expire_rows, sweep_files, trim_copies])
 
 
 def seal_chunks() -> None:
@@ -103,6 +104,12 @@ def sweep_files() -> None:
                 _sweep_one(file, storage_at(settings.uploads_url))
             db.session.commit()
     guard.finish()
+
+
+def trim_copies() -> None:
+    """Let copies go that nobody read for a day, where nothing is copied any more, too: the erased are in some."""
+    settings: Settings = current_app.extensions["settings"]
+    RawCache(settings.raw_cache_dir, settings.raw_cache_bytes).trim()
 
 
 def _sweep_one(file: SealedFile, storage: Storage) -> None:

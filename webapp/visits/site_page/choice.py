@@ -148,8 +148,7 @@ class Choice:
 
 def read_choice(site: Site, arguments: MultiDict[str, str], now: datetime) -> Choice:
     """What an address asks for; what it asks wrongly is replaced by the usual and explained."""
-    zone = ZoneInfo(site.time_zone)
-    period, period_error = _read_period(arguments, zone, now)
+    period, period_error = _read_period(arguments, site.zone, now)
     filters, filter_error = _read_filters(arguments)
     widths = period.aggregations()
     return Choice(

@@ -25,9 +25,9 @@ from webapp.visits.raw.journeys import STEPS
 from webapp.visits.site_page import service
 from webapp.visits.site_page.filters import with_origins
 from webapp.visits.site_page.journeys import read_steps
+from webapp.visits.site_page.kept_api import destroy, told_if_refused
 from webapp.visits.site_page.models import Funnel
 from webapp.visits.site_page.queries import get_funnel, list_funnels
-from webapp.visits.site_page.service import BadEntryError
 from webapp.visits.sites_api import api_sites, site_of
 
 EXAMPLE = {"name": "Order", "steps": ["page:is:/pricing", "page:is:/checkout", "event:is:order"]}
@@ -94,10 +94,8 @@ def create_funnel(site_id: UUID, json_data: dict[str, Any]) -> Any:
     It needs a name and its steps.
     """
     site = site_of(site_id)
-    try:
+    with told_if_refused("funnel"):
         funnel = service.save_funnel(site, json_data.get("name", ""), json_data.get("steps", []))
-    except BadEntryError as error:
-        raise _refused(error) from error
     db.session.commit()
     return funnel, 201, {"Location": url_for(".show_funnel", site_id=site.id, funnel_id=funnel.id)}
 
@@ -117,11 +115,8 @@ def show_funnel(site_id: UUID, funnel_id: UUID) -> Any:
 def update_funnel(site_id: UUID, funnel_id: UUID, json_data: dict[str, Any]) -> Any:
     """Rename a saved funnel, or change its steps"""
     site, funnel = _funnel(site_id, funnel_id)
-    try:
+    with told_if_refused("funnel"):
         service.change_funnel(site, funnel, json_data.get("name"), json_data.get("steps"))
-    except BadEntryError as error:
-        db.session.rollback()
-        raise _refused(error) from error
     db.session.commit()
     return funnel
 
@@ -131,10 +126,7 @@ def update_funnel(site_id: UUID, funnel_id: UUID, json_data: dict[str, Any]) -> 
 @api_sites.output({}, status_code=204)
 def destroy_funnel(site_id: UUID, funnel_id: UUID) -> ResponseReturnValue:
     """Delete a saved funnel"""
-    _, funnel = _funnel(site_id, funnel_id)
-    service.delete_kept(Funnel, funnel.organisation_id, funnel.id)
-    db.session.commit()
-    return "", 204
+    return destroy(Funnel, site_id, funnel_id)
 
 
 @api_sites.get("/<uuid:site_id>/funnels/<uuid:funnel_id>/counts")
@@ -161,8 +153,3 @@ def _funnel(site_id: UUID, funnel_id: UUID) -> tuple[Site, Funnel]:
     if funnel is None or funnel.site_id != site.id:
         raise Problem(404, "No such funnel", "There is no funnel with this id on this site.")
     return site, funnel
-
-
-def _refused(error: BadEntryError) -> Problem:
-    errors = [{"field": error.field, "message": str(error)}]
-    return Problem(422, "Invalid funnel", str(error), errors=errors)

@@ -19,7 +19,7 @@ from webapp.visits.questions import Question
 from webapp.visits.site_page import service
 from webapp.visits.site_page.filters import write_filter
 from webapp.visits.site_page.goals import can_convert_under, conversion, list_reached
-from webapp.visits.site_page.kept_api import destroy, refused
+from webapp.visits.site_page.kept_api import destroy, told_if_refused
 from webapp.visits.site_page.kept_schemas import (
     GOAL_EXAMPLE,
     ConversionQuery,
@@ -30,7 +30,6 @@ from webapp.visits.site_page.kept_schemas import (
 )
 from webapp.visits.site_page.models import Goal
 from webapp.visits.site_page.queries import list_goals
-from webapp.visits.site_page.service import BadEntryError
 from webapp.visits.sites_api import api_sites, site_of
 
 
@@ -50,10 +49,8 @@ def list_site_goals(site_id: UUID) -> ResponseReturnValue:
 def create_goal(site_id: UUID, json_data: dict[str, Any]) -> Any:
     """Add a goal"""
     site = site_of(site_id)
-    try:
+    with told_if_refused("goal"):
         goal = service.create_goal(site, json_data["name"], json_data["kind"], json_data["value"])
-    except BadEntryError as error:
-        raise refused("goal", error) from error
     db.session.commit()
     return _goal(goal), 201
 
@@ -81,7 +78,7 @@ def show_conversions(site_id: UUID, query: dict[str, Any]) -> Response:
     if not can_convert_under(question.filters):
         raise Problem(422, "Not for goals", "Goals are counted among visitors: filter by place, source or entry page.")
     goals = list_goals(site.organisation_id, site.id)
-    asked = [(goal.id, goal.name, goal.field, goal.operator, goal.value) for goal in goals]
+    asked = [site.origins, *((goal.id, goal.name, goal.field, goal.operator, goal.value) for goal in goals)]
     return tagged(question, asked, lambda: _conversions(question, goals, site.origins))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -54,10 +56,8 @@ def create_segment(site_id: UUID, json_data: dict[str, Any]) -> Any:
     In place of those that had the name before.
     """
     site = site_of(site_id)
-    try:
+    with told_if_refused("segment"):
         segment = service.save_segment(site, json_data["name"], json_data["filters"], replaces=True)
-    except BadEntryError as error:
-        raise refused("segment", error) from error
     db.session.commit()
     return segment, 201
 
@@ -86,10 +86,8 @@ def list_chart_notes(site_id: UUID) -> ResponseReturnValue:
 def create_note(site_id: UUID, json_data: dict[str, Any]) -> Any:
     """Add a note to a site's chart"""
     site = site_of(site_id)
-    try:
+    with told_if_refused("note"):
         note = service.add_note(site, json_data["day"], json_data["text"])
-    except BadEntryError as error:
-        raise refused("note", error) from error
     db.session.commit()
     return note, 201
 
@@ -121,10 +119,8 @@ def create_link(site_id: UUID, json_data: dict[str, Any]) -> Any:
     It shows what passes its filters, and nothing can be changed with it.
     """
     site = site_of(site_id)
-    try:
+    with told_if_refused("link"):
         link = service.share(site, json_data["name"], json_data["filters"], shows_goals=json_data["shows_goals"])
-    except BadEntryError as error:
-        raise refused("link", error) from error
     db.session.commit()
     return _link(link), 201, NO_STORE
 
@@ -151,10 +147,15 @@ def destroy(kind: type[T], site_id: UUID, kept_id: UUID) -> ResponseReturnValue:
     return "", 204
 
 
-def refused(what: str, error: BadEntryError) -> Problem:
-    """Why it can't be kept."""
-    errors = [{"field": error.field, "message": str(error)}]
-    return Problem(422, f"Invalid {what}", str(error), errors=errors)
+@contextmanager
+def told_if_refused(what: str) -> Iterator[None]:
+    """Tell why it can't be kept, and keep nothing of it."""
+    try:
+        yield
+    except BadEntryError as error:
+        db.session.rollback()
+        errors = [{"field": error.field, "message": str(error)}]
+        raise Problem(422, f"Invalid {what}", str(error), errors=errors) from error
 
 
 def _link(link: SharedLink) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -13,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from webapp.lib.clock import utc_now
 from webapp.pages import render_page
 from webapp.visits import answers, queries
+from webapp.visits.people.hiding import list_hidden
 from webapp.visits.people.identities import identities_of
 from webapp.visits.questions import PAGE
 from webapp.visits.raw.presence import COUNTRY, REFERRER, PresentVisitor, presence
@@ -65,7 +65,7 @@ def _shown(choice: Choice, now: datetime) -> dict[str, Any]:
     active = choice.question(now - ACTIVE, now)
     points = answers.points(half_hour, edges)
     highest = max((point.pageview_count for point in points), default=0) or 1
-    zone = ZoneInfo(choice.site.time_zone)
+    zone = choice.site.zone
     present = presence(active, TOP_COUNT)
     return {
         "there": answers.totals(active).visitor_count,
@@ -86,9 +86,10 @@ def _minutes(now: datetime) -> list[datetime]:
 
 
 def _list_people(choice: Choice, visitors: list[PresentVisitor]) -> list[KnownPerson]:
-    """Those of the visitors whom somebody named, the latest first, each once."""
+    """Those of the visitors whom somebody named, the latest first, each once; nobody who is hidden."""
     links = identities_of(choice.organisation_id, [(choice.site.id, one.visitor) for one in visitors])
-    known = {link.visitor: link for link in links}
+    hidden = list_hidden(choice.organisation_id, {link.identity for link in links})
+    known = {link.visitor: link for link in links if link.identity not in hidden}
     found: dict[str, KnownPerson] = {}
     for one in visitors:
         link = known.get(one.visitor)

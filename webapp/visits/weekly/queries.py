@@ -12,7 +12,9 @@ from sqlalchemy import func, select, text
 
 from webapp.accounts.models import Membership, User
 from webapp.extensions import db
-from webapp.visits.models import Grain, SiteRollUp
+from webapp.lib.zones import zone_named
+from webapp.visits.counting.models import SiteRollUp
+from webapp.visits.models import Grain
 from webapp.visits.weekly.models import WeeklyMail, WeeklySubscription
 
 SUBSCRIBED_SITES = text("SELECT * FROM footfall_sites_with_weekly_mail()")
@@ -39,7 +41,7 @@ class Recipient:
 def list_subscribed_sites() -> list[SubscribedSite]:
     """Those of every organisation; it needs no tenant."""
     found = db.session.execute(SUBSCRIBED_SITES)
-    return [SubscribedSite(row.organisation_id, row.site_id, ZoneInfo(row.time_zone)) for row in found]
+    return [SubscribedSite(row.organisation_id, row.site_id, zone_named(row.time_zone)) for row in found]
 
 
 def list_recipients(organisation_id: UUID, site_id: UUID, monday: date, asked_before: datetime) -> list[Recipient]:

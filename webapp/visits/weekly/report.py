@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from zoneinfo import ZoneInfo
 
 from werkzeug.datastructures import MultiDict
 
@@ -80,7 +79,7 @@ class Report:
 
 def list_report_mondays(site: Site, now: datetime) -> list[date]:
     """The weeks that are over since something was counted, the last first."""
-    zone, first = ZoneInfo(site.time_zone), first_counted_at(site.organisation_id, site.id)
+    zone, first = site.zone, first_counted_at(site.organisation_id, site.id)
     return list_mondays(zone, now, first.astimezone(zone).date(), WEEKS) if first else []
 
 

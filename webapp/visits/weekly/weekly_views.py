@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from flask import Blueprint, abort, current_app, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -49,7 +48,7 @@ def show_weekly() -> ResponseReturnValue:
     return render_page(
         "visits/weekly.html",
         site=site,
-        weeks=[(monday, week_of(monday, _zone(site)).label, _mail_words(mails.get(monday), now)) for monday in mondays],
+        weeks=[(monday, week_of(monday, site.zone).label, _mail_words(mails.get(monday), now)) for monday in mondays],
         shown=shown,
         report=make_report(site, shown, now) if shown else None,
         **_mail_context(site),
@@ -125,10 +124,6 @@ def _read_token(token: str) -> tuple[Site, UUID]:
     if site is None:
         abort(404)
     return site, user_id
-
-
-def _zone(site: Site) -> ZoneInfo:
-    return ZoneInfo(site.time_zone)
 
 
 def _mail_context(site: Site) -> dict[str, Any]:
