@@ -53,6 +53,15 @@ def test_steps_are_added_by_a_form_and_taken_away_by_a_link(alice: Person, site:
     assert removal[1].endswith("step=page:begins:/orders/")
 
 
+def test_a_step_typed_without_its_slash_is_the_page(alice: Person, site: Site) -> None:
+    query = {"site": str(site.id), "kind": "page", "value": " orders/*"}
+    added = alice.client.get("/visits/funnel", query_string=query)
+    assert added.location.endswith("step=page:begins:/orders/")
+    too_long = alice.client.get("/visits/funnel", query_string={**query, "value": "x" * 3000})
+    assert too_long.status_code == 422
+    assert "too long" in too_long.text
+
+
 def test_one_step_asks_for_the_next_and_none_for_the_first(alice: Person, site: Site) -> None:
     assert "Where do people turn back?" in alice.client.get(f"/visits/funnel?site={site.id}").text
     one = alice.client.get(f"/visits/funnel?site={site.id}&step=page:is:/pricing").text

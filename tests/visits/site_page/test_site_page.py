@@ -216,6 +216,15 @@ def test_an_event_is_a_filter_of_visits(alice: Person, site: Site) -> None:
     assert "Nothing passes" not in pages
 
 
+def test_a_goal_typed_without_its_slash_is_the_page(alice: Person, site: Site) -> None:
+    goals = f"/visits/sites/{site.id}/goals"
+    for kind in ("page", "event"):
+        alice.client.post(goals, data={"kind": kind, "value": "thanks"})
+    page = alice.client.get(goals).text
+    assert "page is /thanks" in page
+    assert "event is thanks" in page
+
+
 def test_goals_are_worked_out_of_visits_with_an_event(alice: Person, site: Site) -> None:
     goals = f"/visits/sites/{site.id}/goals"
     alice.client.post(goals, data={"kind": "page", "value": "/pricing", "name": "Saw the prices"})

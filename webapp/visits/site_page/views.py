@@ -77,7 +77,7 @@ def live_url() -> str:
 def with_comparison(choice: Choice) -> Choice:
     """With the filter that the form names; one that cannot be is left out, since only a forged form holds it."""
     field, operator = request.args.get("field", ""), request.args.get("operator", "")
-    text = f"{field}:{operator}:{written_value(field, request.args['value'])}"
+    text = f"{field}:{operator}:{written_value(field, request.args['value'], operator)}"
     try:
         return choice.with_filters(read_filters([*write_filters(choice.filters), text]))
     except BadFilterError:
