@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
@@ -88,6 +90,24 @@ def test_a_link_of_an_event_tells_how_often_and_from_where(client: FlaskClient, 
     for field in ("page", "entry_page", "exit_page", "product"):
         for kind in ("", "/csv", "/json"):
             assert client.get(f"{path}/lists/{field}{kind}", query_string=DAY).status_code == 404
+
+
+def test_the_number_of_events_counts_those_of_the_link(client: FlaskClient, alice: Person, site: Site) -> None:
+    path = share(alice, site, EVENT)
+    page = client.get(path, query_string={**DAY, "metric": "events"}).text
+    assert re.search(r'Events</span>\s*<span class="figure__value">2<', page)
+    hours = json_of(client, f"{path}/numbers/json", by="hour", compare="none", **DAY)
+    assert [row["events"] for row in hours if row["visits"]] == [1, 1]
+    compared = json_of(client, f"{path}/numbers/json", range="today")
+    assert sum(row["compared_events"] for row in compared) == 2
+
+
+def test_a_link_of_a_product_tells_no_number_of_events(client: FlaskClient, alice: Person, site: Site) -> None:
+    path = share(alice, site, "product:is:SKU-1")
+    page = client.get(path, query_string={**DAY, "metric": "events"}).text
+    assert "Visitors, " in page
+    assert ">Events</span>" not in page
+    assert not [name for name in json_of(client, f"{path}/numbers/json", **DAY)[0] if "events" in name]
 
 
 @pytest.mark.parametrize("limit", [PAGE, EVENT])

@@ -24,6 +24,7 @@ from webapp.visits.site_page.flow_views import journeys_file, journeys_page
 from webapp.visits.site_page.limits import is_narrow
 from webapp.visits.site_page.list_views import list_file, list_page, numbers_file
 from webapp.visits.site_page.models import SharedLink
+from webapp.visits.site_page.numbers import VISITORS
 from webapp.visits.site_page.queries import find_shared_link, list_segments, list_shared_links
 from webapp.visits.site_page.secrets import organisation_in
 from webapp.visits.site_page.service import BadEntryError
@@ -133,7 +134,8 @@ def _read_shared(secret: str) -> Choice:
 
 
 def _as_limited(choice: Choice) -> Choice:
-    """Without filters that would tell what the link is not about."""
+    """Without a number or filters that would tell what the link is not about."""
+    choice = choice if choice.metric in choice.metrics else replace(choice, metric=VISITORS)
     asked = [one for one in choice.filters if choice.may_filter(one.field)]
     if len(asked) == len(choice.filters):
         return choice
