@@ -1,4 +1,4 @@
-// What every page does: dialogs, menus that Escape closes, messages that can be put away.
+// What every page does: dialogs, menus that Escape closes, messages that can be put away, texts to copy.
 (() => {
   "use strict";
 
@@ -27,6 +27,27 @@
     if (!menu) return;
     menu.open = false;
     menu.querySelector("summary").focus();
+  };
+
+  const select = (element) => {
+    if (element instanceof HTMLInputElement) element.select();
+    else getSelection().selectAllChildren(element);
+  };
+
+  // Without the right to write to the clipboard the text is at least selected.
+  const copy = async (click) => {
+    const button = click.target.closest("[data-copy]");
+    if (!button) return;
+    const source = document.getElementById(button.dataset.copy);
+    const words = button.querySelector("[data-copy-words]");
+    select(source);
+    try {
+      await navigator.clipboard.writeText(source.value ?? source.textContent);
+      words.textContent = "Copied";
+    } catch {
+      words.textContent = "Selected: copy it with your keyboard";
+    }
+    setTimeout(() => (words.textContent = "Copy"), 2_500);
   };
 
   // An answer that was redirected is another page (signed out, saved): go there instead of swapping it in.
@@ -62,6 +83,7 @@
     dismiss(click);
     closeMenus(click.target);
   });
+  document.addEventListener("click", copy);
   document.addEventListener("keydown", closeMenuOnEscape);
   document.addEventListener("htmx:before:response", followRedirect);
   document.addEventListener("htmx:after:swap", showScriptedParts);

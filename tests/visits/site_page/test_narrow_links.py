@@ -92,6 +92,13 @@ def test_a_link_of_an_event_tells_how_often_and_from_where(client: FlaskClient, 
             assert client.get(f"{path}/lists/{field}{kind}", query_string=DAY).status_code == 404
 
 
+@pytest.mark.parametrize(("limit", "is_offered"), [(PAGE, False), (EVENT, False), ("country:is:DE", True)])
+def test_a_narrow_link_offers_no_journeys(
+    client: FlaskClient, alice: Person, site: Site, limit: str, is_offered: bool
+) -> None:
+    assert (">Journeys</a>" in client.get(share(alice, site, limit)).text) is is_offered
+
+
 def test_the_number_of_events_counts_those_of_the_link(client: FlaskClient, alice: Person, site: Site) -> None:
     path = share(alice, site, EVENT)
     page = client.get(path, query_string={**DAY, "metric": "events"}).text

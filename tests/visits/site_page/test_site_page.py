@@ -183,6 +183,7 @@ def test_a_segment_is_a_name_for_filters(alice: Person, site: Site) -> None:
     saved = alice.client.post(f"/visits/sites/{site.id}/segments", data=form)
     assert saved.status_code == 303
     page = alice.client.get(f"/visits?site={site.id}").text
+    assert "“Germans on phones” is saved" in page
     assert re.search(r'where=country:is:DE&amp;where=device:is:mobile"[^>]*>Germans on phones</a>', page)
     assert alice.client.post(f"/visits/sites/{site.id}/segments", data={"name": "Nothing"}).status_code == 422
 

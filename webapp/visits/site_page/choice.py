@@ -18,7 +18,7 @@ from webapp.visits.models import Site
 from webapp.visits.periods import CUSTOM, DEFAULT_PRESET, BadPeriodError, Period, make_period
 from webapp.visits.questions import Filter, Question
 from webapp.visits.site_page.fields import CARDS, Card, Tab
-from webapp.visits.site_page.filters import BadFilterError, read_filters, with_origins, write_filters
+from webapp.visits.site_page.filters import BadFilterError, read_filters, with_origins, words_of, write_filters
 from webapp.visits.site_page.limits import is_told, may_be_asked, rows_told
 from webapp.visits.site_page.numbers import EVENTS, METRICS, VISITORS, Metric
 
@@ -95,6 +95,11 @@ class Choice:
         """The cards with those of their lists that this may tell."""
         told = [replace(card, tabs=tuple(tab for tab in card.tabs if self.tells(tab.field))) for card in CARDS]
         return [card for card in told if card.tabs]
+
+    @property
+    def limit(self) -> str:
+        """What the link is limited to, in words; '' for everything."""
+        return "; ".join(words_of(one) for one in self.locked)
 
     def tells(self, field: str) -> bool:
         """Whether the list of a field may be seen."""

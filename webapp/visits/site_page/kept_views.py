@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from flask import abort, redirect, request, url_for
+from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.extensions import db
@@ -70,6 +70,7 @@ def save_segment(site_id: UUID) -> ResponseReturnValue:
     except BadEntryError as error:
         abort(422, str(error))
     db.session.commit()
+    flash(f"“{name.strip()}” is saved. Find it under Filter; a shared link can be limited to it.", "success")
     return redirect(choice.url(), code=303)
 
 

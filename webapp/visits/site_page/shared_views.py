@@ -21,6 +21,7 @@ from webapp.visits.site_page.choice import Choice, read_choice
 from webapp.visits.site_page.file_views import goals_file_of
 from webapp.visits.site_page.filters import read_filters, words_of
 from webapp.visits.site_page.flow_views import journeys_file, journeys_page
+from webapp.visits.site_page.flows import can_follow
 from webapp.visits.site_page.limits import is_narrow
 from webapp.visits.site_page.list_views import list_file, list_page, numbers_file
 from webapp.visits.site_page.models import SharedLink
@@ -36,6 +37,7 @@ from webapp.visits.views import visits
 NOT_ASKED = (
     "This link shows some pages, events or products alone. It can't be filtered by what else its visits saw or did."
 )
+NO_LINK = "This link was taken back, or part of its address is missing. Ask whoever gave it to you for another."
 shared_visits = Blueprint("shared_visits", __name__, url_prefix="/shared")
 
 
@@ -45,7 +47,8 @@ def index(secret: str) -> ResponseReturnValue:
     choice = _read_shared(secret)
     if request.args.get("value"):
         return redirect(with_comparison(choice).url(), code=303)
-    return render_page(TEMPLATE, block="figures", status=422 if choice.error else 200, sites=[], **page_context(choice))
+    context = {"sites": [], "can_follow": can_follow(choice), **page_context(choice)}
+    return render_page(TEMPLATE, block="figures", status=422 if choice.error else 200, **context)
 
 
 @shared_visits.get("/<secret>/lists/<field>")
@@ -125,7 +128,7 @@ def _read_shared(secret: str) -> Choice:
     organisation = db.session.get(Organisation, link.organisation_id)
     site = db.session.get(Site, (link.organisation_id, link.site_id))
     if organisation is None or site is None or site.deleted_at is not None:
-        abort(404)
+        abort(404, NO_LINK)
     enter_organisation(organisation)
     choice = read_choice(site, request.args, utc_now())
     locked = read_filters(link.filters)
@@ -153,12 +156,12 @@ def _read_for_file(secret: str) -> Choice:
 def _find_link(secret: str) -> SharedLink:
     organisation_id = organisation_in(secret)
     if organisation_id is None:
-        abort(404)
+        abort(404, NO_LINK)
     enter_tenant(organisation_id)
     link = find_shared_link(organisation_id, secret)
     if link is None:
         enter_tenant(None)
-        abort(404)
+        abort(404, NO_LINK)
     return link
 
 
