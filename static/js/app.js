@@ -1,4 +1,5 @@
-// What every page does: dialogs, menus that Escape closes, messages that can be put away, texts to copy.
+// What every page does: dialogs, menus that Escape closes, messages that can be put away, texts to copy,
+// and where the keyboard and the eye are after a part was swapped.
 (() => {
   "use strict";
 
@@ -64,6 +65,29 @@
     for (const part of document.querySelectorAll("[data-without-script]")) part.hidden = true;
   };
 
+  // Who goes by keyboard stays at the same line of a swapped part, or comes to what its vanished one names instead.
+  let place = null;
+
+  const rememberPlace = () => {
+    const active = document.activeElement?.closest("[data-place]");
+    place = active && { key: active.dataset.place, instead: active.dataset.instead };
+  };
+
+  const returnToPlace = () => {
+    if (!place || document.activeElement !== document.body) return;
+    const same = [...document.querySelectorAll("[data-place]")].find((one) => one.dataset.place === place.key);
+    (same ?? document.querySelector(place.instead))?.focus();
+  };
+
+  // In a row that is wider than a telephone, what is chosen may be out of sight. A row is scrolled once: then people do.
+  const showChosen = () => {
+    for (const chosen of document.querySelectorAll("nav:is(.tabs, .segments):not([data-scrolled]) > [aria-current]")) {
+      const row = chosen.parentElement;
+      row.dataset.scrolled = "";
+      row.scrollLeft = chosen.offsetLeft - row.offsetLeft - (row.clientWidth - chosen.offsetWidth) / 2;
+    }
+  };
+
   const isChanged = (field) =>
     field instanceof HTMLSelectElement
       ? field.selectedOptions[0] !== ([...field.options].findLast((option) => option.defaultSelected) ?? field.options[0])
@@ -87,6 +111,10 @@
   document.addEventListener("keydown", closeMenuOnEscape);
   document.addEventListener("htmx:before:response", followRedirect);
   document.addEventListener("htmx:after:swap", showScriptedParts);
+  document.addEventListener("htmx:before:swap", rememberPlace);
+  document.addEventListener("htmx:after:swap", returnToPlace);
+  document.addEventListener("htmx:after:swap", showChosen);
   addEventListener("load", sendEarlyChanges);
   showScriptedParts();
+  showChosen();
 })();

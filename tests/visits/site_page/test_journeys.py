@@ -68,6 +68,14 @@ def test_one_step_asks_for_the_next_and_none_for_the_first(alice: Person, site: 
     assert "a funnel begins with two steps" in one
 
 
+@pytest.mark.parametrize("address", ["", "/now", "/journeys", "/funnel", "/retention"])
+def test_a_click_on_dates_or_filters_swaps_the_figures_of_every_page(alice: Person, site: Site, address: str) -> None:
+    query = {"site": str(site.id), "range": "7d", "step": ["page:is:/pricing", "page:is:/checkout"]}
+    part = alice.client.get(f"/visits{address}", query_string=query, headers={"HX-Request": "true"})
+    assert part.status_code == 200
+    assert part.text.lstrip().startswith('<div class="stack visits" id="figures"')
+
+
 @pytest.mark.parametrize("steps", [["country:is:DE"], ["page"], ["page:is:/"] * 9])
 def test_steps_that_cannot_be_are_explained(alice: Person, site: Site, steps: list[str]) -> None:
     query = {"site": str(site.id), "step": steps}
