@@ -61,6 +61,9 @@ def test_no_address_of_a_narrow_link_tells_another_page_or_event(
             answer = client.get(address, query_string=query)
             assert answer.status_code in {200, 404}, address
             assert not [told for told in TELLING if told in answer.text], address
+    offered = [client.get(f"{path}/filter-values", query_string={**DAY, "field": field}).text for field in FIELDS]
+    assert any("Germany" in one for one in offered) is (limit in {PAGE, EVENT})
+    assert not [told for told in TELLING if told in "".join(offered)]
 
 
 def test_a_link_of_a_page_tells_the_visits_that_saw_it(client: FlaskClient, alice: Person, site: Site) -> None:

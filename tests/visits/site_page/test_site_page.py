@@ -178,6 +178,24 @@ def test_goals_notes_and_segments_can_be_deleted_by_their_organisation_only(
     assert "No goals yet" in alice.client.get(f"/visits/sites/{site.id}/goals").text
 
 
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("country", ["France", "United Kingdom"]),
+        ("page", ["/blog/one", "/", "/pricing"]),
+        ("channel", ["Search", "Social"]),
+        ("x", []),
+    ],
+)
+def test_the_form_of_filters_offers_values_as_people_type_them(
+    alice: Person, site: Site, field: str, values: list[str]
+) -> None:
+    query = {"site": str(site.id), "range": "yesterday", "field": field, "where": "device:is:mobile"}
+    part = alice.client.get("/visits/filter-values", query_string=query)
+    assert part.status_code == 200
+    assert set(re.findall(r'<option value="([^"]*)">', part.text)) == set(values)
+
+
 def test_a_segment_is_a_name_for_filters(alice: Person, site: Site) -> None:
     form = {"name": "Germans on phones", "where": ["country:is:DE", "device:is:mobile"]}
     saved = alice.client.post(f"/visits/sites/{site.id}/segments", data=form)

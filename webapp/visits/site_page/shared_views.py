@@ -30,6 +30,7 @@ from webapp.visits.site_page.queries import find_shared_link, list_segments, lis
 from webapp.visits.site_page.secrets import organisation_in
 from webapp.visits.site_page.service import BadEntryError
 from webapp.visits.site_page.tables import as_csv, as_json
+from webapp.visits.site_page.value_views import values_of
 from webapp.visits.site_page.views import TEMPLATE, find_site, page_context, with_comparison
 from webapp.visits.table_files import ENDINGS, WRITERS
 from webapp.visits.views import visits
@@ -64,6 +65,11 @@ def list_csv(secret: str, field: str) -> ResponseReturnValue:
 @shared_visits.get("/<secret>/lists/<field>/json")
 def list_json(secret: str, field: str) -> ResponseReturnValue:
     return list_file(_read_for_file(secret), field, as_json)
+
+
+@shared_visits.get("/<secret>/filter-values")
+def suggest_values(secret: str) -> ResponseReturnValue:
+    return values_of(_read_shared(secret))
 
 
 @shared_visits.get("/<secret>/numbers/csv")
