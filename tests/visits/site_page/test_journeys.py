@@ -103,6 +103,17 @@ def test_who_came_before_the_shown_weeks_is_not_new(app: APIFlask, alice: Person
     assert sum(map(int, new)) == len({1, 2, 3})
 
 
+def test_a_week_that_is_not_over_is_told_apart(app: APIFlask, alice: Person, site: Site) -> None:
+    store(app, site, visit(8, ["/"], yesterday() - timedelta(weeks=2)), visit(8, ["/"], yesterday()))
+    page = alice.client.get(f"/visits/retention?site={site.id}").text
+    rows = page.partition("<tbody>")[2].partition("</tbody>")[0].split("</tr>")[:-1]
+    assert [row.count("--under-way") for row in rows] == [1] * len(rows)
+    assert "of the week that is not over" in page
+    over = (yesterday() - timedelta(days=yesterday().weekday() + 1)).date()
+    custom = {"site": str(site.id), "range": "custom", "from": over.isoformat(), "to": over.isoformat()}
+    assert "--under-way" not in alice.client.get("/visits/retention", query_string=custom).text
+
+
 def test_retention_and_funnels_are_filtered_by_the_form_and_freed_by_a_chip(alice: Person, site: Site) -> None:
     step = "page:is:/pricing"
     form = {"site": str(site.id), "field": "country", "operator": "is", "value": "France"}

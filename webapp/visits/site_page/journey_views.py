@@ -51,6 +51,7 @@ def show_retention() -> ResponseReturnValue:
         return redirect(with_comparison(choice).url(RETENTION), code=303)
     weeks, is_estimate = list_weeks(choice)
     zone, last = choice.period.zone, choice.period.last
+    edges = week_edges(zone, last)
     return render_page(
         "visits/retention.html",
         block="figures",
@@ -59,7 +60,8 @@ def show_retention() -> ResponseReturnValue:
         weeks=weeks,
         is_estimate=is_estimate,
         week_count=WEEKS,
-        first_day=choice.kept_from(week_edges(zone, last)[0]),
+        is_under_way=edges[-1] > utc_now(),
+        first_day=choice.kept_from(edges[0]),
         back_day=choice.kept_from(looked_back_to(zone, last)),
     )
 
