@@ -208,6 +208,7 @@ def test_a_segment_is_a_name_for_filters(alice: Person, site: Site) -> None:
 
 def test_a_note_stands_on_the_chart_and_below_it(alice: Person, site: Site) -> None:
     day = yesterday().date().isoformat()
+    assert f'type="date" value="{utc_now().date()}"' in alice.client.get(f"/visits/sites/{site.id}/notes").text
     added = alice.client.post(f"/visits/sites/{site.id}/notes", data={"day": day, "text": "Newsletter <sent>"})
     assert added.status_code == 303
     page = alice.client.get(f"/visits?site={site.id}&range=7d").text

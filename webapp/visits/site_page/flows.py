@@ -14,7 +14,7 @@ from webapp.visits.site_page.fields import OTHER, shown_value
 from webapp.visits.site_page.filters import VALUE_LIMIT, BadFilterError, read_filters, with_origins, written_page
 from webapp.visits.site_page.limits import is_narrow
 from webapp.visits.site_page.lists import spelled_page, toggled
-from webapp.visits.site_page.numbers import per_cent
+from webapp.visits.site_page.numbers import written_share
 from webapp.visits.site_page.service import pattern_of
 
 ENDPOINT = "visits.show_journeys"
@@ -61,7 +61,7 @@ class Line:
 
     @property
     def share(self) -> str:
-        return per_cent(self.fraction)
+        return written_share(self.fraction)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -110,5 +111,7 @@ def _goals_page(site: Site, values: dict[str, str], errors: dict[str, str], stat
 
 
 def _notes_page(site: Site, values: dict[str, str], errors: dict[str, str], status: int) -> ResponseReturnValue:
+    today = utc_now().astimezone(ZoneInfo(site.time_zone)).date()
     notes = list_all_notes(site.organisation_id, site.id)
+    values = {"day": today.isoformat(), **values}
     return render_page("visits/notes.html", status=status, site=site, notes=notes, values=values, errors=errors)

@@ -88,6 +88,7 @@ def list_page(choice: Choice, field: str) -> Response:
         first=(page - 1) * PAGE_SIZE + 1,
         is_cut=len(lines) >= (VISITORS_LIMIT if counts_visitors() else WHOLE_LIMIT),
         counts_visitors=counts_visitors(),
+        usual_label=columns_of(field)[0].label,
         can_count_visitors=field not in WITH_VISITORS,
         is_estimate=any(line.figures.is_estimate for line in lines),
         visitors_url=choice.url("visits.show_list", field=field, q=searched, count=COUNT_VISITORS),
