@@ -40,6 +40,7 @@ def share(person: Person, site: Site, *where: str, goals: str = "") -> str:
         segment = re.findall(r'<option value="([^"]+)">Limit', page)[0]
     links = f"/visits/sites/{site.id}/links"
     assert person.client.post(links, data={"name": "Agency", "segment": segment, "goals": goals}).status_code == 303
+    assert 'data-copy="link-' in person.client.get(links).text
     found: str = re.findall(r'value="http://[^/]+(/shared/[^"]+)"', person.client.get(links).text)[0]
     return found
 

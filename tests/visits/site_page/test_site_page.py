@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import timedelta
 
 import pytest
 from apiflask import APIFlask
 from sqlalchemy import update
+from werkzeug.datastructures import MultiDict
 
 from tests.conftest import Person
 from tests.visits.site_page.support import json_of, store, visit, yesterday
@@ -204,6 +206,16 @@ def test_a_segment_is_a_name_for_filters(alice: Person, site: Site) -> None:
     assert "“Germans on phones” is saved" in page
     assert re.search(r'where=country:is:DE&amp;where=device:is:mobile"[^>]*>Germans on phones</a>', page)
     assert alice.client.post(f"/visits/sites/{site.id}/segments", data={"name": "Nothing"}).status_code == 422
+
+
+def test_a_segment_saved_on_another_page_leads_back_to_that_page(alice: Person, site: Site) -> None:
+    address = f"/visits/funnel?site={site.id}&range=7d&where=country:is:DE&step=page:is:/pricing"
+    form = alice.client.get(address).text.partition("/segments")[2].partition("</form>")[0]
+    hidden = [(name, html.unescape(value)) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', form)]
+    saved = alice.client.post(f"/visits/sites/{site.id}/segments", data=MultiDict([*hidden, ("name", "Germans")]))
+    assert saved.location == address
+    away = {"name": "Away", "where": "country:is:DE", "back": "https://elsewhere.example/"}
+    assert alice.client.post(f"/visits/sites/{site.id}/segments", data=away).location.startswith("/visits?site=")
 
 
 def test_a_note_stands_on_the_chart_and_below_it(alice: Person, site: Site) -> None:
