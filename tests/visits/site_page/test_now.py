@@ -111,11 +111,13 @@ def test_known_people_are_named_to_members_alone(
         assert "bob@example.com" not in client.get(address).text
 
 
-def test_nobody_is_named_where_another_was_named_on_the_same_browser(app: APIFlask, alice: Person, site: Site) -> None:
+def test_nobody_is_named_where_another_was_named_on_the_same_browser(
+    app: APIFlask, alice: Person, site: Site, now: datetime
+) -> None:
     name(app, site, 2, "bob@example.com")
     with app.app_context(), tenant(site.organisation_id):
         refused = {"organisation_id": site.organisation_id, "site_id": site.id, "visitor": 2}
-        db.session.add(RefusedMerge(**refused, identity="other@example.com", at=utc_now() - timedelta(hours=1)))
+        db.session.add(RefusedMerge(**refused, identity="other@example.com", at=now - timedelta(hours=1)))
         db.session.commit()
     assert "bob@example.com" not in now_page(alice, site)
 
