@@ -1,4 +1,5 @@
-// What every page does: dialogs, menus that Escape closes, messages that can be put away.
+// What every page does: dialogs, menus that Escape closes, messages that can be put away, texts to copy,
+// and where the keyboard and the eye are after a part was swapped.
 (() => {
   "use strict";
 
@@ -29,6 +30,27 @@
     menu.querySelector("summary").focus();
   };
 
+  const select = (element) => {
+    if (element instanceof HTMLInputElement) element.select();
+    else getSelection().selectAllChildren(element);
+  };
+
+  // Without the right to write to the clipboard the text is at least selected.
+  const copy = async (click) => {
+    const button = click.target.closest("[data-copy]");
+    if (!button) return;
+    const source = document.getElementById(button.dataset.copy);
+    const words = button.querySelector("[data-copy-words]");
+    select(source);
+    try {
+      await navigator.clipboard.writeText(source.value ?? source.textContent);
+      words.textContent = "Copied";
+    } catch {
+      words.textContent = "Selected: copy it with your keyboard";
+    }
+    setTimeout(() => (words.textContent = "Copy"), 2_500);
+  };
+
   // An answer that was redirected is another page (signed out, saved): go there instead of swapping it in.
   const followRedirect = (arrival) => {
     const answer = arrival.detail.ctx.response.raw;
@@ -41,6 +63,29 @@
   const showScriptedParts = () => {
     for (const part of document.querySelectorAll("[data-dismiss], [data-needs-script]")) part.hidden = false;
     for (const part of document.querySelectorAll("[data-without-script]")) part.hidden = true;
+  };
+
+  // Who goes by keyboard stays at the same line of a swapped part, or comes to what its vanished one names instead.
+  let place = null;
+
+  const rememberPlace = () => {
+    const active = document.activeElement?.closest("[data-place]");
+    place = active && { key: active.dataset.place, instead: active.dataset.instead };
+  };
+
+  const returnToPlace = () => {
+    if (!place || document.activeElement !== document.body) return;
+    const same = [...document.querySelectorAll("[data-place]")].find((one) => one.dataset.place === place.key);
+    (same ?? document.querySelector(place.instead))?.focus();
+  };
+
+  // In a row that is wider than a telephone, what is chosen may be out of sight. A row is scrolled once: then people do.
+  const showChosen = () => {
+    for (const chosen of document.querySelectorAll("nav:is(.tabs, .segments):not([data-scrolled]) > [aria-current]")) {
+      const row = chosen.parentElement;
+      row.dataset.scrolled = "";
+      row.scrollLeft = chosen.offsetLeft - row.offsetLeft - (row.clientWidth - chosen.offsetWidth) / 2;
+    }
   };
 
   const isChanged = (field) =>
@@ -62,9 +107,14 @@
     dismiss(click);
     closeMenus(click.target);
   });
+  document.addEventListener("click", copy);
   document.addEventListener("keydown", closeMenuOnEscape);
   document.addEventListener("htmx:before:response", followRedirect);
   document.addEventListener("htmx:after:swap", showScriptedParts);
+  document.addEventListener("htmx:before:swap", rememberPlace);
+  document.addEventListener("htmx:after:swap", returnToPlace);
+  document.addEventListener("htmx:after:swap", showChosen);
   addEventListener("load", sendEarlyChanges);
   showScriptedParts();
+  showChosen();
 })();

@@ -55,6 +55,30 @@ def test_dates_are_chosen_with_nothing_but_the_keyboard(watched: WatchedPage, in
     watched.assert_clean()
 
 
+def test_the_keyboard_keeps_its_place_when_filters_change(watched: WatchedPage, installation: Installation) -> None:
+    page = watched.page
+    sign_in(page, installation.web_url, "demo@example.com")
+    show_demo_site(page, installation.web_url)
+    page.get_by_role("link", name="Germany").press("Enter")
+    expect(page.get_by_role("group", name="Filters")).to_contain_text("Country is Germany")
+    expect(page.get_by_role("link", name="Germany", exact=True)).to_be_focused()
+    page.get_by_label("Remove the filter “Country is Germany”").press("Enter")
+    expect(page.get_by_role("group", name="Filters")).to_have_count(0)
+    expect(page.locator("#add-filter > summary")).to_be_focused()
+
+
+def test_on_a_telephone_the_chosen_page_and_days_are_in_sight(watched: WatchedPage, installation: Installation) -> None:
+    page = watched.page
+    sign_in(page, installation.web_url, "demo@example.com")
+    page.set_viewport_size({"width": 390, "height": 844})
+    show_demo_site(page, installation.web_url)
+    page.get_by_role("link", name="Retention").click()
+    page.get_by_role("link", name="12 months").click()
+    expect(page.locator("#range-12m")).to_have_attribute("aria-current", "true")
+    for chosen in ("#range-12m", ".site-nav [aria-current]"):
+        expect(page.locator(chosen)).to_be_in_viewport(ratio=1)
+
+
 def _tab_to(page: Page, wanted: Locator) -> None:
     """With as many presses as it takes; a page that does not lead there leads around."""
     for _ in range(80):

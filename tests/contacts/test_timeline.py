@@ -85,6 +85,10 @@ def test_visits_from_before_the_contact_and_before_the_name_are_shown(
     summary = read(alice, contact_id, "/summary")
     assert "1 linked browser" in summary
     assert re.search(r"Pageviews</span>\s*<span class=\"stat__value\">1<", summary)
+    last_seen = (
+        r"Last seen</span>\s*<span class=\"stat__value\">\d+ \w+ \d{4}</span>\s*<span class=\"stat__note\">\d\d:\d\d<"
+    )
+    assert re.search(last_seen, summary), "a day with its time is too wide for its place"
 
 
 def test_visits_from_before_the_contact_arrived_in_a_file_are_shown(

@@ -34,6 +34,7 @@ PUBLIC = {
     "accounts.callback": "the way back",
     "shared_visits.index": "whoever has a link's secret may look at its site",
     "shared_visits.show_list": "the same",
+    "shared_visits.suggest_values": "the same",
     "shared_visits.list_csv": "the same",
     "shared_visits.list_json": "the same",
     "shared_visits.numbers_csv": "the same",

@@ -67,7 +67,7 @@ def test_the_form_adds_what_it_says_to_the_address(alice: Person, site: Site) ->
     form = {
         "did_what": "page",
         "did_operator": "begins",
-        "did_value": " /pricing ",
+        "did_value": " pricing ",
         "did_days": "14d",
         "did_least": "1",
     }

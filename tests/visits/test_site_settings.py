@@ -26,7 +26,7 @@ FORM = {
     "query_keys": "q page",
     "excluded_pages": "/admin/*\n*/preview",
     "excluded_addresses": "203.0.113.7\n198.51.100.9/24",
-    "excluded_countries": "at, us",
+    "excluded_countries": "austria, us",
     "respects_dnt": "yes",
     "is_cookieless": "yes",
     "counts_fragments": "yes",
@@ -50,7 +50,7 @@ KEPT: dict[str, Any] = {
 WRONG = [
     ("name", " ", "A site needs a name"),
     ("origins", "", "Give 1 to 50 addresses"),
-    ("origins", "shop.example", "http:// or https://"),
+    ("origins", "ftp://shop.example", "http:// or https://"),
     ("time_zone", "Mars/Olympus", "Choose a time zone"),
     ("retention_days", "6", "7 to 3,650 days"),
     ("retention_days", "a week", "7 to 3,650 days"),
@@ -58,7 +58,7 @@ WRONG = [
     ("excluded_pages", "admin", "is no path"),
     ("excluded_addresses", "203.0.113.7/40", "is no IP address"),
     ("excluded_addresses", "office", "is no IP address"),
-    ("excluded_countries", "Austria", "no country&#39;s code"),
+    ("excluded_countries", "Austriaa", "no country&#39;s code"),
     ("rate_limit", "0", "whole number from 1"),
     ("rate_limit", "", "whole number from 1"),
 ]

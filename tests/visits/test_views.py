@@ -41,7 +41,13 @@ def test_a_new_site_shows_its_snippet_and_waits_to_be_heard_from(alice: Person, 
 
 @pytest.mark.parametrize(
     ("name", "origin"),
-    [("", ORIGIN), ("a\x01b", ORIGIN), ("Shop", ""), ("Shop", "shop.example"), ("Shop", "https://*.shop.example")],
+    [
+        ("", ORIGIN),
+        ("a\x01b", ORIGIN),
+        ("Shop", ""),
+        ("Shop", "ftp://shop.example"),
+        ("Shop", "https://*.shop.example"),
+    ],
 )
 def test_a_site_that_cannot_be_is_explained_in_the_form(alice: Person, name: str, origin: str) -> None:
     answer = alice.client.post("/visits/sites", data={"name": name, "origin": origin})

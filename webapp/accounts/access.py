@@ -29,6 +29,7 @@ PUBLIC_ENDPOINTS = frozenset(
         "accounts.callback",
         "shared_visits.index",
         "shared_visits.show_list",
+        "shared_visits.suggest_values",
         "shared_visits.list_csv",
         "shared_visits.list_json",
         "shared_visits.numbers_csv",

@@ -32,6 +32,7 @@ from webapp.visits.behaviour.links import visits_of
 from webapp.visits.behaviour.spans import deed_of
 from webapp.visits.models import Site
 from webapp.visits.queries import list_sites
+from webapp.visits.site_page.filters import written_value
 
 FORM = (
     "did_side", "did_what", "did_operator", "did_value", "did_name", "did_text",
@@ -119,11 +120,13 @@ def text_of_form(form: Mapping[str, str]) -> str:
     if what == What.ANYTHING.value:
         return ":".join(parts)
     operator = "is" if what == What.PRODUCT.value else form.get("did_operator", "is")
-    return ":".join([*parts, operator, _value_of(form)])
+    return ":".join([*parts, operator, _value_of(form, operator)])
 
 
-def _value_of(form: Mapping[str, str]) -> str:
+def _value_of(form: Mapping[str, str], operator: str) -> str:
     value = form.get("did_value", "").strip()
+    if form.get("did_what") == What.PAGE.value:
+        return written_value(What.PAGE.value, value, operator)
     if form.get("did_what") != What.PROPERTY.value:
         return value
     parts = [value, form.get("did_name", "").strip(), form.get("did_text", "").strip()]

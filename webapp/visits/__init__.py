@@ -45,6 +45,7 @@ def init_app(app: APIFlask) -> None:
         list_views,
         now_views,
         undo_views,
+        value_views,
     )
     from webapp.visits.site_page.shared_views import shared_visits
     from webapp.visits.sites_api import api_sites

@@ -19,6 +19,8 @@ _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f]")
 _HOST = re.compile(
     r"(?=.{1,254}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.?"
 )
+_LOCAL = re.compile(r"(?:localhost|127\.[0-9.]+|\[::1\])(?::|/|$)", re.IGNORECASE)
+"""Where people try things on their own machine, and hardly ever over https."""
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
@@ -60,10 +62,17 @@ def origin_of(address: str) -> str:
 
     What no browser ever sends is refused rather than kept: such a site would never be heard from.
     """
-    parts = _split(address.strip())
+    parts = _split(_with_scheme(address.strip()))
     host = _host_of(parts)
     port = f":{parts.port}" if parts.port not in {None, DEFAULT_PORTS[parts.scheme]} else ""
     return f"{parts.scheme}://{host}{port}"
+
+
+def _with_scheme(address: str) -> str:
+    """An address as people say it, shop.example, with the scheme that a browser would add."""
+    if not address or "//" in address:
+        return address
+    return f"{'http' if _LOCAL.match(address) else 'https'}://{address}"
 
 
 def _split(address: str) -> SplitResult:

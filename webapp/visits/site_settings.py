@@ -12,6 +12,7 @@ from webapp.lib.countries import country_names
 from webapp.visits.collecting.signatures import make_secret
 from webapp.visits.models import Site
 from webapp.visits.service import BadSiteError, check_name, origin_of
+from webapp.visits.site_page.places import country_code
 
 ORIGINS_LIMIT = 50
 LIST_LIMIT = 200
@@ -113,14 +114,16 @@ def _network(text: str) -> str:
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
-def _excluded_countries(codes: Sequence[str]) -> list[str]:
-    return _list(codes, _country)
+def _excluded_countries(said: Sequence[str]) -> list[str]:
+    return _list(said, _country)
 
 
-def _country(code: str) -> str:
-    if code.upper() not in country_names():
-        raise _WrongError(f"{code!r} is no country's code of two letters, as in AT or US.")
-    return code.upper()
+def _country(said: str) -> str:
+    """The code of a country, by itself or by its name."""
+    code = said.upper() if said.upper() in country_names() else country_code(said)
+    if code is None:
+        raise _WrongError(f"{said!r} is no country, as in Austria, and no country's code, as in AT.")
+    return code
 
 
 def _list(values: Sequence[str], check: Callable[[str], str]) -> list[str]:

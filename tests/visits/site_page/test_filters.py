@@ -76,3 +76,6 @@ def test_what_people_type_becomes_what_visits_keep() -> None:
     assert written_value("device", "Mobile") == "mobile"
     assert written_value("property", "sign-up · plan · pro") == "sign-up\x1fplan\x1fpro"
     assert written_value("page", "/Pricing ") == "/Pricing"
+    assert written_value("entry_page", " pricing", "begins") == "/pricing"
+    assert written_value("page", "https://shop.example/") == "https://shop.example/"
+    assert written_value("page", "pricing", "contains") == "pricing"

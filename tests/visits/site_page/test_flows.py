@@ -92,6 +92,14 @@ def test_a_form_adds_a_filter_and_keeps_the_page(alice: Person, site: Site) -> N
     assert part.lstrip().startswith('<div class="stack visits" id="figures"')
 
 
+def test_a_page_typed_without_its_slash_is_found(alice: Person, site: Site) -> None:
+    query = {"site": str(site.id), "page": "pricing", **DAY}
+    assert "Around /pricing" in alice.client.get("/visits/journeys", query_string=query).text
+    assert {
+        row["visits"] for row in json_of(alice.client, "/visits/journeys/json", **query) if row["when"] == "page"
+    } == {3}
+
+
 def test_all_pages_below_one_can_be_looked_at_together(alice: Person, site: Site) -> None:
     rows = json_of(alice.client, "/visits/journeys/json", site=str(site.id), page="/p*", **DAY)
     assert rows[0]["visits"] == 3

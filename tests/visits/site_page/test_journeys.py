@@ -51,10 +51,27 @@ def test_steps_are_added_by_a_form_and_taken_away_by_a_link(alice: Person, site:
     assert removal[1].endswith("step=page:begins:/orders/")
 
 
+def test_a_step_typed_without_its_slash_is_the_page(alice: Person, site: Site) -> None:
+    query = {"site": str(site.id), "kind": "page", "value": " orders/*"}
+    added = alice.client.get("/visits/funnel", query_string=query)
+    assert added.location.endswith("step=page:begins:/orders/")
+    too_long = alice.client.get("/visits/funnel", query_string={**query, "value": "x" * 3000})
+    assert too_long.status_code == 422
+    assert "too long" in too_long.text
+
+
 def test_one_step_asks_for_the_next_and_none_for_the_first(alice: Person, site: Site) -> None:
     assert "Where do people turn back?" in alice.client.get(f"/visits/funnel?site={site.id}").text
     one = alice.client.get(f"/visits/funnel?site={site.id}&step=page:is:/pricing").text
     assert "a funnel begins with two steps" in one
+
+
+@pytest.mark.parametrize("address", ["", "/now", "/journeys", "/funnel", "/retention"])
+def test_a_click_on_dates_or_filters_swaps_the_figures_of_every_page(alice: Person, site: Site, address: str) -> None:
+    query = {"site": str(site.id), "range": "7d", "step": ["page:is:/pricing", "page:is:/checkout"]}
+    part = alice.client.get(f"/visits{address}", query_string=query, headers={"HX-Request": "true"})
+    assert part.status_code == 200
+    assert part.text.lstrip().startswith('<div class="stack visits" id="figures"')
 
 
 @pytest.mark.parametrize("steps", [["country:is:DE"], ["page"], ["page:is:/"] * 9])
@@ -82,6 +99,17 @@ def test_who_came_before_the_shown_weeks_is_not_new(app: APIFlask, alice: Person
     assert "Nobody came in these weeks" not in page
     new = [re.findall(NUMBER, row)[0] for row in page.partition("<tbody>")[2].split("</tr>")[:-1]]
     assert sum(map(int, new)) == len({1, 2, 3})
+
+
+def test_a_week_that_is_not_over_is_told_apart(app: APIFlask, alice: Person, site: Site) -> None:
+    store(app, site, visit(8, ["/"], yesterday() - timedelta(weeks=2)), visit(8, ["/"], yesterday()))
+    page = alice.client.get(f"/visits/retention?site={site.id}").text
+    rows = page.partition("<tbody>")[2].partition("</tbody>")[0].split("</tr>")[:-1]
+    assert [row.count("--under-way") for row in rows] == [1] * len(rows)
+    assert "of the week that is not over" in page
+    over = (yesterday() - timedelta(days=yesterday().weekday() + 1)).date()
+    custom = {"site": str(site.id), "range": "custom", "from": over.isoformat(), "to": over.isoformat()}
+    assert "--under-way" not in alice.client.get("/visits/retention", query_string=custom).text
 
 
 def test_retention_and_funnels_are_filtered_by_the_form_and_freed_by_a_chip(alice: Person, site: Site) -> None:

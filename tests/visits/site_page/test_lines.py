@@ -15,7 +15,9 @@ from tests.visits.support import ORIGIN, add_rows, add_site, count_all, make_row
 from webapp.config import Settings
 from webapp.visits.backlog import Kind
 from webapp.visits.models import Site
+from webapp.visits.questions import Figures
 from webapp.visits.site_page.fields import LABELS, OTHER
+from webapp.visits.site_page.lists import Line
 
 ENGLISH = {"country": "GB", "language": "en-GB", "device": "desktop", "browser": "Firefox", "system": "Linux"}
 GERMAN = {"country": "DE", "language": "de", "device": "mobile", "browser": "Chrome", "system": "Android"}
@@ -87,3 +89,19 @@ def test_a_click_on_a_line_shows_as_much_as_the_line_says(alice: Person, site: S
         figures = figures_of(alice, url)
         for label, count in zip(HEADERS_OF.get(field, ("Visits",)), counts, strict=False):
             assert not label or figures[label] == count, f"{field} {value!r}: {figures}"
+
+
+@pytest.mark.parametrize(
+    ("field", "fraction", "figures", "words"),
+    [
+        ("country", 0.125, Figures(), "12%"),
+        ("country", 0.001, Figures(), "<1%"),
+        ("country", 0.0, Figures(), "0%"),
+        ("event", 0.5, Figures(visitor_count=1450), "1,450"),
+        ("event", 0.5, Figures(visitor_count=1450, is_estimate=True), "≈ 1,450"),
+    ],
+)
+def test_a_small_share_is_not_nothing_and_an_estimate_says_so(
+    field: str, fraction: float, figures: Figures, words: str
+) -> None:
+    assert Line(field, "x", "x", "", "", 1, fraction, figures, is_chosen=False).second == words

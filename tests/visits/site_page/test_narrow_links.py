@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
@@ -59,6 +61,9 @@ def test_no_address_of_a_narrow_link_tells_another_page_or_event(
             answer = client.get(address, query_string=query)
             assert answer.status_code in {200, 404}, address
             assert not [told for told in TELLING if told in answer.text], address
+    offered = [client.get(f"{path}/filter-values", query_string={**DAY, "field": field}).text for field in FIELDS]
+    assert any("Germany" in one for one in offered) is (limit in {PAGE, EVENT})
+    assert not [told for told in TELLING if told in "".join(offered)]
 
 
 def test_a_link_of_a_page_tells_the_visits_that_saw_it(client: FlaskClient, alice: Person, site: Site) -> None:
@@ -88,6 +93,31 @@ def test_a_link_of_an_event_tells_how_often_and_from_where(client: FlaskClient, 
     for field in ("page", "entry_page", "exit_page", "product"):
         for kind in ("", "/csv", "/json"):
             assert client.get(f"{path}/lists/{field}{kind}", query_string=DAY).status_code == 404
+
+
+@pytest.mark.parametrize(("limit", "is_offered"), [(PAGE, False), (EVENT, False), ("country:is:DE", True)])
+def test_a_narrow_link_offers_no_journeys(
+    client: FlaskClient, alice: Person, site: Site, limit: str, is_offered: bool
+) -> None:
+    assert (">Journeys</a>" in client.get(share(alice, site, limit)).text) is is_offered
+
+
+def test_the_number_of_events_counts_those_of_the_link(client: FlaskClient, alice: Person, site: Site) -> None:
+    path = share(alice, site, EVENT)
+    page = client.get(path, query_string={**DAY, "metric": "events"}).text
+    assert re.search(r'Events</span>\s*<span class="figure__value">2<', page)
+    hours = json_of(client, f"{path}/numbers/json", by="hour", compare="none", **DAY)
+    assert [row["events"] for row in hours if row["visits"]] == [1, 1]
+    compared = json_of(client, f"{path}/numbers/json", range="today")
+    assert sum(row["compared_events"] for row in compared) == 2
+
+
+def test_a_link_of_a_product_tells_no_number_of_events(client: FlaskClient, alice: Person, site: Site) -> None:
+    path = share(alice, site, "product:is:SKU-1")
+    page = client.get(path, query_string={**DAY, "metric": "events"}).text
+    assert "Visitors, " in page
+    assert ">Events</span>" not in page
+    assert not [name for name in json_of(client, f"{path}/numbers/json", **DAY)[0] if "events" in name]
 
 
 @pytest.mark.parametrize("limit", [PAGE, EVENT])

@@ -40,6 +40,7 @@ def share(person: Person, site: Site, *where: str, goals: str = "") -> str:
         segment = re.findall(r'<option value="([^"]+)">Limit', page)[0]
     links = f"/visits/sites/{site.id}/links"
     assert person.client.post(links, data={"name": "Agency", "segment": segment, "goals": goals}).status_code == 303
+    assert 'data-copy="link-' in person.client.get(links).text
     found: str = re.findall(r'value="http://[^/]+(/shared/[^"]+)"', person.client.get(links).text)[0]
     return found
 
@@ -54,6 +55,7 @@ def test_a_stranger_with_a_link_sees_the_page_and_nothing_to_change(
     assert "noindex" in page.headers["X-Robots-Tag"]
     for inside in ("csrf_token", 'method="post"', "/visits/", 'href="/visits', "live/", alice.email):
         assert inside not in page.text.replace("/static/css/visits.css", ""), inside
+    assert "Limited to" not in page.text
     assert client.get("/visits").status_code == 302
 
 
@@ -103,7 +105,15 @@ def test_a_link_that_is_taken_back_shows_nothing_any_more(client: FlaskClient, a
     page = alice.client.get(f"/visits/sites/{site.id}/links").text
     assert alice.client.post(re.findall(r'action="(/visits/links/[^"]+)"', page)[0]).status_code == 303
     for address in (path, f"{path}/lists/page", f"{path}/lists/page/csv", f"{path}/numbers/json"):
-        assert client.get(address).status_code == 404
+        gone = client.get(address)
+        assert gone.status_code == 404
+        assert "This link was taken back" in gone.text
+
+
+def test_a_link_says_what_it_is_limited_to(client: FlaskClient, alice: Person, site: Site) -> None:
+    path = share(alice, site, "country:is:DE")
+    for address in (path, f"{path}/lists/page", f"{path}/journeys"):
+        assert "Limited to visits with: Country is Germany" in client.get(address).text
 
 
 @pytest.mark.parametrize("secret", ["x", "0" * 32 + "-" + "a" * 32, "%00", "a" * 5000])

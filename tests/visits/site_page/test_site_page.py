@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import timedelta
 
 import pytest
 from apiflask import APIFlask
 from sqlalchemy import update
+from werkzeug.datastructures import MultiDict
 
 from tests.conftest import Person
 from tests.visits.site_page.support import json_of, store, visit, yesterday
@@ -178,17 +180,47 @@ def test_goals_notes_and_segments_can_be_deleted_by_their_organisation_only(
     assert "No goals yet" in alice.client.get(f"/visits/sites/{site.id}/goals").text
 
 
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("country", ["France", "United Kingdom"]),
+        ("page", ["/blog/one", "/", "/pricing"]),
+        ("channel", ["Search", "Social"]),
+        ("x", []),
+    ],
+)
+def test_the_form_of_filters_offers_values_as_people_type_them(
+    alice: Person, site: Site, field: str, values: list[str]
+) -> None:
+    query = {"site": str(site.id), "range": "yesterday", "field": field, "where": "device:is:mobile"}
+    part = alice.client.get("/visits/filter-values", query_string=query)
+    assert part.status_code == 200
+    assert set(re.findall(r'<option value="([^"]*)">', part.text)) == set(values)
+
+
 def test_a_segment_is_a_name_for_filters(alice: Person, site: Site) -> None:
     form = {"name": "Germans on phones", "where": ["country:is:DE", "device:is:mobile"]}
     saved = alice.client.post(f"/visits/sites/{site.id}/segments", data=form)
     assert saved.status_code == 303
     page = alice.client.get(f"/visits?site={site.id}").text
+    assert "“Germans on phones” is saved" in page
     assert re.search(r'where=country:is:DE&amp;where=device:is:mobile"[^>]*>Germans on phones</a>', page)
     assert alice.client.post(f"/visits/sites/{site.id}/segments", data={"name": "Nothing"}).status_code == 422
 
 
+def test_a_segment_saved_on_another_page_leads_back_to_that_page(alice: Person, site: Site) -> None:
+    address = f"/visits/funnel?site={site.id}&range=7d&where=country:is:DE&step=page:is:/pricing"
+    form = alice.client.get(address).text.partition("/segments")[2].partition("</form>")[0]
+    hidden = [(name, html.unescape(value)) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', form)]
+    saved = alice.client.post(f"/visits/sites/{site.id}/segments", data=MultiDict([*hidden, ("name", "Germans")]))
+    assert saved.location == address
+    away = {"name": "Away", "where": "country:is:DE", "back": "https://elsewhere.example/"}
+    assert alice.client.post(f"/visits/sites/{site.id}/segments", data=away).location.startswith("/visits?site=")
+
+
 def test_a_note_stands_on_the_chart_and_below_it(alice: Person, site: Site) -> None:
     day = yesterday().date().isoformat()
+    assert f'type="date" value="{utc_now().date()}"' in alice.client.get(f"/visits/sites/{site.id}/notes").text
     added = alice.client.post(f"/visits/sites/{site.id}/notes", data={"day": day, "text": "Newsletter <sent>"})
     assert added.status_code == 303
     page = alice.client.get(f"/visits?site={site.id}&range=7d").text
@@ -214,6 +246,15 @@ def test_an_event_is_a_filter_of_visits(alice: Person, site: Site) -> None:
     pages = page.partition('id="pages-title"')[2].partition("</section>")[0]
     assert "/pricing" in pages
     assert "Nothing passes" not in pages
+
+
+def test_a_goal_typed_without_its_slash_is_the_page(alice: Person, site: Site) -> None:
+    goals = f"/visits/sites/{site.id}/goals"
+    for kind in ("page", "event"):
+        alice.client.post(goals, data={"kind": kind, "value": "thanks"})
+    page = alice.client.get(goals).text
+    assert "page is /thanks" in page
+    assert "event is thanks" in page
 
 
 def test_goals_are_worked_out_of_visits_with_an_event(alice: Person, site: Site) -> None:

@@ -18,9 +18,9 @@ from webapp.visits.models import Site
 from webapp.visits.periods import CUSTOM, DEFAULT_PRESET, BadPeriodError, Period, make_period
 from webapp.visits.questions import Filter, Question
 from webapp.visits.site_page.fields import CARDS, Card, Tab
-from webapp.visits.site_page.filters import BadFilterError, read_filters, with_origins, write_filters
+from webapp.visits.site_page.filters import BadFilterError, read_filters, with_origins, words_of, write_filters
 from webapp.visits.site_page.limits import is_told, may_be_asked, rows_told
-from webapp.visits.site_page.numbers import METRICS, VISITORS, Metric
+from webapp.visits.site_page.numbers import EVENTS, METRICS, VISITORS, Metric
 
 
 class Comparison(enum.Enum):
@@ -96,6 +96,11 @@ class Choice:
         told = [replace(card, tabs=tuple(tab for tab in card.tabs if self.tells(tab.field))) for card in CARDS]
         return [card for card in told if card.tabs]
 
+    @property
+    def limit(self) -> str:
+        """What the link is limited to, in words; '' for everything."""
+        return "; ".join(words_of(one) for one in self.locked)
+
     def tells(self, field: str) -> bool:
         """Whether the list of a field may be seen."""
         return is_told(self.locked, field)
@@ -103,6 +108,11 @@ class Choice:
     def may_filter(self, field: str) -> bool:
         """Whether it may be filtered by a field."""
         return may_be_asked(self.locked, field)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The numbers that this may tell: of events those that its link names, where it names any."""
+        return [metric for metric in METRICS.values() if metric is not EVENTS or self.tells("event")]
 
     def tab_of(self, card: Card) -> Tab:
         """The list of a card that is shown."""

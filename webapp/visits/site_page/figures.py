@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 
 from webapp.visits import answers
-from webapp.visits.questions import Figures, Summary
+from webapp.visits.questions import Figures, Question, Summary
 from webapp.visits.site_page.chart import Bucket
 from webapp.visits.site_page.choice import Choice
-from webapp.visits.site_page.numbers import METRICS, VISITORS, Metric, change
+from webapp.visits.site_page.numbers import VISITORS, Metric, change
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,31 @@ def get_compared(choice: Choice, now: datetime) -> Summary | None:
     compared = choice.compared
     if compared is None:
         return None
-    edges = compared.edges(choice.aggregation)
-    return answers.summary(choice.question(compared.start, compared.end), edges, compared.end_when(choice.period, now))
+    question, edges = choice.question(compared.start, compared.end), compared.edges(choice.aggregation)
+    until = compared.end_when(choice.period, now)
+    return with_told_events(choice, answers.summary(question, edges, until), question, edges, until)
+
+
+def with_told_events(
+    choice: Choice, found: Summary, question: Question, edges: Sequence[datetime], until: datetime
+) -> Summary:
+    """The same summary, in which those events alone count that the choice's link is limited to."""
+    rows = choice.list_question("event").rows
+    if not rows:
+        return found
+    told = answers.summary(replace(question, rows=rows), edges, until)
+    points = [_with_events_of(one, other) for one, other in zip(found.points, told.points, strict=True)]
+    return Summary(_with_events_of(found.total, told.total), points)
+
+
+def _with_events_of(figures: Figures, told: Figures) -> Figures:
+    return replace(figures, event_count=told.event_count)
 
 
 def list_numbers(choice: Choice, total: Figures, compared: Summary | None) -> list[Number]:
     """Every number with its change."""
     before = compared.total if compared else None
-    return [_number(choice, metric, total, before) for metric in METRICS.values()]
+    return [_number(choice, metric, total, before) for metric in choice.metrics]
 
 
 def list_buckets(choice: Choice, points: Sequence[Figures], compared: Summary | None) -> list[Bucket]:

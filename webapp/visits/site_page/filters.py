@@ -87,6 +87,12 @@ def words_of(one: Filter) -> str:
     return f"{LABELS[one.field]} {WORDS[one.operator]} {values}"
 
 
+def written_page(typed: str) -> str:
+    """A page as people type it, pricing, as the path that visits keep; whole addresses and parts (*thanks*) stay."""
+    typed = typed.strip()
+    return typed if not typed or typed.startswith(("/", "*")) or "://" in typed else f"/{typed}"
+
+
 def _with_origins(one: Filter, origins: Sequence[str]) -> tuple[str, ...]:
     if one.operator is Operator.CONTAINS:
         return one.values
@@ -110,9 +116,11 @@ def _split(text: str) -> tuple[str, Operator, str]:
         raise BadFilterError(f"A filter can't compare by “{comparison[:40]}”.") from error
 
 
-def written_value(field: str, typed: str) -> str:
-    """What a person types, as visits keep it: Germany as DE, Desktop as desktop."""
+def written_value(field: str, typed: str, operator: str = Operator.IS.value) -> str:
+    """What a person types, as visits keep it: Germany as DE, Desktop as desktop, pricing as /pricing."""
     typed = typed.strip()
+    if field in PAGE_FIELDS and operator != Operator.CONTAINS.value:
+        return written_page(typed)
     if field == "country":
         return country_code(typed) or (typed.upper() if len(typed) == len("DE") else typed)
     if field == "property":

@@ -11,10 +11,10 @@ from webapp.visits.raw import flows
 from webapp.visits.raw.flows import STEPS, Came, Flow, FlowStep
 from webapp.visits.site_page.choice import Choice
 from webapp.visits.site_page.fields import OTHER, shown_value
-from webapp.visits.site_page.filters import VALUE_LIMIT, BadFilterError, read_filters, with_origins
+from webapp.visits.site_page.filters import VALUE_LIMIT, BadFilterError, read_filters, with_origins, written_page
 from webapp.visits.site_page.limits import is_narrow
 from webapp.visits.site_page.lists import spelled_page, toggled
-from webapp.visits.site_page.numbers import per_cent
+from webapp.visits.site_page.numbers import written_share
 from webapp.visits.site_page.service import pattern_of
 
 ENDPOINT = "visits.show_journeys"
@@ -61,7 +61,7 @@ class Line:
 
     @property
     def share(self) -> str:
-        return per_cent(self.fraction)
+        return written_share(self.fraction)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Stage:
 
 def read_place(arguments: Mapping[str, str]) -> Place:
     """What an address asks for; raises BadFilterError."""
-    text = arguments.get("page", "").strip()
+    text = written_page(arguments.get("page", ""))
     steps = arguments.get("steps", "")
     place = Place(text[: VALUE_LIMIT + 1], int(steps) if steps in {str(step) for step in STEPS} else USUAL_STEPS)
     if place.filter is not None and not text.strip("*"):

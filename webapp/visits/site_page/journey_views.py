@@ -12,7 +12,7 @@ from webapp.pages import render_page
 from webapp.visits.questions import PAGE, Filter
 from webapp.visits.raw.journeys import STEPS
 from webapp.visits.site_page.choice import Choice, read_choice
-from webapp.visits.site_page.filters import BadFilterError, write_filters
+from webapp.visits.site_page.filters import BadFilterError, write_filters, written_page
 from webapp.visits.site_page.goals import words_of as words_of_goal
 from webapp.visits.site_page.journeys import WEEKS, list_steps, list_weeks, looked_back_to, read_steps, week_edges
 from webapp.visits.site_page.models import Goal
@@ -36,7 +36,10 @@ def show_funnel() -> ResponseReturnValue:
     if request.args.get("value") and "field" in request.args:
         return redirect(with_comparison(choice).url(FUNNEL, step=write_filters(steps)), code=303)
     if request.args.get("value") and len(steps) < STEPS[-1]:
-        return redirect(funnel_url(choice, [*steps, _typed_step()]), code=303)
+        try:
+            return redirect(funnel_url(choice, [*steps, _typed_step()]), code=303)
+        except BadFilterError as problem:
+            error = str(problem)
     return funnel_page(choice, steps, error)
 
 
@@ -48,6 +51,7 @@ def show_retention() -> ResponseReturnValue:
         return redirect(with_comparison(choice).url(RETENTION), code=303)
     weeks, is_estimate = list_weeks(choice)
     zone, last = choice.period.zone, choice.period.last
+    edges = week_edges(zone, last)
     return render_page(
         "visits/retention.html",
         block="figures",
@@ -56,7 +60,8 @@ def show_retention() -> ResponseReturnValue:
         weeks=weeks,
         is_estimate=is_estimate,
         week_count=WEEKS,
-        first_day=choice.kept_from(week_edges(zone, last)[0]),
+        is_under_way=edges[-1] > utc_now(),
+        first_day=choice.kept_from(edges[0]),
         back_day=choice.kept_from(looked_back_to(zone, last)),
     )
 
@@ -100,5 +105,5 @@ def _typed_step() -> Filter:
     value = request.args["value"].strip()
     if request.args.get("kind") == "event":
         return read_steps([f"event:is:{value}"])[0]
-    operator, pattern = pattern_of(value)
+    operator, pattern = pattern_of(written_page(value))
     return read_steps([f"{PAGE}:{operator.value}:{pattern}"])[0]

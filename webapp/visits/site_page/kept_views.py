@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from flask import abort, redirect, request, url_for
+from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.extensions import db
 from webapp.lib.clock import utc_now
+from webapp.lib.paths import own_path
 from webapp.pages import render_page
 from webapp.visits.models import Site
 from webapp.visits.questions import PAGE
@@ -62,18 +64,20 @@ def add_note(site_id: UUID) -> ResponseReturnValue:
 def save_segment(site_id: UUID) -> ResponseReturnValue:
     """Keep the filters of a page under a name, and show that page again."""
     choice = read_choice(find_site(site_id), request.form, utc_now())
+    back = own_path(request.form.get("back"), choice.url())
     name, replaces = request.form.get("name", ""), request.form.get("replace") == "yes"
     try:
         service.save_segment(choice.site, name, write_filters(choice.filters), replaces=replaces)
     except NameTakenError:
-        return _ask_to_replace(choice, name.strip())
+        return _ask_to_replace(choice, name.strip(), back)
     except BadEntryError as error:
         abort(422, str(error))
     db.session.commit()
-    return redirect(choice.url(), code=303)
+    flash(f"“{name.strip()}” is saved. Find it under Filter; a shared link can be limited to it.", "success")
+    return redirect(back, code=303)
 
 
-def _ask_to_replace(choice: Choice, name: str) -> ResponseReturnValue:
+def _ask_to_replace(choice: Choice, name: str, back: str) -> ResponseReturnValue:
     """Whether the segment of this name shall be these filters from now on."""
     segment = find_segment(choice.organisation_id, choice.site.id, name)
     filters = write_filters(choice.filters)
@@ -84,8 +88,8 @@ def _ask_to_replace(choice: Choice, name: str) -> ResponseReturnValue:
         text=f"There is a segment of this name: {_in_words(segment.filters if segment else [])}."
         f" It would be these filters from now on: {_in_words(filters)}.",
         action="Replace it",
-        fields=[("name", name), ("replace", "yes"), *_fields_of(choice)],
-        back=choice.url(),
+        fields=[("name", name), ("replace", "yes"), ("back", back), *_fields_of(choice)],
+        back=back,
     )
 
 
@@ -109,5 +113,7 @@ def _goals_page(site: Site, values: dict[str, str], errors: dict[str, str], stat
 
 
 def _notes_page(site: Site, values: dict[str, str], errors: dict[str, str], status: int) -> ResponseReturnValue:
+    today = utc_now().astimezone(ZoneInfo(site.time_zone)).date()
     notes = list_all_notes(site.organisation_id, site.id)
+    values = {"day": today.isoformat(), **values}
     return render_page("visits/notes.html", status=status, site=site, notes=notes, values=values, errors=errors)

@@ -11,11 +11,11 @@ from webapp.lib.clock import utc_now
 from webapp.pages import render_page
 from webapp.visits import answers
 from webapp.visits.periods import utc_iso
-from webapp.visits.questions import Figures
+from webapp.visits.questions import Figures, Summary
 from webapp.visits.site_page.chart import Bucket
 from webapp.visits.site_page.choice import Choice, read_choice
 from webapp.visits.site_page.fields import LABELS, plural
-from webapp.visits.site_page.figures import get_compared, list_buckets
+from webapp.visits.site_page.figures import get_compared, list_buckets, with_told_events
 from webapp.visits.site_page.filters import chips_of
 from webapp.visits.site_page.lists import (
     VISITORS,
@@ -27,7 +27,7 @@ from webapp.visits.site_page.lists import (
     list_lines,
     list_visitor_lines,
 )
-from webapp.visits.site_page.numbers import METRICS, Metric
+from webapp.visits.site_page.numbers import Metric
 from webapp.visits.site_page.people_links import has_people, people_url_of_line
 from webapp.visits.site_page.tables import Cell, as_csv, as_json
 from webapp.visits.site_page.views import find_site
@@ -88,6 +88,7 @@ def list_page(choice: Choice, field: str) -> Response:
         first=(page - 1) * PAGE_SIZE + 1,
         is_cut=len(lines) >= (VISITORS_LIMIT if counts_visitors() else WHOLE_LIMIT),
         counts_visitors=counts_visitors(),
+        usual_label=columns_of(field)[0].label,
         can_count_visitors=field not in WITH_VISITORS,
         is_estimate=any(line.figures.is_estimate for line in lines),
         visitors_url=choice.url("visits.show_list", field=field, q=searched, count=COUNT_VISITORS),
@@ -112,12 +113,15 @@ def list_file(choice: Choice, field: str, write: FileKind) -> Response:
 def numbers_file(choice: Choice, write: FileKind) -> Response:
     """The chart's numbers as a file, each bucket with the one that it is compared with."""
     edges = choice.period.edges(choice.aggregation)
-    points = answers.points(choice.question(edges[0], edges[-1]), edges)
-    buckets = list_buckets(choice, points, get_compared(choice, utc_now()))
-    header = ["starts_at", *METRICS]
+    question = choice.question(edges[0], edges[-1])
+    counted = Summary(Figures(), answers.points(question, edges))
+    told = with_told_events(choice, counted, question, edges, question.end)
+    buckets = list_buckets(choice, told.points, get_compared(choice, utc_now()))
+    names = [metric.name for metric in choice.metrics]
+    header = ["starts_at", *names]
     if choice.compared:
-        header += ["compared_starts_at", *(f"compared_{name}" for name in METRICS)]
-    rows = [[*_row(bucket.starts_at, bucket.figures), *_compared_row(choice, bucket)] for bucket in buckets]
+        header += ["compared_starts_at", *(f"compared_{name}" for name in names)]
+    rows = [[*_row(choice, bucket.starts_at, bucket.figures), *_compared_row(choice, bucket)] for bucket in buckets]
     return table_file(write, "visits", header, rows)
 
 
@@ -126,12 +130,12 @@ def _compared_row(choice: Choice, bucket: Bucket) -> list[Cell]:
     if choice.compared is None:
         return []
     if bucket.compared_at is None or bucket.compared is None:
-        return [None] * (1 + len(METRICS))
-    return _row(bucket.compared_at, bucket.compared)
+        return [None] * (1 + len(choice.metrics))
+    return _row(choice, bucket.compared_at, bucket.compared)
 
 
-def _row(starts_at: datetime, figures: Figures) -> list[Cell]:
-    return [utc_iso(starts_at), *(metric.work_out(figures) for metric in METRICS.values())]
+def _row(choice: Choice, starts_at: datetime, figures: Figures) -> list[Cell]:
+    return [utc_iso(starts_at), *(metric.work_out(figures) for metric in choice.metrics)]
 
 
 def counts_visitors() -> bool:

@@ -10,7 +10,7 @@ from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, PAGE, Figures, Filter
 from webapp.visits.site_page.choice import Choice
 from webapp.visits.site_page.fields import EVENT_FIELDS, LABELS, OTHER, PAGE_FIELDS, Card, Tab, shown_value
 from webapp.visits.site_page.filters import read_filters, write_filter, write_filters
-from webapp.visits.site_page.numbers import BOUNCE_RATE, PAGES_PER_VISIT, VISIT_DURATION, Metric, per_cent, seconds
+from webapp.visits.site_page.numbers import BOUNCE_RATE, PAGES_PER_VISIT, VISIT_DURATION, Metric, seconds, written_share
 
 TOP_COUNT = 9
 WHOLE_LIMIT = 25_000
@@ -69,7 +69,9 @@ class Line:
     @property
     def second(self) -> str:
         """Its share, written; of events, by how many visitors they were done."""
-        return per_cent(self.fraction) if self.field not in WITH_VISITORS else VISITORS.text(self.figures)
+        if self.field in WITH_VISITORS:
+            return f"{'≈ ' if self.figures.is_estimate else ''}{VISITORS.text(self.figures)}"
+        return written_share(self.fraction)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,11 @@ def per_cent(fraction: float) -> str:
     return f"{fraction:.0%}"
 
 
+def written_share(fraction: float) -> str:
+    """The same of a part that is there, however small: 0.001 is not 0%."""
+    return "<1%" if 0 < fraction < 0.005 else per_cent(fraction)
+
+
 def one_place(value: float) -> str:
     """2.345 as 2.3."""
     return f"{value:.1f}"

@@ -15,7 +15,7 @@ from webapp.lib.texts import is_keepable
 from webapp.visits.models import Site
 from webapp.visits.questions import PAGE, Operator
 from webapp.visits.raw.journeys import STEPS
-from webapp.visits.site_page.filters import VALUE_LIMIT, BadFilterError, read_filters, write_filters
+from webapp.visits.site_page.filters import VALUE_LIMIT, BadFilterError, read_filters, write_filters, written_page
 from webapp.visits.site_page.journeys import read_steps
 from webapp.visits.site_page.models import ChartNote, Funnel, Goal, Segment, SharedLink
 from webapp.visits.site_page.queries import find_segment
@@ -45,7 +45,7 @@ class NameTakenError(BadEntryError):
 
 def create_goal(site: Site, name: str, kind: str, value: str) -> Goal:
     """A goal: a page (with * for anything, at its end or around a part) or an event; raises BadEntryError."""
-    value = value.strip()
+    value = written_page(value) if kind == PAGE else value.strip()
     if not 1 <= len(value.strip("*")) <= VALUE_LIMIT or not is_keepable(value):
         raise BadEntryError("value", "Give a page, as in /thanks or /orders/*, or the name of an event.")
     operator, pattern = pattern_of(value) if kind == PAGE else (Operator.IS, value)

@@ -21,13 +21,16 @@ from webapp.visits.site_page.choice import Choice, read_choice
 from webapp.visits.site_page.file_views import goals_file_of
 from webapp.visits.site_page.filters import read_filters, words_of
 from webapp.visits.site_page.flow_views import journeys_file, journeys_page
+from webapp.visits.site_page.flows import can_follow
 from webapp.visits.site_page.limits import is_narrow
 from webapp.visits.site_page.list_views import list_file, list_page, numbers_file
 from webapp.visits.site_page.models import SharedLink
+from webapp.visits.site_page.numbers import VISITORS
 from webapp.visits.site_page.queries import find_shared_link, list_segments, list_shared_links
 from webapp.visits.site_page.secrets import organisation_in
 from webapp.visits.site_page.service import BadEntryError
 from webapp.visits.site_page.tables import as_csv, as_json
+from webapp.visits.site_page.value_views import values_of
 from webapp.visits.site_page.views import TEMPLATE, find_site, page_context, with_comparison
 from webapp.visits.table_files import ENDINGS, WRITERS
 from webapp.visits.views import visits
@@ -35,6 +38,7 @@ from webapp.visits.views import visits
 NOT_ASKED = (
     "This link shows some pages, events or products alone. It can't be filtered by what else its visits saw or did."
 )
+NO_LINK = "This link was taken back, or part of its address is missing. Ask whoever gave it to you for another."
 shared_visits = Blueprint("shared_visits", __name__, url_prefix="/shared")
 
 
@@ -44,7 +48,8 @@ def index(secret: str) -> ResponseReturnValue:
     choice = _read_shared(secret)
     if request.args.get("value"):
         return redirect(with_comparison(choice).url(), code=303)
-    return render_page(TEMPLATE, block="figures", status=422 if choice.error else 200, sites=[], **page_context(choice))
+    context = {"sites": [], "can_follow": can_follow(choice), **page_context(choice)}
+    return render_page(TEMPLATE, block="figures", status=422 if choice.error else 200, **context)
 
 
 @shared_visits.get("/<secret>/lists/<field>")
@@ -60,6 +65,11 @@ def list_csv(secret: str, field: str) -> ResponseReturnValue:
 @shared_visits.get("/<secret>/lists/<field>/json")
 def list_json(secret: str, field: str) -> ResponseReturnValue:
     return list_file(_read_for_file(secret), field, as_json)
+
+
+@shared_visits.get("/<secret>/filter-values")
+def suggest_values(secret: str) -> ResponseReturnValue:
+    return values_of(_read_shared(secret))
 
 
 @shared_visits.get("/<secret>/numbers/csv")
@@ -124,7 +134,7 @@ def _read_shared(secret: str) -> Choice:
     organisation = db.session.get(Organisation, link.organisation_id)
     site = db.session.get(Site, (link.organisation_id, link.site_id))
     if organisation is None or site is None or site.deleted_at is not None:
-        abort(404)
+        abort(404, NO_LINK)
     enter_organisation(organisation)
     choice = read_choice(site, request.args, utc_now())
     locked = read_filters(link.filters)
@@ -133,7 +143,8 @@ def _read_shared(secret: str) -> Choice:
 
 
 def _as_limited(choice: Choice) -> Choice:
-    """Without filters that would tell what the link is not about."""
+    """Without a number or filters that would tell what the link is not about."""
+    choice = choice if choice.metric in choice.metrics else replace(choice, metric=VISITORS)
     asked = [one for one in choice.filters if choice.may_filter(one.field)]
     if len(asked) == len(choice.filters):
         return choice
@@ -151,12 +162,12 @@ def _read_for_file(secret: str) -> Choice:
 def _find_link(secret: str) -> SharedLink:
     organisation_id = organisation_in(secret)
     if organisation_id is None:
-        abort(404)
+        abort(404, NO_LINK)
     enter_tenant(organisation_id)
     link = find_shared_link(organisation_id, secret)
     if link is None:
         enter_tenant(None)
-        abort(404)
+        abort(404, NO_LINK)
     return link
 
 

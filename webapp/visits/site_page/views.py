@@ -25,7 +25,7 @@ from webapp.visits.site_page.cards import list_site_cards
 from webapp.visits.site_page.chart import bucket_label, make_figure
 from webapp.visits.site_page.choice import Choice, Comparison, read_choice
 from webapp.visits.site_page.fields import LABELS
-from webapp.visits.site_page.figures import get_compared, list_buckets, list_numbers
+from webapp.visits.site_page.figures import get_compared, list_buckets, list_numbers, with_told_events
 from webapp.visits.site_page.filters import WORDS, BadFilterError, chips_of, read_filters, write_filters, written_value
 from webapp.visits.site_page.goals import can_convert, list_goal_lines
 from webapp.visits.site_page.lists import TOP_COUNT, fields_of, list_cards, list_values
@@ -77,7 +77,7 @@ def live_url() -> str:
 def with_comparison(choice: Choice) -> Choice:
     """With the filter that the form names; one that cannot be is left out, since only a forged form holds it."""
     field, operator = request.args.get("field", ""), request.args.get("operator", "")
-    text = f"{field}:{operator}:{written_value(field, request.args['value'])}"
+    text = f"{field}:{operator}:{written_value(field, request.args['value'], operator)}"
     try:
         return choice.with_filters(read_filters([*write_filters(choice.filters), text]))
     except BadFilterError:
@@ -150,8 +150,9 @@ def _shown(choice: Choice) -> dict[str, Any]:
     alike = [field for field in fields if choice.list_question(field) == question]
     found = answers.overview(question, edges, alike, TOP_COUNT + 1)
     others = {field: list_values(choice, field, TOP_COUNT + 1) for field in fields if field not in alike}
-    total, compared = found.summary.total, get_compared(choice, now)
-    buckets, annotations = list_buckets(choice, found.summary.points, compared), list_annotations(choice)
+    summary = with_told_events(choice, found.summary, question, edges, question.end)
+    total, compared = summary.total, get_compared(choice, now)
+    buckets, annotations = list_buckets(choice, summary.points, compared), list_annotations(choice)
     goals = list_goals(choice.organisation_id, choice.site.id) if choice.shows_goals else []
     return {
         "numbers": list_numbers(choice, total, compared),
