@@ -77,7 +77,7 @@ class Address:
 
     def path(self, app: APIFlask, row_id: UUID) -> str:
         with app.test_request_context():
-            arguments = {name: "json" if name == FILE_KIND else row_id for name in self.rule.arguments}
+            arguments: dict[str, Any] = {name: "json" if name == FILE_KIND else row_id for name in self.rule.arguments}
             return str(app.url_for(self.rule.endpoint, **arguments))
 
     def __str__(self) -> str:
