@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from random import Random
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from apiflask import APIFlask
 
+from tests.visits.raw.glances import at_a_glance
 from tests.visits.raw.made_rows import (
     DAYS,
     EVENTS,
@@ -108,6 +110,23 @@ def test_filters_of_many_kinds_say_what_a_look_at_every_row_says(asked: tuple[Ma
             assert engine.totals(question) == expected, question
 
 
+def test_a_page_that_is_not_wanted_takes_no_visit_that_saw_another_too(asked: tuple[Made, Question, Random]) -> None:
+    """Whatever else is asked for, and whether a visit entered on the page, left it, or changed after it was written."""
+    made, everything, random = asked
+    zone = ZoneInfo("UTC")
+    with tenant(everything.organisation_id):
+        for _ in range(40):
+            unwanted = [Filter("page", IS_NOT, tuple(random.sample(PAGES, random.choice((1, 2, 4)))))]
+            unwanted += [Filter("page", IS_NOT, (random.choice(PAGES),))] * random.choice((0, 0, 1))
+            start = everything.start + timedelta(hours=random.choice((0, 7, 31)))
+            question = replace(everything, start=start, filters=(*unwanted, *make_filters(random)[:2]))
+            edges = make_edges(Aggregation.DAY, start, question.end, zone)
+            plain = ask_plainly(made, replace(question, start=edges[0]))
+            assert engine.totals(question) == plain.figures(start, question.end), question
+            points = engine.points(replace(question, start=edges[0]), edges)
+            assert points == [plain.figures(first, last) for first, last in pairwise(edges)], question
+
+
 def test_the_sum_over_each_list_is_the_header_under_filters_of_every_kind(
     asked: tuple[Made, Question, Random],
 ) -> None:
@@ -120,8 +139,9 @@ def test_the_sum_over_each_list_is_the_header_under_filters_of_every_kind(
             page = engine.overview(question, edges, WHOLE, 100)
             assert header.pageview_count
             assert page.summary.total == header
-            for field, values in page.lists.items():
-                assert values == engine.breakdown(question, field, 100)
+            for field in WHOLE:
+                values = engine.breakdown(question, field, 100)
+                assert page.lists[field] == at_a_glance(field, values)
                 for name, fields in ADDING_UP.items():
                     told = sum(getattr(value.figures, name) for value in values)
                     assert field not in fields or told == getattr(header, name), (filters, field, name)

@@ -11,8 +11,8 @@ from webapp.visits.raw.selection import IS_VISITOR
 EXACT_VISITS = 500_000
 """The visitors of so many visits are counted one by one."""
 ACTIVITY_COUNTS = f"""
-    count(*) FILTER (WHERE kind = {Kind.PAGEVIEW.value}) AS pageviews,
-    count(*) FILTER (WHERE kind = {Kind.EVENT.value}) AS events, coalesce(sum(engaged_ms), 0) AS engaged_ms
+    coalesce(count_if(kind = {Kind.PAGEVIEW.value}), 0) AS pageviews,
+    coalesce(count_if(kind = {Kind.EVENT.value}), 0) AS events, coalesce(sum(engaged_ms), 0) AS engaged_ms
 """
 VISIT_COUNTS = """
     coalesce(sum(sign), 0), coalesce(sum(sign) FILTER (WHERE is_bounce), 0), coalesce(sum(sign * duration_ms), 0)
