@@ -40,7 +40,7 @@ def test_every_time_is_found_in_its_bucket(
         *(edge - 1 for edge in bounds[1:]),
         *(random.randrange(bounds[0], bounds[-1]) for _ in range(500)),
     ]
-    statement = f"SELECT {bucket_of('at', edges, parameters)} FROM (SELECT unnest($times) AS at)"
+    statement = f"SELECT {bucket_of('moment', edges, parameters)} FROM (SELECT unnest($times) AS moment)"
     found = duckdb.connect(":memory:").execute(statement, {**parameters.values, "times": times}).fetchall()
     assert [place for (place,) in found] == [bisect_right(bounds, at) - 1 for at in times]
 
@@ -49,6 +49,6 @@ def test_what_lies_beyond_uneven_edges_is_in_no_bucket() -> None:
     parameters = Parameters()
     edges = make_edges(Aggregation.MONTH, START, END, ZoneInfo("UTC"))
     times = [milliseconds(START) - 1, milliseconds(END), milliseconds(END) + 1]
-    statement = f"SELECT {bucket_of('at', edges, parameters)} FROM (SELECT unnest($times) AS at)"
+    statement = f"SELECT {bucket_of('moment', edges, parameters)} FROM (SELECT unnest($times) AS moment)"
     found = duckdb.connect(":memory:").execute(statement, {**parameters.values, "times": times}).fetchall()
     assert found == [(None,)] * 3
