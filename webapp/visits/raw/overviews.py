@@ -89,7 +89,7 @@ def _is_worth_keeping(filters: Sequence[Filter], visit_count: Any) -> bool:
 
 def _columns_for(fields: Sequence[str]) -> list[str]:
     """The columns of activity that summaries and the lists of these fields name."""
-    wanted = {*USUAL_COLUMNS, *fields}
+    wanted = {*USUAL_COLUMNS, *fields}.difference(VISIT_FIELDS)
     if not wanted.isdisjoint(NAMED):
         wanted |= {"name", "props"}
     return [name for name in ACTIVITY_SCHEMA if name in wanted]

@@ -85,6 +85,11 @@ class Selection:
 
     question: Question
     parts: tuple[Part, ...]
+    asks_entries: bool = False
+    """Whether a visit's own entry is asked before its rows, so that only those that it fails are looked for there.
+
+    The entry is one of the rows, at the visit's own place and page: where it passes, the visit does.
+    """
 
     def __post_init__(self) -> None:
         for wanted in (*self.question.filters, *self.question.rows):
@@ -95,6 +100,11 @@ class Selection:
     def row_filters(self) -> list[Filter]:
         """What every row of activity is asked for by itself."""
         return [*self._filters([PAGE]), *self.question.rows]
+
+    @property
+    def may_ask_entries(self) -> bool:
+        """Whether all that a row is asked for is known of a visit's entry."""
+        return bool(self.row_filters) and all(wanted.field == PAGE for wanted in self.row_filters)
 
     def activity(self, parameters: Parameters, condition: str = "") -> str:
         """The activity of the range that passes all filters, and a condition on it."""
@@ -110,11 +120,17 @@ class Selection:
         by_row = f"visit IN (SELECT visit FROM {SHOWN})"
         if not self.row_filters:
             return self._visits([], parameters)
-        if not self._is_told_by_entry:
+        if not self.asks_entries:
             return self._visits([by_row], parameters)
         entered = self._visits([self._entered(parameters)], parameters)
         others = self._visits([f"NOT {self._entered(parameters)}", by_row], parameters)
         return f"(SELECT * FROM {entered} UNION ALL SELECT * FROM {others})"
+
+    def count_entries(self, parameters: Parameters) -> str:
+        """How many visits of the range and of its places there are, and how many of them enter on a wanted page."""
+        conditions = row_conditions(self._filters(PLACE), parameters)
+        rows = self._rows(RawKind.VISIT, self.question.start, self.question.end, conditions, parameters)
+        return f"SELECT count(*), count(*) FILTER (WHERE {self._entered(parameters)}) FROM {rows}"
 
     def define(self, name: str, parameters: Parameters) -> str:
         """What is in a table of `visit_tables`, which a reading makes when a statement names it."""
@@ -151,14 +167,6 @@ class Selection:
         """
         return STANDING.format(rows=rows or self.visits(parameters), told=told)
 
-    @property
-    def _is_told_by_entry(self) -> bool:
-        """Whether a visit's own entry is asked before its rows: nearly all enter on another page than a few.
-
-        The entry is one of the rows, at the visit's own place and page, so where it passes the visit does.
-        """
-        return all(wanted.field == PAGE and wanted.operator is Operator.IS_NOT for wanted in self.row_filters)
-
     def _entered(self, parameters: Parameters) -> str:
         """Whether a visit's entry passes what every row is asked for."""
         entries = [replace(wanted, field=ENTRY_PAGE) for wanted in self.row_filters]
@@ -191,7 +199,7 @@ class Selection:
 
     def _shown(self, parameters: Parameters) -> str:
         conditions = [IS_VISITOR, *row_conditions([*self.row_filters, *self._filters(PLACE)], parameters)]
-        if self._is_told_by_entry:
+        if self.asks_entries:
             conditions.append(f"visit IN (SELECT visit FROM {UNSURE})")
         start, end = self.question.start, self.question.end + MARGIN
         return VISITS_OF_ROWS.format(rows=self._rows(RawKind.ACTIVITY, start, end, conditions, parameters))
