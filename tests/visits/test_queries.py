@@ -86,7 +86,7 @@ def test_most_days_of_a_month_are_the_month_without_its_others(zone: str) -> Non
     for _ in range(200):
         start = date(2026, 1, 1) + timedelta(days=days.randrange(350))
         end = min(start + timedelta(days=1 + days.randrange(200)), date(2026, 12, 25))
-        asked = [local_midnight(day, place) for day in (start, end)]
+        asked = local_midnight(start, place), local_midnight(end, place)
         counted = Counter[datetime]()
         for sign, part in with_signs(segments(*asked, place), place, now):
             inside = [day for day in _days_of(part, place) if day <= now]

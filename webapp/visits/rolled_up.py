@@ -95,8 +95,8 @@ def _top_pages(question: Question, order: str, parts: Parts, limit: int) -> Sequ
     for n, ((_, part), site_ids) in enumerate(alike.items()):
         own = {"sites": site_ids, "grain": part.grain.value, "start": part.start, "end": part.end}
         parameters |= {f"{name}_{n}": value for name, value in own.items()}
-    signed = [TOP_PAGES_PART.format(counted=f"{sign} * r.{order}", n=n) for n, (sign, _) in enumerate(alike)]
-    rows = " UNION ALL ".join(signed)
+    every = [TOP_PAGES_PART.format(counted=f"{sign} * r.{order}", n=n) for n, (sign, _) in enumerate(alike)]
+    rows = " UNION ALL ".join(every)
     return db.session.execute(text(TOP_PAGES.format(rows=rows)), parameters).all() if alike else []
 
 
