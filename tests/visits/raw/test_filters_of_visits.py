@@ -22,6 +22,8 @@ from tests.visits.raw.made_rows import (
     START,
     Made,
     ask_plainly,
+    by_value,
+    is_within,
     make_filters,
     make_rows,
     write_rows,
@@ -127,6 +129,12 @@ def test_pages_are_the_same_whether_entries_or_rows_are_asked_first(
             assert engine.totals(question) == plain.figures(start, question.end), question
             points = engine.points(replace(question, start=edges[0]), edges)
             assert points == [plain.figures(first, last) for first, last in pairwise(edges)], question
+            entries = by_value(plain.visits, "entry_page")
+            for value in engine.breakdown(question, "page", 10):
+                entered = [
+                    row for row in entries.get(value.value, []) if is_within(row["started_ms"], start, question.end)
+                ]
+                assert value.figures.visit_count == sum(row["sign"] for row in entered), question
 
 
 def _filter_of_pages(random: Random) -> Filter:

@@ -80,7 +80,8 @@ def _count_entries(reading: Reading, pages: Iterable[str]) -> Counts:
         return {}
     parameters = Parameters()
     statement = f"""
-        SELECT entry_page, {", ".join(TOLD_OF_VISITS[ENTRY_PAGE])} FROM {reading.table(RawKind.VISIT, parameters)}
+        SELECT entry_page, {", ".join(TOLD_OF_VISITS[ENTRY_PAGE])}
+        FROM {reading.selection.visits_by_entry(parameters)}
         WHERE {_is_one_of("entry_page", pages, parameters)} GROUP BY 1
     """
     return _by_value(reading.rows(statement, parameters))

@@ -126,6 +126,10 @@ class Selection:
         others = self._visits([f"NOT {self._entered(parameters)}", by_row], parameters)
         return f"(SELECT * FROM {entered} UNION ALL SELECT * FROM {others})"
 
+    def visits_by_entry(self, parameters: Parameters) -> str:
+        """The same for whoever looks for entries on pages of rows that pass, which need not be found once more."""
+        return self._visits([], parameters) if self.may_ask_entries else self.visits(parameters)
+
     def count_entries(self, parameters: Parameters) -> str:
         """How many visits of the range and of its places there are, and how many of them enter on a wanted page."""
         conditions = row_conditions(self._filters(PLACE), parameters)
