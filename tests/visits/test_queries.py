@@ -21,7 +21,7 @@ from webapp.visits.buckets import Aggregation, TooManyBucketsError, day_of, loca
 from webapp.visits.models import Grain
 from webapp.visits.periods import BadPeriodError, make_period
 from webapp.visits.questions import Question
-from webapp.visits.segments import segments
+from webapp.visits.segments import Segment, segments, with_signs
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Havana"]
 NIGHTS = {
@@ -75,6 +75,39 @@ def test_a_range_is_read_from_the_widest_rows_that_fit() -> None:
     assert day.grain is Grain.DAY
     (hours,) = segments(utc("2026-01-29T10:15:00"), utc("2026-01-29T12:00:00"), place)
     assert hours.grain is Grain.QUARTER
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_most_days_of_a_month_are_the_month_without_its_others(zone: str) -> None:
+    """Every day of the range is counted once in all, whatever is taken away, and at most half a month is read."""
+    place, days = ZoneInfo(zone), random.Random(zone)
+    months = make_edges(Aggregation.MONTH, utc("2025-12-20T00:00:00"), utc("2027-02-10T00:00:00"), place)
+    now = local_midnight(date(2026, 12, 24), place) + timedelta(hours=9)
+    for _ in range(200):
+        start = date(2026, 1, 1) + timedelta(days=days.randrange(350))
+        end = min(start + timedelta(days=1 + days.randrange(200)), date(2026, 12, 25))
+        asked = local_midnight(start, place), local_midnight(end, place)
+        counted = Counter[datetime]()
+        for sign, part in with_signs(segments(*asked, place), place, now):
+            inside = [day for day in _days_of(part, place) if day <= now]
+            assert part.grain is Grain.MONTH or len(inside) <= 16 or sign == 1
+            assert part.grain is Grain.DAY or {part.start, part.end} <= set(months)
+            counted.update(dict.fromkeys(inside, sign))
+        assert {day for day, times in counted.items() if times} == set(_days_of(Segment(Grain.DAY, *asked), place))
+        assert set(counted.values()) <= {0, 1}
+
+
+def test_a_month_up_to_yesterday_is_the_month_without_today() -> None:
+    place, now = ZoneInfo("UTC"), utc("2026-11-24T09:00:00")
+    november, yesterday = utc("2026-11-01T00:00:00"), utc("2026-11-24T00:00:00")
+    assert with_signs(segments(november, yesterday, place), place, now) == [
+        (1, Segment(Grain.MONTH, november, utc("2026-12-01T00:00:00"))),
+        (-1, Segment(Grain.DAY, yesterday, utc("2026-12-01T00:00:00"))),
+    ]
+
+
+def _days_of(part: Segment, zone: ZoneInfo) -> list[datetime]:
+    return make_edges(Aggregation.DAY, part.start, part.end, zone)[:-1]
 
 
 @pytest.mark.parametrize(

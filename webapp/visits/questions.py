@@ -92,7 +92,11 @@ class Value:
 
 @dataclass(frozen=True)
 class Overview:
-    """What a page shows of a range: its figures, and the values of some fields that count most."""
+    """What a page shows of a range: its figures, and the values of some fields that count most.
+
+    Of pages it tells at least how often they were seen, of sources, entries and exits how many visits, and of other
+    fields all that `COUNTED` says: for more, raw rows would be looked at once more for each list.
+    """
 
     summary: Summary
     lists: Mapping[str, list[Value]]

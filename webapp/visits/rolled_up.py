@@ -18,7 +18,7 @@ from webapp.visits.buckets import local_midnight
 from webapp.visits.counting.sketches import count_readable_visitors, is_estimate
 from webapp.visits.models import OTHER_PAGE_ID, Grain, Site
 from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, PAGE, Figures, Question, Value, told_of
-from webapp.visits.segments import Segment, next_month, segments
+from webapp.visits.segments import Segment, next_month, segments, with_signs
 
 OTHER = "(other)"
 CLOCKS_APART = timedelta(minutes=5)
@@ -84,17 +84,19 @@ def _pages(question: Question, field: str, limit: int) -> list[Value]:
 
 
 def _top_pages(question: Question, order: str, parts: Parts, limit: int) -> Sequence[Row[Any]]:
-    alike: dict[Segment, list[UUID]] = defaultdict(list)
+    alike: dict[tuple[int, Segment], list[UUID]] = defaultdict(list)
+    zones, now = zones_of(question), utc_now()
     for site_id, of_site in parts.items():
-        for part in of_site:
-            alike[part].append(site_id)
+        for signed in with_signs(of_site, zones[site_id], now):
+            alike[signed].append(site_id)
     parameters: dict[str, Any] = {
         "organisation_id": question.organisation_id, "other": OTHER_PAGE_ID, "limit": limit
     }  # fmt: skip
-    for n, (part, site_ids) in enumerate(alike.items()):
+    for n, ((_, part), site_ids) in enumerate(alike.items()):
         own = {"sites": site_ids, "grain": part.grain.value, "start": part.start, "end": part.end}
         parameters |= {f"{name}_{n}": value for name, value in own.items()}
-    rows = " UNION ALL ".join(TOP_PAGES_PART.format(order=order, n=n) for n in range(len(alike)))
+    every = [TOP_PAGES_PART.format(counted=f"{sign} * r.{order}", n=n) for n, (sign, _) in enumerate(alike)]
+    rows = " UNION ALL ".join(every)
     return db.session.execute(text(TOP_PAGES.format(rows=rows)), parameters).all() if alike else []
 
 
@@ -206,7 +208,7 @@ SITE_ROWS = f"""
 """  # noqa: S608  (put together from the names above)
 # Hundreds of thousands of rows: the planner sees each part's own edges, and joins nothing.
 TOP_PAGES_PART = """
-    SELECT r.page_id, r.{order} AS counted FROM page_roll_ups r
+    SELECT r.page_id, {counted} AS counted FROM page_roll_ups r
     WHERE r.organisation_id = :organisation_id AND r.site_id = ANY(CAST(:sites_{n} AS uuid[]))
         AND r.grain = :grain_{n} AND r.bucket_at >= :start_{n} AND r.bucket_at < :end_{n}
 """

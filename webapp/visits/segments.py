@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -36,6 +37,24 @@ def segments(start: datetime, end: datetime, zone: ZoneInfo) -> list[Segment]:
             Segment(Grain.QUARTER, last_day, end),
         ]
     )
+
+
+def with_signs(parts: Sequence[Segment], zone: ZoneInfo, now: datetime) -> list[tuple[int, Segment]]:
+    """What to add up, and what to take away again (-1): most days of a month are the month without its other days.
+
+    For counts alone: of visitors nobody can be taken away.
+    """
+    return [signed for part in parts for signed in _signed(part, zone, now)]
+
+
+def _signed(part: Segment, zone: ZoneInfo, now: datetime) -> list[tuple[int, Segment]]:
+    begin, after = _month_before(part.start, zone), next_month(part.end, zone)
+    is_within_month = next_month(begin + timedelta(days=1), zone) == after
+    others = (part.start - begin) + max(min(after, now) - part.end, timedelta())
+    if part.grain is not Grain.DAY or not is_within_month or others >= part.end - part.start:
+        return [(1, part)]
+    rest = _non_empty([Segment(Grain.DAY, begin, part.start), Segment(Grain.DAY, part.end, after)])
+    return [(1, Segment(Grain.MONTH, begin, after)), *((-1, other) for other in rest)]
 
 
 def _non_empty(parts: list[Segment]) -> list[Segment]:

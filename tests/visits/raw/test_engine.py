@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from apiflask import APIFlask
 
+from tests.visits.raw.glances import at_a_glance
 from tests.visits.raw.made_rows import (
     DAYS,
     PAGES,
@@ -196,7 +197,7 @@ def test_values_of_visits_are_counted_without_what_was_taken_back(
 
 def test_an_overview_is_its_answers_asked_one_by_one(asked: tuple[Made, Question, Random]) -> None:
     _, everything, random = asked
-    fields = ["page", "channel", "entry_page", "country", "device", "event", "property"]
+    fields = ["page", "channel", "utm_source", "entry_page", "country", "device", "event", "property"]
     with tenant(everything.organisation_id):
         for _ in range(10):
             question = ask_at_random(everything, random)
@@ -205,7 +206,8 @@ def test_an_overview_is_its_answers_asked_one_by_one(asked: tuple[Made, Question
             found = engine.overview(question, edges, fields, 5)
             assert found.summary.total == engine.totals(question)
             assert found.summary.points == engine.points(question, edges)
-            assert found.lists == {field: engine.breakdown(question, field, 5) for field in fields}
+            expected = {field: at_a_glance(field, engine.breakdown(question, field, 5)) for field in fields}
+            assert found.lists == expected, question
 
 
 def test_a_summary_may_stop_before_its_last_bucket_ends(asked: tuple[Made, Question, Random]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from random import Random
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from apiflask import APIFlask
 
+from tests.visits.raw.glances import at_a_glance
 from tests.visits.raw.made_rows import (
     DAYS,
     EVENTS,
@@ -20,6 +22,8 @@ from tests.visits.raw.made_rows import (
     START,
     Made,
     ask_plainly,
+    by_value,
+    is_within,
     make_filters,
     make_rows,
     write_rows,
@@ -29,7 +33,7 @@ from webapp.extensions import tenant
 from webapp.visits.backlog import Kind
 from webapp.visits.buckets import Aggregation, make_edges
 from webapp.visits.questions import Filter, Operator, Question
-from webapp.visits.raw import engine
+from webapp.visits.raw import engine, reading
 from webapp.visits.raw.frames import PLACE
 
 IS, IS_NOT = Operator.IS, Operator.IS_NOT
@@ -108,6 +112,56 @@ def test_filters_of_many_kinds_say_what_a_look_at_every_row_says(asked: tuple[Ma
             assert engine.totals(question) == expected, question
 
 
+@pytest.mark.parametrize("asks_entries", [True, False])
+def test_pages_are_the_same_whether_entries_or_rows_are_asked_first(
+    asked: tuple[Made, Question, Random], monkeypatch: pytest.MonkeyPatch, asks_entries: bool
+) -> None:
+    """Whatever else is asked for, and whether a visit entered on the page, left it, or changed after it was written."""
+    monkeypatch.setattr(reading, "_asks_entries", lambda found: asks_entries and found.selection.may_ask_entries)
+    made, everything, random = asked
+    with tenant(everything.organisation_id):
+        for _ in range(20):
+            pages = tuple(_filter_of_pages(random) for _ in range(random.choice((1, 1, 2))))
+            start = everything.start + timedelta(hours=random.choice((0, 7, 31)))
+            question = replace(everything, start=start, filters=(*pages, *make_filters(random)[:2]))
+            edges = make_edges(Aggregation.DAY, start, question.end, ZoneInfo("UTC"))
+            plain = ask_plainly(made, replace(question, start=edges[0]))
+            assert engine.totals(question) == plain.figures(start, question.end), question
+            points = engine.points(replace(question, start=edges[0]), edges)
+            assert points == [plain.figures(first, last) for first, last in pairwise(edges)], question
+            entries = by_value(plain.visits, "entry_page")
+            for value in engine.breakdown(question, "page", 10):
+                entered = [
+                    row for row in entries.get(value.value, []) if is_within(row["started_ms"], start, question.end)
+                ]
+                assert value.figures.visit_count == sum(row["sign"] for row in entered), question
+
+
+def _filter_of_pages(random: Random) -> Filter:
+    operator = random.choice((IS, IS_NOT, IS_NOT, Operator.BEGINS, Operator.CONTAINS))
+    pages = random.sample(PAGES, random.choice((1, 2, 4)))
+    parts = {Operator.BEGINS: slice(None, 22), Operator.CONTAINS: slice(20, 24)}
+    return Filter("page", operator, tuple(page[parts.get(operator, slice(None))] for page in pages))
+
+
+def test_entries_are_asked_first_where_most_of_them_pass(asked: tuple[Made, Question, Random]) -> None:
+    _, everything, _ = asked
+    expected = {
+        (PRICING,): False,
+        (replace(PRICING, operator=IS_NOT),): True,
+        (replace(PRICING, operator=IS_NOT), PRICING): False,
+        (Filter("page", Operator.BEGINS, (PAGES[0],)),): True,
+        (Filter("page", Operator.CONTAINS, ("nothing like that",)),): False,
+        (SIGN_UP,): False,
+    }
+    with tenant(everything.organisation_id):
+        for filters, asks in expected.items():
+            question = replace(everything, filters=filters)
+            assert reading.read(question, lambda found: found.selection.asks_entries) is asks, filters
+        steps = replace(everything, filters=(), rows=(replace(PRICING, operator=IS_NOT), SIGN_UP))
+        assert not reading.read(steps, lambda found: found.selection.asks_entries)
+
+
 def test_the_sum_over_each_list_is_the_header_under_filters_of_every_kind(
     asked: tuple[Made, Question, Random],
 ) -> None:
@@ -120,8 +174,9 @@ def test_the_sum_over_each_list_is_the_header_under_filters_of_every_kind(
             page = engine.overview(question, edges, WHOLE, 100)
             assert header.pageview_count
             assert page.summary.total == header
-            for field, values in page.lists.items():
-                assert values == engine.breakdown(question, field, 100)
+            for field in WHOLE:
+                values = engine.breakdown(question, field, 100)
+                assert page.lists[field] == at_a_glance(field, values)
                 for name, fields in ADDING_UP.items():
                     told = sum(getattr(value.figures, name) for value in values)
                     assert field not in fields or told == getattr(header, name), (filters, field, name)

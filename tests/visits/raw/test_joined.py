@@ -71,6 +71,20 @@ def test_a_visit_that_was_joined_later_keeps_its_pageviews(count: Callable[..., 
     assert ask("page", f"{ORIGIN}/b") == (1, 0, 1)
 
 
+def test_a_joined_visit_is_found_by_what_it_saw_besides_a_page_that_is_not_wanted(
+    count: Callable[..., None], ask: Ask
+) -> None:
+    count(AT, page_url=f"{ORIGIN}/a")
+    count(AT + 50 * MINUTE, page_url=f"{ORIGIN}/b")
+    count(AT + 25 * MINUTE, page_url=f"{ORIGIN}/a")
+    count(AT, page_url=f"{ORIGIN}/a", visitor="somebody-else")
+    assert ask("page", f"{ORIGIN}/a", Operator.IS_NOT) == (1, 0, 1)
+    assert ask("page", f"{ORIGIN}/b", Operator.IS_NOT) == (3, 0, 2)
+    count(AT - 10 * MINUTE, page_url=f"{ORIGIN}/b")
+    assert ask("page", f"{ORIGIN}/a", Operator.IS_NOT) == (2, 0, 1)
+    assert ask("page", f"{ORIGIN}/b", Operator.IS_NOT) == (3, 0, 2)
+
+
 def test_visits_that_were_joined_again_and_again_do_too(count: Callable[..., None], ask: Ask) -> None:
     for minutes in (150, 100, 50, 0, 125, 75, 25):
         count(AT + minutes * MINUTE, page_url=f"{ORIGIN}/{minutes}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -44,6 +44,23 @@ def test_every_field_has_the_same_values_and_figures(app: APIFlask, asked: Quest
     assert len(kept) > 1
 
 
+def test_pages_of_most_of_a_month_are_those_of_its_days(app: APIFlask, alice: Person, services: Settings) -> None:
+    """Whether the range leaves the month's beginning, its end, or both."""
+    site, chance = add_site(app, alice.organisation_id), random.Random(9)
+    begin = utc("2026-09-25T00:00:00")
+    days = [begin + timedelta(days=day) for day in range(60)]
+    add_rows(services, [_make_row(site, chance, chance.choice(days)) for _ in range(400)])
+    count_all(app, services)
+    with app.app_context(), tenant(site.organisation_id):
+        for first, last in [(6, 35), (6, 33), (10, 37), (9, 34), (2, 58), (40, 60), (25, 30)]:
+            asked = Question(site.organisation_id, (site.id,), days[first], days[last - 1] + timedelta(days=1))
+            for field in ("page", "entry_page", "exit_page"):
+                kept = {value.value: value.figures for value in rolled_up.breakdown(asked, field, 1_000)}
+                raw = {value.value: value.figures for value in engine.breakdown(asked, field, 1_000)}
+                assert kept == raw, (first, last, field)
+                assert kept
+
+
 def test_ranges_and_buckets_have_the_same_figures(app: APIFlask, asked: Question) -> None:
     edges = [START + timedelta(hours=3 * step) for step in range(8 * DAYS + 1)]
     with app.app_context(), tenant(asked.organisation_id):
@@ -61,13 +78,15 @@ def _make_rows(site: Site) -> list[Row]:
     return [_make_row(site, chance) for _ in range(600)]
 
 
-def _make_row(site: Site, chance: random.Random) -> Row:
+def _make_row(site: Site, chance: random.Random, day: datetime | None = None) -> Row:
     kind = chance.choice(KINDS)
     props = chance.choice(["", '{"plan":"pro"}', '{"plan":"free","seats":"3"}']) if kind is Kind.EVENT else ""
     named = kind in {Kind.EVENT, Kind.PRODUCT}
     return make_row(
         site,
-        START + timedelta(seconds=chance.randrange(DAYS * 86_400)),
+        day + timedelta(seconds=chance.randrange(86_400))
+        if day
+        else START + timedelta(seconds=chance.randrange(DAYS * 86_400)),
         visitor=f"visitor-{chance.randrange(25)}",
         kind=int(kind),
         page_url=f"{ORIGIN}/{chance.randrange(6)}",

@@ -14,12 +14,12 @@ from webapp.visits.backlog import Kind
 from webapp.visits.models import RawKind
 from webapp.visits.questions import ENTRY_PAGE, EXIT_PAGE, FIELDS, PAGE, Figures, Value
 from webapp.visits.raw.counts import visitor_share
-from webapp.visits.raw.frames import ACTIVITY_SCHEMA, PLACE, SOURCE, TIME_COLUMNS, VISIT_SCHEMA
+from webapp.visits.raw.frames import PLACE, SOURCE
+from webapp.visits.raw.grouped import Counts, count_by
 from webapp.visits.raw.reading import Reading
 from webapp.visits.raw.row_conditions import EVENT, PRODUCT, PROPERTY, SEPARATOR, Parameters
 from webapp.visits.raw.selection import VISIT_FIELDS
 
-Counts = dict[str, tuple[Any, ...]]
 CAMPAIGN = frozenset(SOURCE) - {"referrer"}
 IS_PAGEVIEW, IS_EVENT, IS_PRODUCT = (f"kind = {kind.value}" for kind in (Kind.PAGEVIEW, Kind.EVENT, Kind.PRODUCT))
 NAMED = {EVENT: IS_EVENT, PROPERTY: IS_EVENT, PRODUCT: IS_PRODUCT}
@@ -28,25 +28,13 @@ PROPERTIES = f"""(
         props, '/' || replace(replace(key, '~', '~0'), '/', '~1')
     ) AS name) FROM (SELECT *, unnest(json_keys(props)) AS key FROM {{table}} WHERE {IS_EVENT} AND props <> '')
 )"""
-ROW_COUNTS = f"count(*) FILTER (WHERE {IS_PAGEVIEW}), count(*) FILTER (WHERE {IS_EVENT})"
-OWN_VISITS = "sum(sign), coalesce(sum(sign) FILTER (WHERE is_bounce), 0), sum(sign * duration_ms)"
+ROW_COUNTS = (f"count_if({IS_PAGEVIEW})", f"count_if({IS_EVENT})")
+OWN_VISITS = ("sum(sign)", "coalesce(sum(sign) FILTER (WHERE is_bounce), 0)", "sum(sign * duration_ms)")
 THEIR_ROWS = "sum(sign * pageview_count)", "sum(sign * event_count)"
 TOLD_OF_VISITS = {
-    ENTRY_PAGE: ("sum(sign)", "coalesce(sum(sign) FILTER (WHERE is_bounce), 0)"),
-    EXIT_PAGE: ("sum(sign)",),
+    ENTRY_PAGE: OWN_VISITS[:2],
+    EXIT_PAGE: OWN_VISITS[:1],
 }
-
-
-def columns_for(kind: RawKind, fields: Iterable[str]) -> list[str]:
-    """The columns that summaries and the lists of these fields name."""
-    schema = VISIT_SCHEMA if kind is RawKind.VISIT else ACTIVITY_SCHEMA
-    usual = {TIME_COLUMNS[kind], "visitor", "visit", "kind", "engaged_ms", "sign", "is_bounce", "duration_ms"}
-    more = {"pageview_count", "event_count", *fields}
-    if PAGE in more:
-        more.add(ENTRY_PAGE)
-    if not more.isdisjoint(NAMED):
-        more |= {"name", "props"}
-    return [name for name in schema if name in usual or name in more]
 
 
 def list_values(reading: Reading, field: str, limit: int) -> list[Value]:
@@ -65,15 +53,15 @@ def list_many(reading: Reading, fields: Sequence[str], limit: int) -> dict[str, 
 def _list_own(reading: Reading, field: str, limit: int) -> list[Value]:
     if field in VISIT_FIELDS:
         return _list_of_visits(reading, field, limit)
-    return _list_pages(reading, limit) if field == PAGE else _list_named(reading, field, limit)
+    return _list_pages(reading, limit) if field == PAGE else list_named(reading, field, limit)
 
 
 def _list_pages(reading: Reading, limit: int) -> list[Value]:
     parameters = Parameters()
     statement = f"""
-        SELECT page, count(*) FILTER (WHERE {IS_PAGEVIEW}), sum(engaged_ms)
+        SELECT page, count_if({IS_PAGEVIEW}), sum(engaged_ms)
         FROM {reading.table(RawKind.ACTIVITY, parameters)}
-        GROUP BY 1 HAVING count(*) FILTER (WHERE {IS_PAGEVIEW}) > 0
+        GROUP BY 1 HAVING count_if({IS_PAGEVIEW}) > 0
         ORDER BY 2 DESC, 1 LIMIT {parameters.add(limit)}
     """
     counts = _by_value(reading.rows(statement, parameters))
@@ -92,7 +80,8 @@ def _count_entries(reading: Reading, pages: Iterable[str]) -> Counts:
         return {}
     parameters = Parameters()
     statement = f"""
-        SELECT entry_page, {", ".join(TOLD_OF_VISITS[ENTRY_PAGE])} FROM {reading.table(RawKind.VISIT, parameters)}
+        SELECT entry_page, {", ".join(TOLD_OF_VISITS[ENTRY_PAGE])}
+        FROM {reading.selection.visits_by_entry(parameters)}
         WHERE {_is_one_of("entry_page", pages, parameters)} GROUP BY 1
     """
     return _by_value(reading.rows(statement, parameters))
@@ -100,7 +89,7 @@ def _count_entries(reading: Reading, pages: Iterable[str]) -> Counts:
 
 def _list_of_visits(reading: Reading, field: str, limit: int) -> list[Value]:
     """Most visits come by no campaign: that is no value of one."""
-    told = TOLD_OF_VISITS.get(field, (OWN_VISITS, *THEIR_ROWS))
+    told = TOLD_OF_VISITS.get(field, (*OWN_VISITS, *THEIR_ROWS))
     parameters = Parameters()
     statement = f"""
         SELECT {field}, {", ".join(told)} FROM {reading.table(RawKind.VISIT, parameters)}
@@ -124,7 +113,7 @@ def _count_rows_of_visits(reading: Reading, field: str, values: Iterable[str]) -
     within, after = reading.table(RawKind.ACTIVITY, parameters), selection.passing_rows_after(parameters)
     statement = f"""
         WITH {visits}, seen AS (SELECT visit, kind FROM {within} UNION ALL SELECT visit, kind FROM {after})
-        SELECT standing.{field}, {ROW_COUNTS} FROM seen JOIN standing ON standing.number = seen.visit
+        SELECT standing.{field}, {", ".join(ROW_COUNTS)} FROM seen JOIN standing ON standing.number = seen.visit
         WHERE {_is_one_of(f"standing.{field}", values, parameters)} GROUP BY 1
     """
     return _by_value(reading.rows(statement, parameters))
@@ -138,28 +127,14 @@ def _of_visits(row: Sequence[Any]) -> Figures:
 
 def _list_places(reading: Reading, fields: Sequence[str], limit: int) -> dict[str, list[Value]]:
     """Countries, devices and the like have few values: all of them are counted, and put in order here."""
-    if not fields:
-        return {}
-    rows = _count_sets(reading, RawKind.ACTIVITY, fields, ROW_COUNTS)
-    visits = _count_sets(reading, RawKind.VISIT, fields, OWN_VISITS)
-    return {field: _merged(rows[field], visits[field])[:limit] for field in fields}
+    keys = {field: field for field in fields}
+    rows = count_by(reading, RawKind.ACTIVITY, keys, ROW_COUNTS, Parameters())
+    visits = count_by(reading, RawKind.VISIT, keys, OWN_VISITS, Parameters())
+    return {field: merged_places(rows[field], visits[field])[:limit] for field in fields}
 
 
-def _count_sets(reading: Reading, kind: RawKind, fields: Sequence[str], counts: str) -> dict[str, Counts]:
-    """Each field's values, by one look at the rows: of each set's rows all other fields are missing."""
-    parameters = Parameters()
-    sets = ", ".join(f"({field})" for field in fields)
-    statement = f"""
-        SELECT {", ".join(fields)}, {counts} FROM {reading.table(kind, parameters)} GROUP BY GROUPING SETS ({sets})
-    """
-    found: dict[str, Counts] = {field: {} for field in fields}
-    for row in reading.rows(statement, parameters):
-        field, value = next((field, value) for field, value in zip(fields, row, strict=False) if value is not None)
-        found[field][value] = row[len(fields) :]
-    return found
-
-
-def _merged(rows: Counts, visits: Counts) -> list[Value]:
+def merged_places(rows: Counts, visits: Counts) -> list[Value]:
+    """Every value of a place, from what was counted of it among activity and among visits."""
     every = {
         value: _of_place(rows.get(value, (0, 0)), visits.get(value, (0, 0, 0))) for value in rows.keys() | visits.keys()
     }
@@ -175,7 +150,7 @@ def _of_place(rows: Sequence[Any], visits: Sequence[Any]) -> Figures:
     return Figures(pageview_count, visit_count, bounce_count=bounce_count, visit_ms=visit_ms, event_count=event_count)
 
 
-def _list_named(reading: Reading, field: str, limit: int) -> list[Value]:
+def list_named(reading: Reading, field: str, limit: int) -> list[Value]:
     """Events, properties and products: how often, and of events and products by how many visitors."""
     parameters = Parameters()
     statement = f"""

@@ -16,8 +16,6 @@ from webapp.visits.backlog import Kind
 from webapp.visits.models import RawKind
 from webapp.visits.questions import (
     Figures,
-    Filter,
-    Operator,
     Overview,
     PagePoints,
     Question,
@@ -25,12 +23,12 @@ from webapp.visits.questions import (
     TooManyPointsError,
     Value,
 )
-from webapp.visits.raw.breakdowns import columns_for, list_many, list_values
+from webapp.visits.raw.breakdowns import list_values
 from webapp.visits.raw.buckets import bucket_of
 from webapp.visits.raw.counts import ACTIVITY_COUNTS, VISIT_COUNTS, count_visitors, figures_of, visitor_share
+from webapp.visits.raw.overviews import look_over
 from webapp.visits.raw.reading import Reading, read
 from webapp.visits.raw.row_conditions import Parameters
-from webapp.visits.raw.selection import ROW_FIELDS, VISIT_FIELDS
 from webapp.visits.raw.summary import summarise
 from webapp.visits.raw.visitors import list_by_visitors, list_with_events
 
@@ -57,7 +55,7 @@ def breakdown(question: Question, field: str, limit: int) -> list[Value]:
 
 def overview(question: Question, edges: Sequence[datetime], fields: Sequence[str], limit: int) -> Overview:
     """Buckets, all of them together, and the values of some fields that count most: all from one reading."""
-    return read(question, lambda reading: _overview(reading, edges, fields, limit))
+    return read(question, lambda reading: look_over(reading, edges, fields, limit))
 
 
 def most_visited(question: Question, field: str, limit: int) -> list[Value]:
@@ -89,25 +87,6 @@ def _totals(reading: Reading) -> Figures:
     statement = f"SELECT {ACTIVITY_COUNTS}, {count_visitors(share)} FROM {reading.table(RawKind.ACTIVITY, parameters)}"
     [activity] = reading.rows(statement, parameters)
     return figures_of(activity, visits, share)
-
-
-def _overview(reading: Reading, edges: Sequence[datetime], fields: Sequence[str], limit: int) -> Overview:
-    """Visits are found once for all statements; activity where that is quicker than to look for it each time."""
-    reading.keep(RawKind.VISIT, columns_for(RawKind.VISIT, fields))
-    if _is_worth_keeping(reading.selection.question.filters):
-        reading.keep(RawKind.ACTIVITY, columns_for(RawKind.ACTIVITY, fields))
-    return Overview(summarise(reading, edges, reading.selection.question.end), list_many(reading, fields, limit))
-
-
-def _is_worth_keeping(filters: Sequence[Filter]) -> bool:
-    """Activity that passes with its visit is found by a join; of pages and events only few rows have the wanted one.
-
-    Rows of a place lie together, and what is not one value is nearly everything: to write that down costs more.
-    """
-    return any(
-        wanted.field in VISIT_FIELDS or (wanted.field in ROW_FIELDS and wanted.operator is not Operator.IS_NOT)
-        for wanted in filters
-    )
 
 
 def _page_points(reading: Reading, edges: Sequence[datetime], points_limit: int) -> list[tuple[Any, ...]]:

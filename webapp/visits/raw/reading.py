@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from flask import current_app
 
 from webapp.config import Settings
 from webapp.visits.models import RawKind
-from webapp.visits.questions import Question
+from webapp.visits.questions import Operator, Question
 from webapp.visits.raw.duck import duck_cursor
 from webapp.visits.raw.row_conditions import Parameters
 from webapp.visits.raw.selection import Part, Selection, milliseconds, spans_of
@@ -138,7 +138,21 @@ def _read(settings: Settings, question: Question, ask: Callable[[Reading], Answe
     }
     with duck_cursor(settings, sources.folders) as cursor:
         selection = Selection(question, tuple(files))
-        return ask(Reading(selection, {part.parameter: paths for part, paths in files.items()}, cursor))
+        reading = Reading(selection, {part.parameter: paths for part, paths in files.items()}, cursor)
+        selection = replace(selection, asks_entries=_asks_entries(reading))
+        return ask(replace(reading, selection=selection))
+
+
+def _asks_entries(reading: Reading) -> bool:
+    """Whether the entries of most visits pass: always where a few pages are not wanted, and never where few are."""
+    operators = {wanted.operator for wanted in reading.selection.row_filters}
+    if not reading.selection.may_ask_entries or Operator.IS in operators:
+        return False
+    if operators == {Operator.IS_NOT}:
+        return True
+    parameters = Parameters()
+    [[every, entering]] = reading.rows(reading.selection.count_entries(parameters), parameters)
+    return bool(2 * entering > every)
 
 
 def _parts(

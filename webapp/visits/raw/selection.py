@@ -16,7 +16,7 @@ the number of a visit that became another one since: such numbers are followed b
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from webapp.visits.backlog import Kind
@@ -31,6 +31,8 @@ from webapp.visits.raw.visit_tables import (
     PASSING_VISITS,
     SHOWN,
     SIGNED,
+    UNSURE,
+    UNSURE_VISITS,
     VISITS_OF_ROWS,
 )
 
@@ -83,6 +85,11 @@ class Selection:
 
     question: Question
     parts: tuple[Part, ...]
+    asks_entries: bool = False
+    """Whether a visit's own entry is asked before its rows, so that only those that it fails are looked for there.
+
+    The entry is one of the rows, at the visit's own place and page: where it passes, the visit does.
+    """
 
     def __post_init__(self) -> None:
         for wanted in (*self.question.filters, *self.question.rows):
@@ -93,6 +100,11 @@ class Selection:
     def row_filters(self) -> list[Filter]:
         """What every row of activity is asked for by itself."""
         return [*self._filters([PAGE]), *self.question.rows]
+
+    @property
+    def may_ask_entries(self) -> bool:
+        """Whether all that a row is asked for is known of a visit's entry."""
+        return bool(self.row_filters) and all(wanted.field == PAGE for wanted in self.row_filters)
 
     def activity(self, parameters: Parameters, condition: str = "") -> str:
         """The activity of the range that passes all filters, and a condition on it."""
@@ -105,15 +117,28 @@ class Selection:
 
     def visits(self, parameters: Parameters) -> str:
         """The visits that began in the range and pass all filters."""
-        conditions = row_conditions(self._filters((*PLACE, *VISIT_FIELDS)), parameters)
-        if self.row_filters:
-            conditions.append(f"visit IN (SELECT visit FROM {SHOWN})")
-        conditions += self._who_did()
-        return self._rows(RawKind.VISIT, self.question.start, self.question.end, conditions, parameters)
+        by_row = f"visit IN (SELECT visit FROM {SHOWN})"
+        if not self.row_filters:
+            return self._visits([], parameters)
+        if not self.asks_entries:
+            return self._visits([by_row], parameters)
+        entered = self._visits([self._entered(parameters)], parameters)
+        others = self._visits([f"NOT {self._entered(parameters)}", by_row], parameters)
+        return f"(SELECT * FROM {entered} UNION ALL SELECT * FROM {others})"
+
+    def visits_by_entry(self, parameters: Parameters) -> str:
+        """The same for whoever looks for entries on pages of rows that pass, which need not be found once more."""
+        return self._visits([], parameters) if self.may_ask_entries else self.visits(parameters)
+
+    def count_entries(self, parameters: Parameters) -> str:
+        """How many visits of the range and of its places there are, and how many of them enter on a wanted page."""
+        conditions = row_conditions(self._filters(PLACE), parameters)
+        rows = self._rows(RawKind.VISIT, self.question.start, self.question.end, conditions, parameters)
+        return f"SELECT count(*), count(*) FILTER (WHERE {self._entered(parameters)}) FROM {rows}"
 
     def define(self, name: str, parameters: Parameters) -> str:
         """What is in a table of `visit_tables`, which a reading makes when a statement names it."""
-        made = {SIGNED: self._signed, PASSING: lambda _: PASSING_VISITS, SHOWN: self._shown}
+        made = {SIGNED: self._signed, PASSING: lambda _: PASSING_VISITS, SHOWN: self._shown, UNSURE: self._unsure}
         return made[name](parameters) if name in made else self._did(name, parameters)
 
     def joins(self, parameters: Parameters) -> str:
@@ -146,6 +171,17 @@ class Selection:
         """
         return STANDING.format(rows=rows or self.visits(parameters), told=told)
 
+    def _entered(self, parameters: Parameters) -> str:
+        """Whether a visit's entry passes what every row is asked for."""
+        entries = [replace(wanted, field=ENTRY_PAGE) for wanted in self.row_filters]
+        return f"({' AND '.join(row_conditions(entries, parameters))})"
+
+    def _visits(self, conditions: list[str], parameters: Parameters) -> str:
+        """The visits that began in the range and pass the filters that are not of rows, and these conditions."""
+        own = row_conditions(self._filters((*PLACE, *VISIT_FIELDS)), parameters)
+        every = [*own, *conditions, *self._who_did()]
+        return self._rows(RawKind.VISIT, self.question.start, self.question.end, every, parameters)
+
     def _who_did(self) -> list[str]:
         """Conditions on the number of a visit."""
         return [
@@ -167,8 +203,14 @@ class Selection:
 
     def _shown(self, parameters: Parameters) -> str:
         conditions = [IS_VISITOR, *row_conditions([*self.row_filters, *self._filters(PLACE)], parameters)]
+        if self.asks_entries:
+            conditions.append(f"visit IN (SELECT visit FROM {UNSURE})")
         start, end = self.question.start, self.question.end + MARGIN
         return VISITS_OF_ROWS.format(rows=self._rows(RawKind.ACTIVITY, start, end, conditions, parameters))
+
+    def _unsure(self, parameters: Parameters) -> str:
+        conditions = ["sign <> 0", f"NOT {self._entered(parameters)}"]
+        return UNSURE_VISITS.format(rows=self._visits(conditions, parameters))
 
     def _rows(
         self, kind: RawKind, start: datetime, end: datetime, conditions: list[str], parameters: Parameters

@@ -24,15 +24,22 @@ from webapp.visits.raw.selection import milliseconds
 WHOLE = -1
 """Stands in the place of a bucket for the whole range."""
 SEEN = """
-    SELECT {bucket} AS bucket, {is_within} AS is_within, visitor, {counts}, bool_or({is_counted}) AS is_counted
+    SELECT {bucket} AS bucket, {is_within} AS is_within, CASE WHEN {is_counted} THEN visitor END AS visitor, {counts}
     FROM {rows} GROUP BY 1, 2, 3
 """
-SUMS = "sum(pageviews), sum(events), sum(engaged_ms), count({distinct}) FILTER (WHERE is_counted)"
+"""Rows of visitors who are not counted are added up as nobody's: to tell them apart took most of the time."""
+SUMS = "sum(pageviews), sum(events), sum(engaged_ms), count({visitors})"
+Buckets = dict[int, tuple[Any, ...]]
+"""What was counted of each bucket, and of `WHOLE`."""
 
 
 def summarise(reading: Reading, edges: Sequence[datetime], until: datetime) -> Summary:
     """Every bucket between the edges, and all that happened before a moment."""
-    visits = _visits(reading, edges, until)
+    return summary_of(reading, edges, until, _visits(reading, edges, until))
+
+
+def summary_of(reading: Reading, edges: Sequence[datetime], until: datetime, visits: Buckets) -> Summary:
+    """The same, where the visits of each bucket are known."""
     share = visitor_share(sum(row[0] for place, row in visits.items() if place != WHOLE))
     activity = _activity(reading, edges, until, share)
     places = range(len(edges) - 1)
@@ -40,20 +47,20 @@ def summarise(reading: Reading, edges: Sequence[datetime], until: datetime) -> S
     return Summary(total, points)
 
 
-def _visits(reading: Reading, edges: Sequence[datetime], until: datetime) -> dict[int, tuple[Any, ...]]:
+def _visits(reading: Reading, edges: Sequence[datetime], until: datetime) -> Buckets:
     parameters = Parameters()
     bucket, is_within = _cut(RawKind.VISIT, reading, edges, until, parameters)
     statement = f"""
         SELECT {bucket}, {is_within}, {VISIT_COUNTS} FROM {reading.table(RawKind.VISIT, parameters)} GROUP BY 1, 2
     """
-    found: dict[int, tuple[Any, ...]] = {}
+    found: Buckets = {}
     for place, within, *counts in reading.rows(statement, parameters):
         for key in (place, WHOLE) if within else (place,):
             found[key] = tuple(map(sum, zip(found.get(key, (0, 0, 0)), counts, strict=True)))
     return found
 
 
-def _activity(reading: Reading, edges: Sequence[datetime], until: datetime, share: int) -> dict[int, tuple[Any, ...]]:
+def _activity(reading: Reading, edges: Sequence[datetime], until: datetime, share: int) -> Buckets:
     """Visitors do not add up, so each bucket's are found first, and counted from there."""
     parameters = Parameters()
     bucket, is_within = _cut(RawKind.ACTIVITY, reading, edges, until, parameters)
@@ -64,12 +71,12 @@ def _activity(reading: Reading, edges: Sequence[datetime], until: datetime, shar
         is_counted=is_counted_visitor(share),
         rows=reading.table(RawKind.ACTIVITY, parameters),
     )
-    once = "*" if is_within == "true" else "DISTINCT visitor"
+    once = "visitor" if is_within == "true" else "DISTINCT visitor"
     statement = f"""
         WITH seen AS MATERIALIZED ({seen})
-        SELECT bucket, {SUMS.format(distinct=once)} FROM seen GROUP BY 1
+        SELECT bucket, {SUMS.format(visitors=once)} FROM seen GROUP BY 1
         UNION ALL
-        SELECT {WHOLE}, {SUMS.format(distinct="DISTINCT visitor")} FROM seen WHERE is_within HAVING count(*) > 0
+        SELECT {WHOLE}, {SUMS.format(visitors="DISTINCT visitor")} FROM seen WHERE is_within HAVING count(*) > 0
     """
     return {row[0]: row[1:] for row in reading.rows(statement, parameters)}
 

@@ -11,9 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 BECAME, SIGNED, PASSING, SHOWN = "became", "signed_visits", "passing_visits", "visits_of_rows"
+UNSURE = "unsure_visits"
 DID = "did_{number}"
 """Numbers of visits in which something was done that a filter names."""
-NAMES = re.compile(rf"\b({BECAME}|{SIGNED}|{PASSING}|{SHOWN}|{DID.format(number='[0-9]+')})\b")
+NAMES = re.compile(rf"\b({BECAME}|{SIGNED}|{PASSING}|{SHOWN}|{UNSURE}|{DID.format(number='[0-9]+')})\b")
 PASSING_VISITS = f"""
     WITH changed AS MATERIALIZED (SELECT visit FROM {SIGNED} WHERE sign < 0),
     passing AS MATERIALIZED (
@@ -31,6 +32,12 @@ VISITS_OF_ROWS = f"""
     UNION ALL SELECT {BECAME}.joined FROM {BECAME} SEMI JOIN own ON own.visit = {BECAME}.visit
 """
 """Visits of which one row is among these, and those that they became."""
+UNSURE_VISITS = f"""
+    WITH own AS MATERIALIZED (SELECT DISTINCT visit FROM {{rows}})
+    SELECT visit FROM own
+    UNION ALL SELECT {BECAME}.visit FROM {BECAME} SEMI JOIN own ON own.visit = {BECAME}.joined
+"""
+"""Visits whose entry does not pass, though another row may, and those that became them."""
 DID_IT = f"""
     WITH did AS MATERIALIZED (SELECT DISTINCT visit FROM {{rows}}),
     stand AS MATERIALIZED (
