@@ -110,7 +110,7 @@ class Load:
         told, unsure = self.ledger.told_dropped.total(), self.ledger.unsure_drops.total()
         assert drops is not None
         assert told <= drops[0] <= told + unsure
-        assert len(others) <= drops[0], "the rest are groups of drops"
+        assert len(others) <= drops[0], f"only groups of drops are entered, too: {len(others)}, {sorted(others)[:9]}"
 
     def assert_strict_sites_are_right(self) -> None:
         with self.outfit.connect() as connection:

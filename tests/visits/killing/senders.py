@@ -31,7 +31,7 @@ class Ledger:
 
     accepted: dict[UUID, Row] = field(default_factory=dict)
     unsure: dict[UUID, Row] = field(default_factory=dict)
-    """Given up without an answer: counted once or not at all."""
+    """Given up without an answer that says: counted once or not at all."""
     told_dropped: Counter[tuple[UUID, str]] = field(default_factory=Counter)
     unsure_drops: Counter[tuple[UUID, str]] = field(default_factory=Counter)
     tries: Counter[str] = field(default_factory=Counter)
@@ -41,6 +41,11 @@ class Ledger:
     def accept(self, made: list[Made]) -> None:
         with self.lock:
             self.accepted.update((one.id, one.row) for one in made)
+
+
+def _is_unsure(outcome: Answer) -> bool:
+    """Nobody answered, or the edge did not hear from Redis in time, which may have kept the beacon all the same."""
+    return outcome is None or outcome[0] == 503
 
 
 class Sender(threading.Thread):
@@ -88,10 +93,10 @@ class Sender(threading.Thread):
         """Whose moment only the server knows, and who gives up after the first try."""
         made = say_when_sent(self._loose.make(self._loose.visitor()))
         outcome = self._try([made], self._loose, is_list=False, is_signed=False)
-        if outcome is None:
+        if _is_unsure(outcome):
             with self._ledger.lock:
                 self._ledger.unsure[made.id] = made.row
-        elif outcome[0] == 202:
+        elif outcome and outcome[0] == 202:
             self._ledger.accept([made])
 
     def _send_wrong(self) -> None:
@@ -102,9 +107,9 @@ class Sender(threading.Thread):
         outcome = self._try([made], maker, is_list=False, is_signed=False)
         key = (maker.site.id, "bad-page-url")
         with self._ledger.lock:
-            if outcome is None:
+            if _is_unsure(outcome):
                 self._ledger.unsure_drops[key] += 1
-            elif outcome[0] == 422:
+            elif outcome and outcome[0] == 422:
                 self._ledger.told_dropped[key] += 1
 
     def _deliver(self, made: list[Made], maker: Maker, *, is_list: bool = False, is_signed: bool = False) -> None:
