@@ -84,7 +84,7 @@ class GroupCommit:
                 await self._adder.add(rows)
         except BacklogFullError:
             return backlog_full()
-        except Exception as error:  # whatever it was, nobody knows whether Redis kept them: they come again, under their ids
+        except Exception as error:  # Redis may have kept them all the same: they come again, under their ids
             logger.warning("Beacons could not be written to Redis: %r", error)
             return try_again("The queue of beacons cannot be reached.")
         count_accepted(len(group.rows))
